@@ -1,0 +1,110 @@
+"""The columns of every Parquet artifact. A stage writes one of these and the next stage checks it on reading.
+
+Languages are ISO 639-1 codes. `group` joins texts that are translations of one another: every passage whose
+group equals that of a relevant passage is relevant too, in whatever language it stands.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+# collected/en.parquet: one row an English pair. `kind` is "parallel" (human translations may be used in
+# training) or "english_only" (it reaches other languages through machine translation alone).
+COLLECTED = pa.schema(
+    [
+        ("pair_id", pa.string()),
+        ("source", pa.string()),
+        ("query", pa.string()),
+        ("passage", pa.string()),
+        ("hard_negatives", pa.list_(pa.string())),
+        ("license", pa.string()),
+        ("split", pa.string()),
+        ("kind", pa.string()),
+    ]
+)
+
+# human/<lang>.parquet and parallel/<lang>.parquet: texts of a pair in one language.
+PARALLEL = pa.schema([("pair_id", pa.string()), ("query", pa.string()), ("passage", pa.string())])
+
+# strings/<lang>.parquet: parallel short texts on which a translator is trained.
+STRINGS = pa.schema(
+    [("string_id", pa.string()), ("english", pa.string()), ("text", pa.string()), ("split", pa.string())]
+)
+
+# translated/<lang>.parquet: one row an English-only pair.
+TRANSLATED = pa.schema(
+    [
+        ("pair_id", pa.string()),
+        ("source", pa.string()),
+        ("query", pa.string()),
+        ("passage", pa.string()),
+        ("query_back", pa.string()),
+        ("passage_back", pa.string()),
+        ("query_chrf", pa.float32()),
+        ("passage_chrf", pa.float32()),
+        ("accepted", pa.bool_()),
+        ("reason", pa.string()),
+    ]
+)
+
+# benchmarks/<name>/queries/<lang>.parquet, benchmarks/<name>/corpus/<lang>.parquet, benchmarks/<name>/qrels.parquet
+QUERIES = pa.schema(
+    [("query_id", pa.string()), ("lang", pa.string()), ("text", pa.string()), ("group", pa.string())]
+)
+CORPUS = pa.schema(
+    [("passage_id", pa.string()), ("lang", pa.string()), ("text", pa.string()), ("group", pa.string())]
+)
+QRELS = pa.schema([("query_id", pa.string()), ("passage_id", pa.string()), ("relevance", pa.int32())])
+
+# runs/<run>/<bench>.parquet: the top of every ranked list.
+RUN = pa.schema(
+    [
+        ("query_id", pa.string()),
+        ("passage_id", pa.string()),
+        ("score", pa.float32()),
+        ("rank", pa.int32()),
+        ("setting", pa.string()),
+    ]
+)
+
+# The grid point that a row of scores belongs to. `seed` is -1 for an untrained encoder.
+GRID_COLUMNS: list[tuple[str, pa.DataType]] = [
+    ("encoder", pa.string()),
+    ("sampling", pa.string()),
+    ("alpha", pa.float32()),
+    ("num_pairs", pa.string()),
+    ("languages", pa.string()),
+    ("seed", pa.int32()),
+]
+
+# scores/<run>/<bench>.parquet: one row a (setting, query_lang, corpus_lang, metric); `value` is the mean over
+# queries. corpus_lang is "all" in the multilingual setting.
+SCORES = pa.schema(
+    [
+        *GRID_COLUMNS,
+        ("benchmark", pa.string()),
+        ("setting", pa.string()),
+        ("query_lang", pa.string()),
+        ("corpus_lang", pa.string()),
+        ("metric", pa.string()),
+        ("value", pa.float64()),
+        ("num_queries", pa.int32()),
+    ]
+)
+
+# scores/<run>/<bench>.per_query.parquet: the values behind SCORES.
+PER_QUERY = pa.schema(
+    [
+        ("setting", pa.string()),
+        ("query_lang", pa.string()),
+        ("corpus_lang", pa.string()),
+        ("metric", pa.string()),
+        ("query_id", pa.string()),
+        ("group", pa.string()),
+        ("value", pa.float32()),
+    ]
+)
+
+SETTINGS = ("monolingual", "cross_lingual", "multilingual")
+SAMPLINGS = ("en-en", "x-x", "x-x-mono", "x-y", "hybrid")
+POOL = "all"

@@ -1,0 +1,54 @@
+"""The one way in which Polybatch tells a user that something is wrong.
+
+An error names what was expected, what was found, where, and what to do about it. A stage never turns a
+fault into an empty table or a score of zero: it raises, and `stage.run` prints the message and exits 1.
+"""
+
+from __future__ import annotations
+
+
+class PolybatchError(Exception):
+    """A fault that the user can act on.
+
+    Args:
+        problem: One sentence, what is wrong.
+        expected: What the stage needs.
+        found: What it met instead.
+        where: The file, config key or row.
+        remedy: What the user can do.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        expected: str = "",
+        found: str = "",
+        where: object = "",
+        remedy: str = "",
+    ) -> None:
+        self.problem, self.expected, self.found = problem, expected, found
+        self.where, self.remedy = str(where), remedy
+        super().__init__(self.render())
+
+    def render(self) -> str:
+        """The message as printed: the problem, then one indented line per known fact."""
+        facts = [
+            ("where", self.where),
+            ("expected", self.expected),
+            ("found", self.found),
+            ("to do", self.remedy),
+        ]
+        return "\n".join([self.problem, *(f"  {name}: {text}" for name, text in facts if text)])
+
+
+class ConfigError(PolybatchError):
+    """The configuration cannot be run. Raised once, with every fault that was found."""
+
+
+class DataError(PolybatchError):
+    """An input file is missing, damaged, or does not hold what its contract says."""
+
+
+class TrainingError(PolybatchError):
+    """Training cannot start or produced a model that cannot be used."""

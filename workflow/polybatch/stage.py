@@ -1,0 +1,71 @@
+"""What every stage's command line shares: logging, errors told to a user, a bar or lines of progress."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from polybatch.errors import PolybatchError
+
+T = TypeVar("T")
+log = logging.getLogger("polybatch")
+
+_LINE_EVERY_S = 10.0
+
+
+def run(main: Callable[[list[str] | None], None], argv: list[str] | None = None) -> None:
+    """Runs a stage's `main` as a process: exit 0, or 1 with the fault told in plain words.
+
+    A full disk is told as such; any other unforeseen exception keeps its traceback, because it is a defect
+    of ours and the traceback is what a bug report needs.
+    """
+    logging.basicConfig(
+        level=os.environ.get("POLYBATCH_LOG", "INFO"),
+        format="%(asctime)s %(name)s %(levelname)s: %(message)s",
+        datefmt="%H:%M:%S",
+        stream=sys.stderr,
+        force=True,
+    )
+    for noisy in ("httpx", "sentence_transformers", "transformers", "datasets", "faiss", "filelock"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        main(argv)
+    except PolybatchError as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        sys.exit(
+            f"error: the disk is full.\n  where: {error.filename or 'while writing an output'}\n"
+            "  to do: free some space and run the same command again; finished files are kept."
+        )
+
+
+def progress(items: Iterable[T], *, total: int | None, label: str, unit: str = "rows") -> Iterator[T]:
+    """Yields `items`, with a bar on a terminal and a line every ten seconds in a log."""
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        yield from tqdm(items, total=total, desc=label, unit=unit)
+        return
+    start = last = time.monotonic()
+    done = 0
+    for done, item in enumerate(items, start=1):
+        yield item
+        now = time.monotonic()
+        if now - last >= _LINE_EVERY_S:
+            last = now
+            log.info("%s", _progress_line(label, done, total, unit, now - start))
+    log.info("%s", _progress_line(label, done, total, unit, time.monotonic() - start))
+
+
+def _progress_line(label: str, done: int, total: int | None, unit: str, seconds: float) -> str:
+    rate = done / seconds if seconds > 0 else 0.0
+    share = f"/{total} ({done / total:.0%})" if total else ""
+    left = f", {(total - done) / rate:.0f} s left" if total and rate and done < total else ""
+    return f"{label}: {done}{share} {unit}, {rate:.1f} {unit}/s{left}"
