@@ -47,7 +47,7 @@ TRANSLATED = pa.schema(
     ]
 )
 
-# benchmarks/<name>/queries/<lang>.parquet, benchmarks/<name>/corpus/<lang>.parquet, benchmarks/<name>/qrels.parquet
+# benchmarks/<name>/{queries,corpus}/<lang>.parquet and benchmarks/<name>/qrels.parquet
 QUERIES = pa.schema(
     [("query_id", pa.string()), ("lang", pa.string()), ("text", pa.string()), ("group", pa.string())]
 )
