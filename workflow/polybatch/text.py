@@ -1,0 +1,68 @@
+"""Text normalisation that several stages must agree on: what a string looks like, and when two are the same."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
+_TAG = re.compile(r"</?[a-zA-Z][^>]*>")
+_EMPHASIS = re.compile(r"(\*\*|__|`+)")
+_BULLET = re.compile(r"^\s*(?:[-*•]|#+)\s+", re.MULTILINE)
+_SPACE = re.compile(r"\s+")
+_PLACEHOLDER = re.compile(r"\{[^{}]*\}")
+_NOT_WORD = re.compile(r"[\W_]+")
+
+
+def clean_markup(text: str) -> str:
+    """Interface text as a person reads it: NFC, link texts for links, no markdown or tags, single spaces."""
+    text = unicodedata.normalize("NFC", text)
+    text = _LINK.sub(r"\1", text)
+    text = _TAG.sub(" ", text)
+    text = _BULLET.sub("", text)
+    text = _EMPHASIS.sub("", text)
+    return _SPACE.sub(" ", text).strip()
+
+
+def has_placeholder(text: str) -> bool:
+    """Whether a `{placeholder}` stands in the text."""
+    return "{" in text or "}" in text
+
+
+def number_placeholders(english: str, text: str) -> tuple[str, str] | None:
+    """Renames placeholders to {1}, {2}... by their order in the English text, the same in both texts.
+
+    Returns None if the two texts do not hold the same placeholders: then one is no translation of the other.
+    """
+    names = list(dict.fromkeys(_PLACEHOLDER.findall(english)))
+    if sorted(names) != sorted(set(_PLACEHOLDER.findall(text))):
+        return None
+    numbers = {name: f"{{{i}}}" for i, name in enumerate(names, start=1)}
+    return tuple(_PLACEHOLDER.sub(lambda m: numbers[m[0]], t) for t in (english, text))  # type: ignore[return-value]
+
+
+def text_key(text: str) -> str:
+    """What two texts must share to count as the same: letters and digits, NFKC, case folded.
+
+    Used for the split, for keeping held-out text out of training, and for removing duplicates. Texts without
+    any letter or digit keep their characters, so that they do not all fall together.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return _NOT_WORD.sub(" ", folded).strip() or folded.strip()
+
+
+def word_count(text: str) -> int:
+    """Words by white space; for scripts without spaces, two characters count as one word."""
+    words = 0
+    for token in text.split():
+        wide = sum("\u3040" <= ch <= "\u9fff" or "\u0e00" <= ch <= "\u0e7f" for ch in token)
+        words += max(1, wide // 2)
+    return words
+
+
+def unit_interval(*parts: str) -> float:
+    """A number in [0, 1) that depends on the strings alone: splits by it survive reordering and growth."""
+    import hashlib
+
+    digest = hashlib.sha256("\x1f".join(parts).encode("utf-8")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
