@@ -1,0 +1,74 @@
+"""Which checkpoints a training may continue from.
+
+A folder of checkpoints carries the fingerprint of what made them (data, encoder, options, seed, versions).
+Checkpoints with another fingerprint are removed, and so is one that a killed process left half written.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from polybatch.errors import DataError
+from polybatch.files import read_json, sha256_file, write_json
+from polybatch.stage import log
+
+_FINGERPRINT = "fingerprint.json"
+_STATE = "trainer_state.json"
+
+
+def prepare(folder: Path, fingerprint: Mapping[str, Any]) -> Path | None:
+    """Readies `folder` for a training and finds where to resume.
+
+    Returns:
+        The last whole checkpoint that the same inputs made; None to start at step 0.
+    """
+    if folder.exists() and (differing := _differing(folder, fingerprint)):
+        log.info("checkpoints in %s are discarded, they were made with other: %s", folder, ", ".join(differing))
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / _FINGERPRINT, fingerprint)
+    checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]))
+    whole = [path for path in checkpoints if _is_whole(path)]
+    for path in checkpoints:
+        if path not in whole:
+            log.info("%s is discarded, it was not written to its end", path)
+            shutil.rmtree(path)
+    return whole[-1] if whole else None
+
+
+def state_of(checkpoint: Path) -> dict[str, Any]:
+    """The trainer's state as saved with a checkpoint."""
+    return read_json(checkpoint / _STATE)
+
+
+def is_finished(state: Mapping[str, Any]) -> bool:
+    """Whether the training that saved this state had come to its end, by its last step or by early stopping."""
+    return bool(state["stateful_callbacks"]["TrainerControl"]["args"]["should_training_stop"])
+
+
+def fingerprint_of(path: Path) -> str | dict[str, str]:
+    """The SHA-256 of a file, or of every file of a folder by its name."""
+    if path.is_file():
+        return sha256_file(path)
+    return {str(p.relative_to(path)): sha256_file(p) for p in sorted(path.rglob("*")) if p.is_file()}
+
+
+def _differing(folder: Path, fingerprint: Mapping[str, Any]) -> list[str]:
+    try:
+        found = read_json(folder / _FINGERPRINT)
+    except DataError:
+        return ["an unknown origin"]
+    return sorted(name for name in {*found, *fingerprint} if found.get(name) != fingerprint.get(name))
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    # The trainer writes its state last, after the model, the optimiser and the random number generators.
+    try:
+        json.loads((checkpoint / _STATE).read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
