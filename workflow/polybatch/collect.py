@@ -4,7 +4,7 @@ inputs: a source (a downloaded wheel, or the user's own file)
 outputs: collected/en.parquet (contracts.COLLECTED) and collected/en.json (counts per cleaning step)
 
 The split goes by distinct English passage. Test and dev passages have exactly one query, that query belongs
-to no other passage, and they are translated into every language of `parallel_in`, so that all languages are
+to no other passage, and they are translated into every language of `--parallel-in`, so that all languages are
 scored on the same queries. The languages of a study do not enter: adding one moves no pair to another split.
 """
 
@@ -13,24 +13,24 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from polybatch import contracts, stage
-from polybatch.errors import ConfigError, DataError
+from polybatch.errors import DataError
 from polybatch.files import write_json, write_rows
+from polybatch.options import Options, require
 from polybatch.sources import Pair, Source, open_source
 from polybatch.text import text_key, unit_interval, word_count
 
 
 @dataclass(frozen=True)
-class SplitOptions:
+class SplitOptions(Options):
     """How the source is divided.
 
     Attributes:
         test_passages, dev_passages: Distinct English passages held out.
-        parallel_in: Held-out passages are translated into all of these languages (by people).
         english_only: Share of the training pairs whose human translations are set aside.
         max_passages_per_query: A training query with more relevant passages than this is dropped.
         min_words, max_words: Length limits of a passage, in words.
@@ -39,22 +39,17 @@ class SplitOptions:
 
     test_passages: int = 400
     dev_passages: int = 200
-    parallel_in: tuple[str, ...] = ()
     english_only: float = 0.3
     max_passages_per_query: int = 3
     min_words: int = 3
     max_words: int = 60
     seed: int = 0
 
-    @classmethod
-    def from_json(cls, text: str) -> SplitOptions:
-        values = json.loads(text)
-        unknown = sorted(set(values) - set(cls.__dataclass_fields__))
-        if unknown:
-            raise ConfigError(
-                f"Unknown split option(s): {', '.join(unknown)}.", expected=", ".join(cls.__dataclass_fields__)
-            )
-        return cls(**{**values, "parallel_in": tuple(values.get("parallel_in", ()))})
+    def faults(self) -> Iterator[str]:
+        for name in ("test_passages", "dev_passages", "max_passages_per_query", "min_words"):
+            yield from require(getattr(self, name) >= 1, f"{name} must be at least 1")
+        yield from require(self.max_words >= self.min_words, "max_words must not be below min_words")
+        yield from require(0.0 <= self.english_only <= 1.0, "english_only must be within 0 and 1")
 
 
 def clean(pairs: Iterable[Pair], options: SplitOptions) -> tuple[list[Pair], dict[str, int]]:
@@ -96,7 +91,8 @@ def split(pairs: list[Pair], translated: dict[str, set[str]], options: SplitOpti
 
     Args:
         pairs: Cleaned English pairs with distinct ids.
-        translated: language -> ids of the pairs that people translated into it.
+        translated: language -> ids of the pairs that people translated into it. A held-out passage has a
+            translation into every one of these languages.
         options: See SplitOptions.
 
     Returns:
@@ -110,7 +106,7 @@ def split(pairs: list[Pair], translated: dict[str, set[str]], options: SplitOpti
 
     def can_be_held_out(pair: Pair) -> bool:
         return len(passages_of_query[text_key(pair.query)]) == 1 and all(
-            pair.pair_id in translated[lang] for lang in options.parallel_in
+            pair.pair_id in ids for ids in translated.values()
         )
 
     order = sorted(by_passage, key=lambda key: unit_interval(str(options.seed), "passage", key))
@@ -128,7 +124,7 @@ def split(pairs: list[Pair], translated: dict[str, set[str]], options: SplitOpti
         raise DataError(
             "The source holds too few passages to hold out.",
             expected=f"{options.test_passages} test and {options.dev_passages} dev passages, each with a query "
-            f"of its own and translated into {' '.join(options.parallel_in) or 'no language'}",
+            f"of its own and translated into {' '.join(translated) or 'no language'}",
             found=f"{wanted['test']} test and {wanted['dev']} dev passages are missing",
             remedy="lower split.test_passages and split.dev_passages, or name fewer languages in split.parallel_in",
         )
@@ -169,12 +165,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--source", required=True, type=json.loads, help="the config's source entry, as JSON")
     parser.add_argument("--file", required=True, type=Path, help="the source's file")
     parser.add_argument("--split", default="{}", type=SplitOptions.from_json, help="SplitOptions, as JSON")
+    parser.add_argument("--parallel-in", nargs="*", default=[], metavar="LANG", help="held-out text is in all of these")
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args(argv)
 
     source = open_source(args.source, args.file)
     pairs, counts = clean(source.english(), args.split)
-    translated = {lang: {p.pair_id for p in source.translations(lang)} for lang in args.split.parallel_in}
+    translated = {lang: {p.pair_id for p in source.translations(lang)} for lang in args.parallel_in}
     fate = split(pairs, translated, args.split)
     table = rows(pairs, fate, source, args.split)
     counts["another query of a held-out passage"] = sum(f == "dropped" for f in fate.values())

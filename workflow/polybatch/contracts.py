@@ -31,7 +31,24 @@ STRINGS = pa.schema(
     [("string_id", pa.string()), ("english", pa.string()), ("text", pa.string()), ("split", pa.string())]
 )
 
-# translated/<lang>.parquet: one row an English-only pair.
+# translated/<lang>/<shard>.parquet: what the translators said, before the filter. `english_*` is the input.
+ROUND_TRIP = pa.schema(
+    [
+        (name, pa.string())
+        for name in (
+            "pair_id",
+            "source",
+            "english_query",
+            "english_passage",
+            "query",
+            "passage",
+            "query_back",
+            "passage_back",
+        )
+    ]
+)
+
+# translated/<lang>.parquet: one row an English-only pair, with the filter's verdict.
 TRANSLATED = pa.schema(
     [
         ("pair_id", pa.string()),
@@ -48,12 +65,8 @@ TRANSLATED = pa.schema(
 )
 
 # benchmarks/<name>/{queries,corpus}/<lang>.parquet and benchmarks/<name>/qrels.parquet
-QUERIES = pa.schema(
-    [("query_id", pa.string()), ("lang", pa.string()), ("text", pa.string()), ("group", pa.string())]
-)
-CORPUS = pa.schema(
-    [("passage_id", pa.string()), ("lang", pa.string()), ("text", pa.string()), ("group", pa.string())]
-)
+QUERIES = pa.schema([("query_id", pa.string()), ("lang", pa.string()), ("text", pa.string()), ("group", pa.string())])
+CORPUS = pa.schema([("passage_id", pa.string()), ("lang", pa.string()), ("text", pa.string()), ("group", pa.string())])
 QRELS = pa.schema([("query_id", pa.string()), ("passage_id", pa.string()), ("relevance", pa.int32())])
 
 # runs/<run>/<bench>.parquet: the top of every ranked list.

@@ -21,6 +21,8 @@ class Language:
     m2m100: str = ""
     opus: str = ""
     homeassistant: str = ""
+    # Characters a translation has for each English one, roughly: what a length ratio is compared with.
+    length: float = 1.1
 
     def __post_init__(self) -> None:
         for field in ("m2m100", "opus", "homeassistant"):
@@ -29,7 +31,7 @@ class Language:
 
 
 _TABLE = [
-    Language("ar", "Arabic", "arb_Arab"),
+    Language("ar", "Arabic", "arb_Arab", length=0.9),
     Language("bg", "Bulgarian", "bul_Cyrl"),
     Language("bn", "Bengali", "ben_Beng"),
     Language("ca", "Catalan", "cat_Latn"),
@@ -44,14 +46,14 @@ _TABLE = [
     Language("fa", "Persian", "pes_Arab"),
     Language("fi", "Finnish", "fin_Latn"),
     Language("fr", "French", "fra_Latn"),
-    Language("he", "Hebrew", "heb_Hebr"),
+    Language("he", "Hebrew", "heb_Hebr", length=0.8),
     Language("hi", "Hindi", "hin_Deva"),
     Language("hr", "Croatian", "hrv_Latn"),
     Language("hu", "Hungarian", "hun_Latn"),
     Language("id", "Indonesian", "ind_Latn"),
     Language("it", "Italian", "ita_Latn"),
-    Language("ja", "Japanese", "jpn_Jpan"),
-    Language("ko", "Korean", "kor_Hang"),
+    Language("ja", "Japanese", "jpn_Jpan", length=0.5),
+    Language("ko", "Korean", "kor_Hang", length=0.55),
     Language("lt", "Lithuanian", "lit_Latn"),
     Language("lv", "Latvian", "lvs_Latn"),
     Language("nl", "Dutch", "nld_Latn"),
@@ -69,7 +71,7 @@ _TABLE = [
     Language("uk", "Ukrainian", "ukr_Cyrl"),
     Language("vi", "Vietnamese", "vie_Latn"),
     Language("yo", "Yoruba", "yor_Latn"),
-    Language("zh", "Chinese (simplified)", "zho_Hans", homeassistant="zh-Hans"),
+    Language("zh", "Chinese (simplified)", "zho_Hans", homeassistant="zh-Hans", length=0.35),
 ]
 
 LANGUAGES: dict[str, Language] = {language.iso: language for language in _TABLE}

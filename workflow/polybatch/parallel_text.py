@@ -1,7 +1,7 @@
 """Human translations of one language, with everything held out kept apart from what may be trained on.
 
 inputs: a source, collected/en.parquet
-outputs: human/<lang>.parquet (contracts.PARALLEL; every split) and strings/<lang>.parquet (contracts.STRINGS)
+outputs: human/<lang>.parquet (contracts.PARALLEL; every split) or strings/<lang>.parquet (contracts.STRINGS)
 
 Text of the test and dev splits reaches no training, in any language: a training row is dropped when its
 English or its translated text equals a held-out one (`text.text_key`). Translators, which also train on
@@ -96,17 +96,19 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--collected", required=True, type=Path)
     parser.add_argument("--lang", required=True)
     parser.add_argument("--held-out-share", type=float, default=0.04, help="of strings, for dev and for test")
-    parser.add_argument("--human", required=True, type=Path)
-    parser.add_argument("--strings", type=Path, help="also write the strings that train translators")
+    output = parser.add_mutually_exclusive_group(required=True)
+    output.add_argument("--human", type=Path, help="write the translated pairs here")
+    output.add_argument("--strings", type=Path, help="write the strings that train translators here")
     args = parser.parse_args(argv)
 
     source = open_source(args.source, args.file)
     collected = read_parquet(args.collected, contracts.COLLECTED).to_pylist()
     translations = list(source.translations(args.lang))
-    rows = human_rows(collected, translations)
-    write_rows(args.human, rows, contracts.PARALLEL)
-    stage.log.info("%s: %d of %d pairs translated by people", args.lang, len(rows), len(collected))
-    if args.strings:
+    if args.human:
+        rows = human_rows(collected, translations)
+        write_rows(args.human, rows, contracts.PARALLEL)
+        stage.log.info("%s: %d of %d pairs translated by people", args.lang, len(rows), len(collected))
+    else:
         strings = list(string_rows(collected, translations, source.strings(args.lang), args.held_out_share))
         write_rows(args.strings, strings, contracts.STRINGS)
         stage.log.info("%s: %d distinct strings for translators", args.lang, len(strings))

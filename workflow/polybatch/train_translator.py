@@ -12,8 +12,8 @@ Byte fallback keeps names that were never seen spellable.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from polybatch import contracts, stage
 from polybatch.errors import ConfigError, DataError, TrainingError
 from polybatch.files import atomic_path, read_json, read_parquet, sha256_file, write_json
 from polybatch.languages import directions as parse_direction
+from polybatch.options import Options, require
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +34,7 @@ _NUMBERED_PLACEHOLDERS = ["{1}", "{2}", "{3}", "{4}"]
 
 
 @dataclass(frozen=True)
-class TranslatorOptions:
+class TranslatorOptions(Options):
     """Size and schedule. `batch_tokens` bounds rows x longest side of a batch, padding included."""
 
     vocab_size: int = 6000
@@ -54,15 +55,15 @@ class TranslatorOptions:
     save_steps: int = 1000
     seed: int = 1
 
-    @classmethod
-    def from_json(cls, text: str) -> TranslatorOptions:
-        values = json.loads(text)
-        unknown = sorted(set(values) - set(cls.__dataclass_fields__))
-        if unknown:
-            raise ConfigError(
-                f"Unknown translator option(s): {', '.join(unknown)}.", expected=", ".join(cls.__dataclass_fields__)
-            )
-        return cls(**values)
+    def faults(self) -> Iterator[str]:
+        for name in ("vocab_size", "d_model", "encoder_layers", "decoder_layers", "heads", "ffn", "max_steps"):
+            yield from require(getattr(self, name) >= 1, f"{name} must be at least 1")
+        yield from require(self.batch_tokens >= self.max_tokens, "batch_tokens must not be below max_tokens")
+        yield from require(
+            self.warmup_steps + self.decay_steps <= self.max_steps,
+            "warmup_steps and decay_steps must fit into max_steps",
+        )
+        yield from require(self.d_model % max(1, self.heads) == 0, "d_model must be a multiple of heads")
 
 
 @dataclass(frozen=True)
@@ -127,10 +128,13 @@ def train_sentencepiece(examples: list[Example], options: TranslatorOptions, fol
 def load_tokenizer(folder: Path) -> Any:
     """transformers' M2M100 tokenizer over the folder's files."""
     from transformers import M2M100Tokenizer
+    from transformers.models.m2m_100.tokenization_m2m_100 import FAIRSEQ_LANGUAGE_CODES
 
     return M2M100Tokenizer(
         vocab_file=str(folder / "vocab.json"),
         spm_file=str(folder / "sentencepiece.bpe.model"),
+        # Named here, or the language tokens have ids but are missing from the vocabulary that is converted.
+        extra_special_tokens=[f"__{code}__" for code in FAIRSEQ_LANGUAGE_CODES["m2m100"]],
         num_madeup_words=0,
     )
 
@@ -338,7 +342,7 @@ def _trainer(train: list[Example], dev: list[Example], tokenizer: Any, options: 
         accelerator_config={"dispatch_batches": False, "split_batches": False},
     )
     trainer = TranslatorTrainer(
-        model=new_model(options, tokenizer.encoder_size + len(tokenizer.lang_code_to_id)),
+        model=new_model(options, len(tokenizer)),
         args=arguments,
         eval_dataset=Stream(dev_batches, 0, 1),
         callbacks=[_stop_when_diverged()],
