@@ -1,0 +1,181 @@
+"""A small study written to disk as the pipeline leaves it: score files, per-query files, statistics, timings.
+
+The scores are drawn so that hybrid leads, x-x-mono is good in one language and x-y across languages; every file is
+a real artifact of its contract, so the tests read them as the pipeline would.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from polybatch.contracts import PER_QUERY, POOL, SCORES
+from polybatch.files import write_parquet
+
+LANGS = ("en", "de", "el")
+TRAINED = "en+de"
+METRICS = {
+    "monolingual": ("map", "recall@1", "ndcg@10", "mrr@10"),
+    "cross_lingual": ("map", "recall@1", "ndcg@10", "mrr@10"),
+    "multilingual": ("map", "recall@10", "ndcg@10", "mrr@10", "rank_distance"),
+}
+# sampling -> (monolingual, cross-lingual, multilingual) level
+LEVELS = {
+    "untrained": (0.05, 0.02, 0.02),
+    "en-en": (0.40, 0.20, 0.18),
+    "x-x": (0.55, 0.35, 0.30),
+    "x-x-mono": (0.62, 0.40, 0.34),
+    "x-y": (0.56, 0.50, 0.42),
+    "hybrid": (0.63, 0.505, 0.425),
+}
+SEEDS = {"untrained": (-1,), "en-en": (0,), "x-x": (0,), "x-x-mono": (0, 1, 2), "x-y": (0, 1, 2), "hybrid": (0, 1, 2)}
+
+
+def config(benchmarks: tuple[str, ...] = ("test",), **more: object) -> dict:
+    return {"study": {"name": "default", "benchmarks": list(benchmarks)}, "encoders": {"tiny": {"layers": 1}}, **more}
+
+
+def write_study(base: Path, benchmarks: tuple[str, ...] = ("test",), groups: int = 50, **grid: object) -> list[Path]:
+    """Writes all runs of the study; returns the score files in a fixed order."""
+    return [
+        write_run(base, sampling, seed, benchmark, groups=groups, **grid)
+        for sampling, seeds in SEEDS.items()
+        for seed in seeds
+        for benchmark in benchmarks
+    ]
+
+
+def write_run(
+    base: Path,
+    sampling: str,
+    seed: int,
+    benchmark: str = "test",
+    *,
+    groups: int = 50,
+    alpha: float | None = None,
+    num_pairs: str = "all",
+    langs: tuple[str, ...] = LANGS,
+    trained: str = TRAINED,
+    level: tuple[float, float, float] | None = None,
+    drop: tuple[str, str, str] | None = None,
+) -> Path:
+    """One run's score file and per-query file; `drop` leaves one (setting, query_lang, corpus_lang) out."""
+    alpha = 0.5 if sampling == "hybrid" and alpha is None else alpha
+    rows = _per_query(sampling, seed, benchmark, groups, langs, level or LEVELS[sampling])
+    rows = [row for row in rows if (row["setting"], row["query_lang"], row["corpus_lang"]) != drop]
+    grid = {
+        "encoder": "tiny",
+        "sampling": sampling,
+        "alpha": alpha,
+        "num_pairs": "" if sampling == "untrained" else num_pairs,
+        "languages": "" if sampling == "untrained" else trained,
+        "seed": seed,
+        "benchmark": benchmark,
+    }
+    spelled = f"hybrid-a{alpha:g}" if sampling == "hybrid" else sampling
+    run = "tiny/untrained" if sampling == "untrained" else f"tiny/{spelled}/n{num_pairs}/{trained}/s{seed}"
+    folder = base / "scores" / run
+    path = folder / f"{benchmark}.parquet"
+    write_parquet(path, [pa.Table.from_pylist(_means(rows, grid), schema=SCORES)], SCORES)
+    per_query = pa.Table.from_pylist(rows, schema=PER_QUERY)
+    write_parquet(folder / f"{benchmark}.per_query.parquet", [per_query], PER_QUERY)
+    return path
+
+
+def _per_query(sampling: str, seed: int, benchmark: str, groups: int, langs: tuple[str, ...], level: tuple) -> list:
+    draw = np.random.default_rng([seed + 1, sorted(LEVELS).index(sampling), len(benchmark)])
+    # The same groups are hard for every run: that is what makes paired tests worth their while.
+    hardness = np.random.default_rng(7).normal(0, 0.12, groups)
+    shift = draw.normal(0, 0.006)
+    pairs = [("monolingual", lang, lang) for lang in langs]
+    pairs += [("cross_lingual", a, b) for a, b in itertools.permutations(langs, 2)]
+    pairs += [("multilingual", lang, POOL) for lang in langs]
+    rows = []
+    for setting, query_lang, corpus_lang in pairs:
+        base = level[["monolingual", "cross_lingual", "multilingual"].index(setting)]
+        base -= 0.12 * ("el" in (query_lang, corpus_lang)) * base
+        values = np.clip(base + shift + hardness * base + draw.normal(0, 0.05, groups), 0, 1)
+        for metric in METRICS[setting]:
+            scaled = (1 - values) * 60 if metric == "rank_distance" else values * (0.8 if metric == "recall@1" else 1.0)
+            rows += [
+                {
+                    "setting": setting,
+                    "query_lang": query_lang,
+                    "corpus_lang": corpus_lang,
+                    "metric": metric,
+                    "query_id": f"g{group}-{query_lang}",
+                    "group": f"g{group}",
+                    "value": float(value),
+                }
+                for group, value in enumerate(scaled)
+            ]
+    return rows
+
+
+def _means(rows: list[dict], grid: dict) -> list[dict]:
+    cells: dict[tuple, list[float]] = {}
+    for row in rows:
+        cells.setdefault((row["setting"], row["query_lang"], row["corpus_lang"], row["metric"]), []).append(
+            row["value"]
+        )
+    names = ("setting", "query_lang", "corpus_lang", "metric")
+    return [
+        {**grid, **dict(zip(names, key, strict=True)), "value": float(np.mean(v)), "num_queries": len(v)}
+        for key, v in cells.items()
+    ]
+
+
+def write_translation(base: Path, lang: str = "de", forward: bool = True) -> Path:
+    quality = {part: {"bleu": 31.2, "chrf": 55.4, "count": 40} for part in ("query", "passage")}
+    reasons = {"accepted": 60, "low_chrf": 30, "wrong_language": 10}
+    value = {
+        "lang": lang,
+        "translators": {
+            "forward": {"direction": f"en-{lang}", "architecture": "marian", "bleu": 31.0},
+            "backward": {"direction": f"{lang}-en", "architecture": "marian", "bleu": 33.0},
+        },
+        "pairs": 100,
+        "accepted": 60,
+        "reasons": reasons,
+        "sources": {"homeassistant": {"pairs": 100, "accepted": 60, "reasons": reasons}},
+        "forward": quality if forward else {},
+        "round_trip": quality,
+        "distinct_outputs": {"query": 0.97, "passage": 0.99},
+    }
+    return _write_json(base / "translated" / f"{lang}.json", value)
+
+
+def write_composition(base: Path, run: str = "tiny/hybrid-a0.5/nall/en+de/s0") -> Path:
+    value = {
+        "steps": 100,
+        "rows": 1600,
+        "distinct_pairs": 900,
+        "batches": {"x-x-mono": 48, "x-y": 52},
+        "monolingual_batches": {"en": 25, "de": 23},
+        "directions": {"en-en": 400, "de-de": 368, "en-de": 420, "de-en": 412},
+    }
+    return _write_json(base / "models" / run / "composition.json", value)
+
+
+def write_timings(base: Path) -> Path:
+    header = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
+    jobs = {
+        "train/a.tsv": "61.5\t0:01:01\t900.25\t1\t1\t1\t0\t0\t98.1\t60.1\n",
+        "train/b/c.tsv": "58.5\t0:00:58\t910.5\t1\t1\t1\t0\t0\t98.1\t57.0\n",
+        "qrels/x.tsv": "0.2\t0:00:00\tNA\tNA\tNA\tNA\tNA\tNA\tNA\tNA\n",
+    }
+    for name, line in jobs.items():
+        path = base / "timings" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(header + line, "utf-8")
+    return base / "timings"
+
+
+def _write_json(path: Path, value: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value), "utf-8")
+    return path

@@ -1,0 +1,83 @@
+"""The figures."""
+
+import json
+
+import pandas as pd
+import pytest
+import synthetic_study
+
+from polybatch import figures
+from polybatch.score_tables import View
+from polybatch.summary import summarise
+
+
+@pytest.fixture(scope="module")
+def view(tmp_path_factory):
+    paths = synthetic_study.write_study(tmp_path_factory.mktemp("study"), groups=12)
+    return View(summarise(paths), "test", data_mark="stand-in data")
+
+
+def datasets(chart):
+    return [row for rows in chart.to_dict()["datasets"].values() for row in rows]
+
+
+def test_trade_off_draws_every_seed_and_names_every_arm(view):
+    rows = datasets(figures.trade_off(view))
+    assert sum("seed" in row for row in rows) == 11  # 3 samplings of 3 seeds, two of one; the floor is told in words
+    assert {row["arm"] for row in rows if "label_x" in row} == {"en-en", "x-x", "x-x-mono", "x-y", "hybrid-a0.5"}
+
+
+def test_the_floor_left_outside_the_axes_is_told(view):
+    subtitle = " ".join(figures.trade_off(view).to_dict()["title"]["subtitle"])
+    assert "untrained at (0.0" in subtitle
+    assert "do not start at zero" in subtitle
+
+
+def test_labels_cover_neither_each_other_nor_a_mark():
+    means = pd.DataFrame({"arm": ["aaaa", "bbbb", "cccc"], "x": [0.50, 0.51, 0.50], "y": [0.50, 0.50, 0.51]})
+    domains = [[0.4, 0.6], [0.4, 0.6]]
+    placed = figures.place_labels(means, domains, [means["x"].tolist(), means["y"].tolist()])
+    boxes = []
+    for label in placed:
+        width, pixel = 7.6 * 4, 440 / 0.2
+        x, y = ((label[f"label_{axis}"] - 0.4) * pixel for axis in "xy")
+        left = {"left": x, "right": x - width, "center": x - width / 2}[label["align"]]
+        boxes.append((left, y - 8, left + width, y + 8))
+    for i, (left, bottom, right, top) in enumerate(boxes):
+        assert not any(a < right and left < c and b < top and bottom < d for a, b, c, d in boxes[:i])
+        for mark_x, mark_y in zip(means["x"], means["y"], strict=True):
+            x, y = (mark_x - 0.4) * 2200, (mark_y - 0.4) * 2200
+            assert not (left < x < right and bottom < y < top)
+
+
+def test_heat_map_has_every_pair_and_stars_the_language_nobody_was_trained_on(view):
+    rows = datasets(figures.language_pairs(view))
+    assert len(rows) == 6 * 3 * 3
+    assert {row["query"] for row in rows} == {"en", "de", "el*"}
+
+
+def test_bars_start_at_zero(view):
+    spec = figures.by_language(view).to_dict()
+    bars = [layer for panel in spec["vconcat"] for layer in panel["layer"] if layer["mark"]["type"] == "bar"]
+    assert len(bars) == 3
+    assert all(layer["encoding"]["y"]["scale"]["domain"][0] == 0 for layer in bars)
+
+
+def test_the_data_mark_stands_in_every_figure(view):
+    assert all("stand-in data" in chart(view).to_dict()["title"]["subtitle"] for chart in figures.FIGURES.values())
+
+
+def test_arms_of_one_sampling_get_colours_of_their_own(tmp_path):
+    for alpha in (0.2, 0.5):
+        synthetic_study.write_run(tmp_path, "hybrid", 0, groups=5, alpha=alpha)
+    summary = summarise(sorted(tmp_path.rglob("test.parquet")))
+    palette = figures.colours(summary.arms, [summary.label(arm) for arm in summary.arms])
+    assert len(set(palette.values())) == 2
+
+
+def test_files_are_written_whole(view, tmp_path):
+    figures.save(figures.trade_off(view), tmp_path, "trade_off-test")
+    assert (tmp_path / "trade_off-test.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "trade_off-test.svg").read_text("utf-8").startswith("<svg")
+    assert json.loads((tmp_path / "trade_off-test.vl.json").read_text("utf-8"))["$schema"]
+    assert len(list(tmp_path.iterdir())) == 3

@@ -1,0 +1,77 @@
+"""The manifest and its fingerprint."""
+
+import json
+import os
+
+import pytest
+
+from polybatch import manifest
+from polybatch.errors import DataError
+from polybatch.files import write_json
+
+
+def build(tmp_path, **changes):
+    data = tmp_path / "corpus.txt"
+    data.write_text(changes.pop("text", "abc"), "utf-8")
+    given = {
+        "config": {"alpha": 0.5},
+        "code_digests": {"train": "1"},
+        "data": [data],
+        "seeds": [1, 0],
+        "encoders": {},
+        "translators": {},
+        "timings": {"train": {"jobs": 1, "wall_seconds": 5.0}},
+    }
+    return manifest.build(**{**given, **changes})
+
+
+def test_the_fingerprint_ignores_times_and_seeds_order(tmp_path):
+    slow = build(tmp_path, timings={"train": {"jobs": 1, "wall_seconds": 500.0}})
+    assert build(tmp_path)["fingerprint"] == slow["fingerprint"]
+
+
+@pytest.mark.parametrize("change", [{"config": {"alpha": 0.4}}, {"code_digests": {"train": "2"}}, {"text": "abd"}])
+def test_the_fingerprint_follows_config_code_and_data(tmp_path, change):
+    assert build(tmp_path)["fingerprint"] != build(tmp_path, **change)["fingerprint"]
+
+
+def test_the_fingerprint_follows_package_versions(tmp_path, monkeypatch):
+    before = build(tmp_path)["fingerprint"]
+    versions = manifest.package_versions()
+    monkeypatch.setattr(manifest, "package_versions", lambda: {**versions, "torch": "0.1"})
+    assert build(tmp_path)["fingerprint"] != before
+
+
+def test_a_missing_data_file_is_an_error(tmp_path):
+    with pytest.raises(DataError, match="missing"):
+        build(tmp_path, data=[tmp_path / "nothing.txt"])
+
+
+def test_secrets_and_home_folders_do_not_get_in(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("MY_TOKEN", "sesame-open-now")
+    config = {
+        "hub": {"token": "abc", "api_key": "def", "max_tokens": 512, "url": "https://user:pw@host/x"},
+        "cache": ["/home/somebody/.cache", "/Users/other/data", "/root/x", "/data/roots"],
+        "note": "hf_" + "A" * 30,
+    }
+    found = build(tmp_path, config=config)["config"]
+    text = json.dumps(found)
+    assert not any(secret in text for secret in ("abc", "def", "sesame", "user:pw", "hf_A", "somebody", "other"))
+    assert found["hub"]["max_tokens"] == 512
+    assert found["cache"] == ["~/.cache", "~/data", "~/x", "/data/roots"]
+    assert not any(value and value in text for name, value in os.environ.items() if name == "MY_TOKEN")
+
+
+def test_data_paths_are_relative_to_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert list(build(tmp_path)["data"]) == ["corpus.txt"]
+
+
+def test_it_is_json_and_names_the_packages(tmp_path):
+    found = build(tmp_path)
+    write_json(tmp_path / "manifest.json", found)
+    assert found["packages"]["pyarrow"][0].isdigit()
+    assert {"torch", "ranx", "python"} <= found["packages"].keys()
+    assert found["hardware"]["cores"] >= 1
+    assert found["seeds"] == [0, 1]

@@ -1,0 +1,296 @@
+"""The tables of a study, from files to versions."""
+
+import csv
+import json
+import math
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import synthetic_study as synthetic
+
+from polybatch import tables, versions
+from polybatch.errors import ConfigError, DataError
+from polybatch.run_tables import composition_table, read_compositions, read_timings, read_translations, timing_table
+from polybatch.score_tables import View, compare_with_reference, main_table
+from polybatch.summary import Arm, languages_of, missing_notes, summarise
+from polybatch.tables import Inputs, expected_files, make
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    base = tmp_path_factory.mktemp("base")
+    synthetic.write_study(base, groups=12)
+    return base
+
+
+def inputs(base, **changes):
+    given = {
+        "config": synthetic.config(),
+        "scores": sorted(p for p in base.rglob("test.parquet")),
+        "per_query": (),
+        "translations": [synthetic.write_translation(base)],
+        "compositions": [synthetic.write_composition(base)],
+        "timings": synthetic.write_timings(base),
+    }
+    return Inputs(**{**given, **changes})
+
+
+def rows_of(folder, name):
+    with open(folder / f"{name}.csv", encoding="utf-8", newline="") as handle:
+        return {row["sampling"]: row for row in csv.DictReader(handle)}
+
+
+@pytest.fixture(scope="module")
+def made(base, tmp_path_factory):
+    root = tmp_path_factory.mktemp("tables")
+    make(inputs(base), root, root / "latest")
+    return root
+
+
+def test_all_announced_files_are_there_and_no_others(made):
+    announced = expected_files(synthetic.config())
+    assert sorted(p.name for p in (made / "latest").iterdir()) == sorted(announced)
+    assert all((made / "latest" / name).stat().st_size for name in announced)
+
+
+def test_announcing_files_needs_no_heavy_import():
+    code = (
+        "import sys; from polybatch.tables import expected_files; expected_files({'study': {'benchmarks': ['b']}});"
+        "print(sorted({'pandas', 'altair', 'torch', 'scipy', 'ranx'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_macro_averages_are_those_of_the_score_files(made, base):
+    import pyarrow.parquet as pq
+
+    scores = [pq.read_table(p).to_pandas() for p in base.rglob("hybrid-a0.5/**/test.parquet")]
+    wanted = [s[(s.setting == "cross_lingual") & (s.metric == "map")].value.mean() for s in scores]
+    row = rows_of(made / "latest", "main-test")["hybrid-a0.5"]
+    assert float(row["cross_lingual.map"]) == pytest.approx(sum(wanted) / 3)
+    mean = sum(wanted) / 3
+    assert float(row["cross_lingual.map_sd"]) == pytest.approx(math.sqrt(sum((w - mean) ** 2 for w in wanted) / 2))
+
+
+def test_one_seed_has_no_deviation(made):
+    row = rows_of(made / "latest", "main-test")["en-en"]
+    assert (row["monolingual.map_sd"], row["monolingual.map_seeds"], row["seeds"]) == ("", "1", "1")
+
+
+def test_marks_tell_worse_from_better_also_where_lower_is_better(made):
+    row = rows_of(made / "latest", "main-test")["en-en"]
+    assert row["multilingual.rank_distance_mark"] == "worse"
+    assert row["monolingual.map_mark"] == "worse"
+    assert float(row["monolingual.map_p"]) < 0.05
+
+
+def test_a_missing_cell_is_shown_as_missing_and_listed(tmp_path):
+    synthetic.write_run(tmp_path, "x-y", 0, groups=5)
+    synthetic.write_run(tmp_path, "hybrid", 0, groups=5, drop=("cross_lingual", "en", "el"))
+    summary = summarise(sorted(tmp_path.rglob("test.parquet")))
+    table = main_table(View(summary, "test"), [])
+    position = [column.key for column in table.columns].index("cross_lingual.map")
+    cells = {row[0].value: row[position] for row in table.rows}
+    assert cells["hybrid-a0.5"].value is None
+    assert cells["x-y"].value > 0
+    assert any("hybrid-a0.5 seed 0, cross-lingual" in note and "en-el" in note for note in table.notes)
+
+
+def test_a_nan_score_is_missing_and_the_other_seeds_are_named(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for seed in (0, 1):
+        path = synthetic.write_run(tmp_path, "hybrid", seed, groups=5)
+    table = pq.read_table(path)
+    values = table["value"].to_pylist()
+    values[0] = math.nan
+    pq.write_table(table.set_column(table.column_names.index("value"), "value", pa.array(values)), path)
+    summary = summarise(sorted(tmp_path.rglob("test.parquet")))
+    notes = main_table(View(summary, "test"), []).notes
+    assert any("mean of 1 of 2 seeds" in note for note in notes)
+    assert len(missing_notes(summary, "test")) == 1
+
+
+def test_a_grid_over_pairs_gets_a_column_and_its_own_references(tmp_path):
+    for pairs in ("100", "all"):
+        for sampling in ("x-y", "hybrid"):
+            synthetic.write_run(tmp_path, sampling, 0, groups=8, num_pairs=pairs)
+    synthetic.write_run(tmp_path, "untrained", -1, groups=8)
+    score_files = sorted(tmp_path.rglob("test.parquet"))
+    view = View(summarise(score_files), "test")
+    groups = tables._groups(Inputs(synthetic.config(), score_files, ()))
+    comparisons = compare_with_reference(view, groups, view.main_columns())
+    table = main_table(view, comparisons)
+    assert [column.label for column in table.columns[:3]] == ["sampling", "pairs", "seeds"]
+    assert [row[1].value for row in table.rows] == [None, "100", "all", "100", "all"]
+    assert {c.arm.num_pairs for c in comparisons} == {"100", "all"}
+    assert all(c.arm.num_pairs == c.reference.num_pairs for c in comparisons)
+
+
+def test_the_language_nobody_was_trained_on_is_told_apart(made, base):
+    summary = summarise(sorted(base.rglob("test.parquet")))
+    assert languages_of(summary, "test") == (["en", "de"], ["el"])
+    assert "Evaluation only el" in (made / "latest" / "monolingual-test.md").read_text("utf-8")
+
+
+def test_english_training_counts_english_only():
+    assert Arm("tiny", "en-en", None, "all", "en+de").trained_languages == {"en"}
+
+
+def test_the_data_mark_is_in_every_table(base, tmp_path):
+    make(inputs(base, config=synthetic.config(data_mark="stand-in data")), tmp_path, tmp_path / "latest")
+    for path in (tmp_path / "latest").glob("*.[cmth][sdet][vxm]*"):
+        assert "stand-in data" in path.read_text("utf-8"), path
+    assert "stand-in data" in (tmp_path / "latest" / "README.md").read_text("utf-8")
+
+
+def test_nothing_changed_makes_no_new_version_and_still_restores_latest(made, base):
+    for path in (made / "latest").iterdir():
+        path.unlink()
+    version, new = make(inputs(base, timings=None), made, made / "latest")
+    assert (version.name, new) == ("v1", False)
+    assert (made / "latest" / "VERSION").read_text("utf-8") == "v1\n"
+
+
+def test_copies_in_latest_are_newer_than_their_inputs(made, base):
+    before = time.time() - 1
+    os.utime(made / "v1" / "main-test.csv", (1, 1))
+    make(inputs(base), made, made / "latest")
+    assert (made / "latest" / "main-test.csv").stat().st_mtime > before
+
+
+def test_a_change_makes_the_next_version_and_leaves_the_last_alone(base, tmp_path):
+    make(inputs(base), tmp_path, tmp_path / "latest")
+    kept = {p.name: p.read_bytes() for p in (tmp_path / "v1").iterdir()}
+    version, new = make(inputs(base, code_digests={"train": "2"}), tmp_path, tmp_path / "latest")
+    assert (version.name, new) == ("v2", True)
+    assert kept == {p.name: p.read_bytes() for p in (tmp_path / "v1").iterdir()}
+    assert json.loads((tmp_path / "latest" / "manifest.json").read_text("utf-8"))["version"] == "v2"
+
+
+def fill(folder: Path, name: str) -> None:
+    for file in (versions.TABLES, versions.SCORES, versions.GROUPS):
+        (folder / file).write_text("[]", "utf-8")
+    content = {"version": name, "fingerprint": name, "content": "", "config": {}, "process": os.getpid()}
+    (folder / versions.MANIFEST).write_text(json.dumps(content), "utf-8")
+
+
+def publish(root: str) -> str:
+    return versions.publish(root, Path(root) / "latest", (str(os.getpid()), ""), fill)[0].name
+
+
+def test_processes_at_once_get_a_version_each(tmp_path):
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        names = pool.map(publish, [str(tmp_path)] * 6, chunksize=1)
+    assert sorted(names) == [f"v{i}" for i in range(1, 7)]
+    assert {p.name for p in tmp_path.iterdir()} == {*names, "latest", ".lock"}
+    newest = json.loads((tmp_path / "latest" / "manifest.json").read_text("utf-8"))
+    assert newest["version"] == "v6"
+
+
+def test_a_rename_never_replaces_a_version(tmp_path):
+    (tmp_path / "v1").mkdir()
+    (tmp_path / "v1" / "main.csv").write_text("kept", "utf-8")
+    source = tmp_path / "building"
+    source.mkdir()
+    (source / "main.csv").write_text("new", "utf-8")
+    assert not versions._rename_if_absent(source, tmp_path / "v1")
+    assert (tmp_path / "v1" / "main.csv").read_text("utf-8") == "kept"
+
+
+def test_a_failure_while_writing_leaves_no_version(tmp_path):
+    def broken(folder, name):
+        (folder / "main.csv").write_text("half", "utf-8")
+        raise RuntimeError("disk gone")
+
+    with pytest.raises(RuntimeError):
+        versions.publish(tmp_path, tmp_path / "latest", ("a", "b"), broken)
+    assert [p.name for p in tmp_path.iterdir()] == [".lock"]
+
+
+def test_the_same_scores_twice_are_refused(base):
+    scores = sorted(base.rglob("test.parquet"))
+    with pytest.raises(DataError, match="share their grid point"):
+        summarise([*scores, scores[0]])
+
+
+def test_no_scores_make_no_table(tmp_path):
+    with pytest.raises(DataError, match="no score files"):
+        summarise([])
+
+
+def test_scores_of_another_benchmark_are_refused(base, tmp_path):
+    with pytest.raises(DataError, match="study's benchmarks"):
+        make(inputs(base, config=synthetic.config(("other",))), tmp_path, tmp_path / "latest")
+    assert not list(tmp_path.iterdir())
+
+
+def test_per_query_files_of_other_runs_are_refused(base, tmp_path):
+    with pytest.raises(DataError, match="not the same runs"):
+        make(inputs(base, per_query=[base / "test.per_query.parquet"]), tmp_path, tmp_path / "latest")
+
+
+def test_a_config_without_benchmarks_is_told():
+    with pytest.raises(ConfigError, match="names no benchmarks"):
+        expected_files({})
+
+
+def test_settings_that_a_benchmark_lacks_are_not_announced():
+    names = expected_files({**synthetic.config(), "benchmarks": {"test": {"settings": ["monolingual"]}}})
+    assert "monolingual-test.csv" in names
+    assert not any(name.startswith(("cross_lingual", "multilingual", "trade_off")) for name in names)
+
+
+def test_translation_statistics_that_do_not_add_up_are_refused(tmp_path):
+    path = synthetic.write_translation(tmp_path)
+    value = json.loads(path.read_text("utf-8"))
+    value["reasons"]["low_chrf"] += 1
+    path.write_text(json.dumps(value), "utf-8")
+    with pytest.raises(DataError, match="do not add up"):
+        read_translations([path])
+
+
+def test_a_language_without_references_shows_a_dash_not_a_zero(base, tmp_path):
+    given = [synthetic.write_translation(tmp_path, "de"), synthetic.write_translation(tmp_path, "tr", forward=False)]
+    make(inputs(base, translations=given), tmp_path / "t", tmp_path / "t" / "latest")
+    with open(tmp_path / "t" / "v1" / "translation.csv", encoding="utf-8", newline="") as handle:
+        rows = {row["lang"]: row for row in csv.DictReader(handle)}
+    assert rows["tr"]["forward.query.bleu"] == ""
+    assert float(rows["tr"]["round_trip.query.chrf"]) == 55.4
+    assert "set aside for tr" in (tmp_path / "t" / "v1" / "translation.md").read_text("utf-8")
+
+
+def test_compositions_count_what_was_drawn(tmp_path):
+    run = "tiny/hybrid-a0.5/nall/en+de/s0"
+    table = composition_table(read_compositions([synthetic.write_composition(tmp_path, run)]))
+    row = dict(zip([column.key for column in table.columns], [cell.value for cell in table.rows[0]], strict=True))
+    assert row["text.run"] == run
+    assert row["monolingual_batches"] == pytest.approx(0.48)
+    assert row["cross_lingual_batches"] == pytest.approx(0.52)
+    assert row["query.de"] == pytest.approx((368 + 412) / 1600)
+
+
+def test_timings_add_up_and_unmeasured_memory_is_missing(tmp_path):
+    stages = read_timings(synthetic.write_timings(tmp_path))
+    table = timing_table(stages)
+    rows = {row[0].value: [cell.value for cell in row[1:]] for row in table.rows}
+    assert rows["train"] == [2, 120.0, 61.5, pytest.approx(117.1), 910.5]
+    assert rows["qrels"][-1] is None
+    assert rows["all stages"][:2] == [3, pytest.approx(120.2)]
+    assert any("1 of 3 jobs" in note for note in table.notes)
+
+
+def test_command_line_reads_arguments_from_a_file(base, tmp_path):
+    lines = ["--config", json.dumps(synthetic.config()), "--root", str(tmp_path / "t"), "--scores"]
+    lines += [str(p) for p in sorted(base.rglob("test.parquet"))]
+    (tmp_path / "args.txt").write_text("\n".join(lines), "utf-8")
+    tables.main([f"@{tmp_path / 'args.txt'}"])
+    assert (tmp_path / "t" / "v1" / "main-test.csv").is_file()
+    assert not (tmp_path / "t" / "v1" / "translation.csv").exists()

@@ -1,0 +1,348 @@
+"""The figures of a study.
+
+inputs: a `View` of one benchmark's scores
+outputs: Vega-Lite specifications; svg, png and json files
+
+Three figures a benchmark: the trade-off between the monolingual and the cross-lingual setting, the matrix of
+language pairs, and the scores by query language. Colours are those of Okabe and Ito, which readers with the common
+colour vision deficiencies tell apart; every mark is labelled or in a legend, and bars start at zero.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polybatch.files import atomic_path
+from polybatch.score_tables import View
+from polybatch.summary import SETTING_LABELS, UNTRAINED, Arm, languages_of, mean_and_spread, metric_label
+
+if TYPE_CHECKING:
+    import altair as alt
+    import pandas as pd
+
+_SAMPLING_COLOURS = {
+    UNTRAINED: "#7f7f7f",
+    "en-en": "#e69f00",
+    "x-x": "#56b4e9",
+    "x-x-mono": "#0072b2",
+    "x-y": "#d55e00",
+    "hybrid": "#009e73",
+}
+_CYCLE = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7f7f7f"]
+_INK, _GREY = "#1b1b1b", "#6b6b6b"
+_SIZE = 440
+# Okabe-Ito yellows and blues are too light for text; labels are printed in ink and tied to marks by place.
+_FONT = "DejaVu Sans, Arial, sans-serif"
+
+
+def colours(arms: Sequence[Arm], labels: Sequence[str]) -> dict[str, str]:
+    """Label -> colour: the sampling's own where samplings tell the arms apart, else one colour after another."""
+    if len({arm.sampling for arm in arms}) == len(arms):
+        return {label: _SAMPLING_COLOURS[arm.sampling] for arm, label in zip(arms, labels, strict=True)}
+    trained = [label for arm, label in zip(arms, labels, strict=True) if arm.sampling != UNTRAINED]
+    cycle = {label: _CYCLE[place % len(_CYCLE)] for place, label in enumerate(trained)}
+    return {label: cycle.get(label, _SAMPLING_COLOURS[UNTRAINED]) for label in labels}
+
+
+def trade_off(view: View) -> alt.LayerChart:
+    """Monolingual against cross-lingual score: a small mark a seed, a large one their mean, named beside it."""
+    import altair as alt
+    import pandas as pd
+
+    seeds = _trade_off_points(view)
+    if seeds.empty:
+        raise ValueError("no arm has both a monolingual and a cross-lingual score")
+    arms = [arm for arm in view.arms if view.summary.label(arm) in set(seeds["arm"])]
+    labels = [view.summary.label(arm) for arm in arms]
+    means = seeds.groupby("arm", sort=False)[["x", "y"]].mean().reset_index()
+    floor = means[means["arm"].isin([view.summary.label(arm) for arm in arms if arm.sampling == UNTRAINED])]
+    shown, note = _set_floor_aside(seeds, floor)
+    domains = [_domain(shown[axis]) for axis in ("x", "y")]
+    means = means[means["arm"].isin(set(shown["arm"]))].reset_index(drop=True)
+    placed = pd.DataFrame(place_labels(means, domains, [shown[axis].tolist() for axis in ("x", "y")]))
+    palette = colours(arms, labels)
+    metric = metric_label(view.headline)
+    scales = [alt.Scale(domain=domain, nice=False, zero=False) for domain in domains]
+    x = alt.X("x:Q", title=f"monolingual {metric} →", scale=scales[0])
+    y = alt.Y("y:Q", title=f"cross-lingual {metric} →", scale=scales[1])
+    colour = alt.Color("arm:N", scale=alt.Scale(domain=list(palette), range=list(palette.values())), legend=None)
+    small = alt.Chart(shown).mark_circle(size=42, opacity=0.45).encode(x, y, colour)
+    large = alt.Chart(means).mark_point(size=190, filled=True, opacity=1, stroke="white", strokeWidth=1.2)
+    rules = _leaders(placed, scales)
+    text = [
+        alt.Chart(part)
+        .mark_text(align=align, baseline="middle", fontSize=13, color=_INK, fontWeight=500)
+        .encode(alt.X("label_x:Q", scale=scales[0]), alt.Y("label_y:Q", scale=scales[1]), alt.Text("arm:N"))
+        for align, part in placed.groupby("align")
+    ]
+    chart = alt.layer(*rules, small, large.encode(x, y, colour), *text).properties(width=_SIZE, height=_SIZE)
+    lines = ["small: one seed, large: mean over seeds; up and to the right is better", *note]
+    return _titled(chart, view, f"Monolingual against cross-lingual {metric}", lines)
+
+
+def _trade_off_points(view: View) -> pd.DataFrame:
+    macro = view.summary.macro
+    part = macro[(macro["benchmark"] == view.benchmark) & (macro["metric"] == view.headline)]
+    wide = part.pivot(index=["arm", "seed"], columns="setting", values="value").reindex(
+        columns=["monolingual", "cross_lingual"]
+    )
+    wide = wide.dropna().reset_index().rename(columns={"monolingual": "x", "cross_lingual": "y"})
+    wide["arm"] = [view.summary.label(arm) for arm in wide["arm"]]
+    return wide[["arm", "seed", "x", "y"]]
+
+
+def _set_floor_aside(seeds: pd.DataFrame, floor: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Leaves the untrained floor out of the axes, in words, where it would squeeze the trained arms together."""
+    trained = seeds[~seeds["arm"].isin(floor["arm"])]
+    if trained.empty or floor.empty:
+        return seeds, []
+    far = any(
+        abs(float(trained[axis].mean()) - float(floor[axis].mean())) > 2.0 * max(_extent(trained[axis]), 1e-9)
+        for axis in ("x", "y")
+    )
+    if not far:
+        return seeds, []
+    told = ", ".join(f"{row.arm} at ({row.x:.3f}, {row.y:.3f})" for row in floor.itertuples())
+    return trained, [f"outside the axes, which do not start at zero: {told}"]
+
+
+def _extent(values: Any) -> float:
+    return float(max(values) - min(values))
+
+
+def _domain(values: Any) -> list[float]:
+    """The values' range with room for labels."""
+    room = max(0.14 * _extent(values), 0.004)
+    return [max(0.0, float(min(values)) - room), min(1.0, float(max(values)) + room)]
+
+
+def place_labels(
+    means: pd.DataFrame, domains: Sequence[Sequence[float]], points: Sequence[Sequence[float]]
+) -> list[dict[str, Any]]:
+    """Puts each arm's name where it covers neither a point nor another name.
+
+    Args:
+        means: arm, x, y.
+        domains: The axes' ends.
+        points: x and y of all marks.
+
+    Returns:
+        arm, x, y, label_x, label_y (data coordinates), align; greedy, in a fixed order of candidate places.
+    """
+    pixel = [_SIZE / (high - low) for low, high in domains]
+
+    def to_pixel(value: float, axis: int) -> float:
+        return (value - domains[axis][0]) * pixel[axis]
+
+    marks = [(to_pixel(x, 0), to_pixel(y, 1)) for x, y in zip(*points, strict=True)]
+    taken: list[tuple[float, float, float, float]] = []
+    placed = []
+    for row in means.itertuples():
+        width, height = 7.6 * len(row.arm), 17.0
+        mx, my = to_pixel(row.x, 0), to_pixel(row.y, 1)
+        best: tuple[float, tuple, tuple] | None = None
+        for rank, (dx, dy, align) in enumerate(_candidates()):
+            px, py = mx + dx, my + dy
+            left = {"left": px, "right": px - width, "center": px - width / 2}[align]
+            box = (left, py - height / 2, left + width, py + height / 2)
+            cost = rank + 1000 * _cost(box, taken, marks)
+            if best is None or cost < best[0]:
+                best = (cost, box, (px, py, align))
+        assert best is not None
+        taken.append(best[1])
+        px, py, align = best[2]
+        label = [domains[axis][0] + place / pixel[axis] for axis, place in ((0, px), (1, py))]
+        placed.append(
+            {"arm": row.arm, "x": row.x, "y": row.y, "label_x": label[0], "label_y": label[1], "align": align}
+        )
+    return placed
+
+
+def _candidates() -> list[tuple[float, float, str]]:
+    near = [(13, 0, "left"), (-13, 0, "right"), (0, 18, "center"), (0, -18, "center")]
+    diagonal = [
+        (sx * d, sy * d, "left" if sx > 0 else "right") for d in (14, 28, 44, 64) for sx in (1, -1) for sy in (1, -1)
+    ]
+    far = [(0, sy * d, "center") for d in (34, 52, 74) for sy in (1, -1)]
+    return [*near, *diagonal, *far]
+
+
+def _cost(box: tuple, taken: Sequence[tuple], marks: Sequence[tuple[float, float]]) -> float:
+    left, bottom, right, top = box
+    outside = max(0.0, -left, right - _SIZE, -bottom, top - _SIZE) / 10
+    names = sum(left < r + 4 and x < right + 4 and bottom < t and b < top for x, b, r, t in taken)
+    covered = sum(left - 6 < x < right + 6 and bottom - 5 < y < top + 5 for x, y in marks)
+    return outside + 3 * names + covered
+
+
+def _leaders(placed: pd.DataFrame, scales: Sequence[alt.Scale]) -> list[alt.Chart]:
+    """Thin lines from a mark to a name that had to stand off."""
+    import altair as alt
+
+    spans = [placed[axis].max() - placed[axis].min() or 1.0 for axis in ("x", "y")]
+    distance = ((placed["label_x"] - placed["x"]) / spans[0]).abs() + (
+        (placed["label_y"] - placed["y"]) / spans[1]
+    ).abs()
+    far = placed[distance > 0.12]
+    if far.empty:
+        return []
+    return [
+        alt.Chart(far)
+        .mark_rule(color=_GREY, strokeWidth=0.7)
+        .encode(alt.X("x:Q", scale=scales[0]), alt.Y("y:Q", scale=scales[1]), x2="label_x:Q", y2="label_y:Q")
+    ]
+
+
+def language_pairs(view: View) -> alt.FacetChart:
+    """A heat map an arm: query languages down, corpus languages across, the monolingual diagonal framed."""
+    import altair as alt
+    import pandas as pd
+
+    part = view.scores[(view.scores["metric"] == view.headline) & (view.scores["setting"] != "multilingual")]
+    trained, unseen = languages_of(view.summary, view.benchmark)
+    order = [lang for lang in (*trained, *unseen) if lang in set(part["query_lang"]) | set(part["corpus_lang"])]
+    names = {lang: f"{lang}*" if lang in unseen and trained else lang for lang in order}
+    rows = [
+        {"arm": view.summary.label(arm), "query": names[query], "corpus": names[corpus], "value": mean}
+        for (arm, query, corpus), values in part.groupby(["arm", "query_lang", "corpus_lang"], sort=False)["value"]
+        if (mean := mean_and_spread(list(values))[0]) is not None
+    ]
+    frame = pd.DataFrame(rows)
+    labels = [view.summary.label(arm) for arm in view.arms]
+    high = float(frame["value"].max())
+    cell = 40
+    x = alt.X(
+        "corpus:N", title="corpus language", sort=list(names.values()), axis=alt.Axis(labelAngle=0, orient="bottom")
+    )
+    y = alt.Y("query:N", title="query language", sort=list(names.values()))
+    scale = alt.Scale(scheme="viridis", domain=[0, high])
+    base = alt.Chart().encode(x, y)
+    tiles = base.mark_rect().encode(
+        alt.Color("value:Q", scale=scale, title=metric_label(view.headline), legend=alt.Legend(format=".2f"))
+    )
+    text = base.mark_text(fontSize=11).encode(
+        alt.Text("value:Q", format=".2f"),
+        color=alt.condition(alt.datum.value > 0.55 * high, alt.value(_INK), alt.value("white")),
+    )
+    frame_marks = base.transform_filter("datum.query === datum.corpus").mark_rect(
+        fillOpacity=0, stroke="white", strokeWidth=1.6
+    )
+    side = cell * len(order)
+    panel = alt.layer(tiles, frame_marks, text, data=frame).properties(width=side, height=side)
+    chart = panel.facet(
+        facet=alt.Facet("arm:N", sort=labels, title=None, header=alt.Header(labelFontSize=14, labelFontWeight="bold")),
+        columns=min(3, len(labels)),
+    ).resolve_scale(x="independent", y="independent")
+    lines = ["mean over seeds; the framed diagonal is the monolingual setting; colour starts at zero, higher is better"]
+    return _titled(
+        chart, view, f"{metric_label(view.headline)} by query and corpus language", [*lines, *_starred(unseen, trained)]
+    )
+
+
+def by_language(view: View) -> alt.VConcatChart:
+    """Bars from zero: arms side by side for every query language, one panel a setting, whiskers of one deviation."""
+    import altair as alt
+    import pandas as pd
+
+    frame = pd.DataFrame(_language_rows(view))
+    trained, unseen = languages_of(view.summary, view.benchmark)
+    labels = [view.summary.label(arm) for arm in view.arms]
+    palette = colours(view.arms, labels)
+    order = [f"{lang}*" if lang in unseen and trained else lang for lang in (*trained, *unseen)]
+    metric = metric_label(view.headline)
+    settings = [label for label in SETTING_LABELS.values() if label in set(frame["setting"])]
+    scale = alt.Scale(domain=[0, 1.05 * float(frame[["mean", "high"]].max().max())], nice=False)
+    colour = alt.Color(
+        "arm:N",
+        scale=alt.Scale(domain=list(palette), range=list(palette.values())),
+        title=None,
+        legend=alt.Legend(orient="top", columns=6, symbolType="square", labelLimit=400, labelFontSize=13),
+    )
+    panels = []
+    for setting in settings:
+        axis = alt.Axis(labelAngle=0, ticks=False, labelFontSize=13, labelPadding=6)
+        last = "query language" if setting == settings[-1] else None
+        base = alt.Chart(frame[frame["setting"] == setting]).encode(
+            alt.X("lang:N", sort=order, title=last, axis=axis, scale=alt.Scale(paddingInner=0.18, paddingOuter=0.1)),
+            alt.XOffset("arm:N", sort=labels),
+        )
+        bars = base.mark_bar().encode(alt.Y("mean:Q", title=metric, scale=scale), colour)
+        whiskers = base.mark_rule(color=_INK, strokeWidth=1.2).encode(alt.Y("low:Q", scale=scale), alt.Y2("high:Q"))
+        title = alt.TitleParams(setting, anchor="start", fontSize=14, offset=6)
+        width = max(560, len(order) * (len(labels) * 13 + 16))
+        panels.append(alt.layer(bars, whiskers).properties(width=width, height=170, title=title))
+    lines = ["mean over seeds, whiskers one standard deviation; cross-lingual: mean over the other languages' corpora"]
+    return _titled(alt.vconcat(*panels), view, f"{metric} by query language", [*lines, *_starred(unseen, trained)])
+
+
+def _language_rows(view: View) -> list[dict[str, Any]]:
+    part = view.scores[view.scores["metric"] == view.headline]
+    trained, unseen = languages_of(view.summary, view.benchmark)
+    rows = []
+    by_seed = part.groupby(["arm", "setting", "query_lang", "seed"], sort=False)["value"].agg(
+        lambda v: v.mean(skipna=False)
+    )
+    for (arm, setting, lang), values in by_seed.groupby(level=[0, 1, 2], sort=False):
+        mean, spread, _ = mean_and_spread(list(values))
+        if mean is None:
+            continue
+        rows.append(
+            {
+                "arm": view.summary.label(arm),
+                "setting": SETTING_LABELS[setting],
+                "lang": f"{lang}*" if lang in unseen and trained else lang,
+                "mean": mean,
+                "low": None if spread is None else mean - spread,
+                "high": None if spread is None else mean + spread,
+            }
+        )
+    return rows
+
+
+def _starred(unseen: Sequence[str], trained: Sequence[str]) -> list[str]:
+    return [f"* evaluation only: no arm was trained on {', '.join(unseen)}"] if unseen and trained else []
+
+
+FIGURES = {"trade_off": trade_off, "language_pairs": language_pairs, "by_language": by_language}
+
+
+def _titled(chart: Any, view: View, title: str, lines: Sequence[str]) -> Any:
+    """Title and subtitle, the data mark among them, and the look that all figures share."""
+    import altair as alt
+
+    head = [view.data_mark, *lines] if view.data_mark else list(lines)
+    return (
+        chart.properties(
+            title=alt.TitleParams(
+                f"{title}, {view.benchmark}",
+                subtitle=head,
+                anchor="start",
+                fontSize=16,
+                subtitleFontSize=12,
+                subtitleColor=_GREY,
+                offset=14,
+            )
+        )
+        .configure(font=_FONT, background="white", padding=16)
+        .configure_axis(
+            labelFontSize=12, titleFontSize=13, titleFontWeight="normal", gridColor="#e6e6e6", domainColor="#9a9a9a"
+        )
+        .configure_view(stroke=None)
+    )
+
+
+def save(chart: Any, folder: Path, name: str) -> None:
+    """Writes name.svg, name.png (two pixels a point) and name.vl.json into `folder`."""
+    import vl_convert
+
+    spec = chart.to_dict()
+    text = json.dumps(spec, sort_keys=True)
+    with atomic_path(folder / f"{name}.vl.json") as partial:
+        partial.write_text(json.dumps(spec, indent=1, sort_keys=True) + "\n", "utf-8")
+    with atomic_path(folder / f"{name}.svg") as partial:
+        partial.write_text(vl_convert.vegalite_to_svg(text), "utf-8")
+    with atomic_path(folder / f"{name}.png") as partial:
+        partial.write_bytes(vl_convert.vegalite_to_png(text, scale=2))

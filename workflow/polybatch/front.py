@@ -1,0 +1,78 @@
+"""The page that puts a version's tables and figures together (README.md of the version's folder).
+
+inputs: the manifest, the tables, the figures' names
+outputs: markdown
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from polybatch.render import Table, to_markdown
+
+_FIGURE_WORDS = {
+    "trade_off": "Monolingual against cross-lingual score. Small marks are single seeds, large ones their means; up "
+    "and to the right is better.",
+    "language_pairs": "Score by query and corpus language, mean over seeds; the framed diagonal is the "
+    "monolingual setting.",
+    "by_language": "Score by query language, mean over seeds with whiskers of one standard deviation.",
+}
+
+
+def front_page(manifest: Mapping[str, Any], tables: Sequence[Table], figures: Sequence[str]) -> str:
+    """The whole page; score tables stand with the figures of their benchmark."""
+    study = manifest["config"].get("study", {}).get("name", "")
+    mark = manifest["config"].get("data_mark")
+    lines = [f"# Results of study {study}, {manifest['version']}".replace(" study ,", ","), ""]
+    lines += [f"> **{mark}**", ""] if mark else []
+    lines += [*_origin(manifest), ""]
+    shown: set[str] = set()
+    for table in tables:
+        kind, _, benchmark = table.name.partition("-")
+        if kind == "averages":
+            continue
+        if benchmark and benchmark not in shown:
+            shown.add(benchmark)
+            lines += [f"## Benchmark {benchmark}", ""]
+        elif not benchmark and "" not in shown:
+            shown.add("")
+            lines += ["## How the models were made", ""]
+        lines += [_without_rows(table) if kind == "cross_lingual" else to_markdown(table)]
+        lines += _figures_after(kind, benchmark, figures)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _without_rows(table: Table) -> str:
+    """A long table as its heading and the place where it lies."""
+    return f"### {table.title}\n\nThe table has {len(table.rows)} rows: [{table.name}.md]({table.name}.md).\n"
+
+
+def _origin(manifest: Mapping[str, Any]) -> list[str]:
+    git = manifest["git"]
+    commit = (
+        f"commit `{git['commit'][:12]}`{' with uncommitted changes' if git['dirty'] else ''}"
+        if git["commit"]
+        else "no git commit"
+    )
+    seconds = sum(stage["wall_seconds"] for stage in manifest["timings"].values())
+    hardware = manifest["hardware"]
+    machine = f"{hardware['processor']}, {hardware['cores']} cores, {hardware['memory_gib']} GiB"
+    gpus = f", {', '.join(hardware['gpus'])}" if hardware["gpus"] else ", no GPU"
+    return [
+        f"Made {manifest['created']} from {commit}; fingerprint `{manifest['fingerprint'][:16]}`. Seeds: "
+        f"{', '.join(map(str, manifest['seeds'])) or 'none'}. Tables made on {machine}{gpus}; "
+        f"{seconds:,.0f} seconds of work over all stages. `manifest.json` holds the config, digests of code and data, "
+        "and package versions; the csv files hold full precision; `averages-*` holds every metric; `scores.parquet` "
+        "every score of every run.",
+    ]
+
+
+def _figures_after(kind: str, benchmark: str, figures: Sequence[str]) -> list[str]:
+    """The figure that belongs behind a table."""
+    behind = {"main": "trade_off", "monolingual": "by_language", "cross_lingual": "language_pairs"}
+    name = f"{behind.get(kind)}-{benchmark}"
+    if name not in figures:
+        return []
+    words = _FIGURE_WORDS[behind[kind]]
+    return [f"![{words}]({name}.svg)", "", f"*{words}*", ""]

@@ -1,0 +1,275 @@
+"""A table as data, and three of the forms in which people read one: csv, markdown, terminal.
+
+inputs: a `Table`
+outputs: text
+
+Only the csv carries full precision. The others round to the column's digits, print the best value bold, and
+show what is missing as a dash: a missing score is never a number.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import groupby
+from typing import Any
+
+MISSING = "–"  # noqa: RUF001
+# A cell's mark as the text forms print it; the caption of the table says what it stands for.
+MARKS = {"better": "▲", "worse": "▼"}
+_ARROWS = {"higher": "↑", "lower": "↓"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: `key` in the csv, `label` under `group` elsewhere.
+
+    `digits` are those behind the point (None: text or whole numbers), `percent` prints a share times 100 and
+    `better` ("higher", "lower" or "") says which way the best value lies.
+    """
+
+    key: str
+    label: str
+    group: str = ""
+    digits: int | None = None
+    percent: bool = False
+    better: str = ""
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the column is set flush left."""
+        return self.key.startswith("text.")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value with what is known about it; `value` None is a missing one.
+
+    `spread` is the standard deviation over `count` seeds, `p` an adjusted p-value, `mark` "better" or "worse".
+    """
+
+    value: float | int | str | None
+    spread: float | None = None
+    count: int | None = None
+    p: float | None = None
+    mark: str = ""
+    best: bool = False
+
+    @property
+    def number(self) -> float | None:
+        """The value if it is a finite number."""
+        if isinstance(self.value, bool) or not isinstance(self.value, (int, float)):
+            return None
+        return float(self.value) if math.isfinite(self.value) else None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its words. `volatile` tables (timings) do not make a new version by themselves."""
+
+    name: str
+    title: str
+    caption: str
+    columns: list[Column]
+    rows: list[list[Cell]]
+    notes: list[str] = field(default_factory=list)
+    data_mark: str = ""
+    volatile: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """The table as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> Table:
+        """The inverse of `to_dict`."""
+        columns = [Column(**column) for column in value["columns"]]
+        rows = [[Cell(**cell) for cell in row] for row in value["rows"]]
+        return cls(**{**value, "columns": columns, "rows": rows})
+
+
+def text_column(key: str, label: str, group: str = "") -> Column:
+    """A column of words."""
+    return Column(f"text.{key}", label, group)
+
+
+def mark_best(table: Table) -> Table:
+    """The same table with the best value of every column that has a direction marked; ties share the mark."""
+    best = [_best_value(table, position) for position in range(len(table.columns))]
+    rows = [
+        [
+            Cell(cell.value, cell.spread, cell.count, cell.p, cell.mark, best=top is not None and cell.number == top)
+            for cell, top in zip(row, best, strict=True)
+        ]
+        for row in table.rows
+    ]
+    return Table(**{**table.__dict__, "rows": rows})
+
+
+def _best_value(table: Table, position: int) -> float | None:
+    better = table.columns[position].better
+    values = [number for row in table.rows if (number := row[position].number) is not None]
+    if not better or len(values) < 2:
+        return None
+    return max(values) if better == "higher" else min(values)
+
+
+def format_value(cell: Cell, column: Column) -> str:
+    """The value alone, rounded for people."""
+    if isinstance(cell.value, str):
+        return cell.value
+    number = cell.number
+    if number is None:
+        return MISSING
+    return format_number(number, column)
+
+
+def format_number(number: float, column: Column) -> str:
+    """A number with the column's digits."""
+    if column.percent:
+        return f"{100 * number:.{column.digits or 0}f}%"
+    if column.digits is None:
+        return f"{number:,.0f}" if number == round(number) else f"{number:g}"
+    return f"{number:,.{column.digits}f}"
+
+
+def plain(cell: Cell, column: Column) -> str:
+    """Value, deviation and mark as plain text."""
+    return format_value(cell, column) + _spread(cell, column) + (f" {MARKS[cell.mark]}" if cell.mark else "")
+
+
+def header(column: Column) -> str:
+    """The column's label with its direction."""
+    return f"{column.label} {_ARROWS[column.better]}" if column.better else column.label
+
+
+def to_csv(table: Table) -> str:
+    """Full precision: a column a value, and beside it `_sd`, `_seeds`, `_p`, `_mark` where a cell has them."""
+    extras = [_csv_extras(table, position) for position in range(len(table.columns))]
+    names = [column.key.removeprefix("text.") for column in table.columns]
+    fields = [
+        name if not extra else f"{name}_{extra}"
+        for name, more in zip(names, extras, strict=True)
+        for extra in ("", *more)
+    ]
+    mark = ["data_mark"] if table.data_mark else []
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*fields, *mark])
+    for row in table.rows:
+        values: list[Any] = []
+        for cell, more in zip(row, extras, strict=True):
+            values += [_csv_value(cell.value), *(_csv_value(_extra(cell, name)) for name in more)]
+        writer.writerow([*values, *([table.data_mark] if mark else [])])
+    return out.getvalue()
+
+
+def _csv_extras(table: Table, position: int) -> list[str]:
+    cells = [row[position] for row in table.rows]
+    return [
+        name for name in ("sd", "seeds", "p", "mark") if any(_extra(cell, name) not in (None, "") for cell in cells)
+    ]
+
+
+def _extra(cell: Cell, name: str) -> float | int | str | None:
+    return {"sd": cell.spread, "seeds": cell.count, "p": cell.p, "mark": cell.mark}[name]
+
+
+def _csv_value(value: float | int | str | None) -> str:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return ""
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def to_markdown(table: Table, level: int = 3) -> str:
+    """Title, caption, table and notes, as GitHub shows them; columns are padded so that the text is readable too."""
+    labels = [_markdown_escape(_full_label(column)) for column in table.columns]
+    rows = [
+        [_markdown_cell(cell, column) for cell, column in zip(row, table.columns, strict=True)] for row in table.rows
+    ]
+    widths = [max(3, *(len(row[i]) for row in [labels, *rows])) for i in range(len(labels))]
+    rule = [
+        "-" * width if column.is_text else "-" * (width - 1) + ":"
+        for width, column in zip(widths, table.columns, strict=True)
+    ]
+    lines = [f"{'#' * level} {table.title}", "", *_markdown_data_mark(table)]
+    lines += [f"| {' | '.join(_pad(row, widths, table.columns))} |" for row in [labels, rule, *rows]]
+    lines += ["", table.caption, "", *(f"- {note}" for note in table.notes), *([""] if table.notes else [])]
+    return "\n".join(lines)
+
+
+def _markdown_data_mark(table: Table) -> list[str]:
+    return [f"> **{table.data_mark}**", ""] if table.data_mark else []
+
+
+def _full_label(column: Column) -> str:
+    return f"{column.group} {header(column)}" if column.group else header(column)
+
+
+def _markdown_cell(cell: Cell, column: Column) -> str:
+    value = _markdown_escape(format_value(cell, column))
+    return plain(cell, column).replace(value, f"**{value}**", 1) if cell.best else _markdown_escape(plain(cell, column))
+
+
+def _markdown_escape(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _pad(row: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> list[str]:
+    return [
+        text.ljust(width) if column.is_text else text.rjust(width)
+        for text, width, column in zip(row, widths, columns, strict=True)
+    ]
+
+
+def to_terminal(table: Table, *, bold: bool, keep: Iterable[str] | None = None) -> str:
+    """Aligned text with a line of group names; ANSI bold only if `bold`; `keep` names the columns to print."""
+    wanted = set(keep) if keep is not None else None
+    shown = [i for i, column in enumerate(table.columns) if wanted is None or column.is_text or column.key in wanted]
+    columns = [table.columns[i] for i in shown]
+    texts = [_aligned([row[i] for row in table.rows], table.columns[i]) for i in shown]
+    best = [[row[i].best for row in table.rows] for i in shown]
+    labels = [header(column) for column in columns]
+    widths = [max(map(len, [label, *column])) for label, column in zip(labels, texts, strict=True)]
+    lines = [_terminal_groups(columns, widths)] if any(column.group for column in columns) else []
+    lines += ["  ".join(_pad(labels, widths, columns)), "  ".join("─" * width for width in widths)]
+    for number in range(len(table.rows)):
+        cells = _pad([column[number] for column in texts], widths, columns)
+        pairs = zip(cells, best, strict=True)
+        lines.append("  ".join(f"\033[1m{cell}\033[0m" if bold and tops[number] else cell for cell, tops in pairs))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _aligned(cells: Sequence[Cell], column: Column) -> list[str]:
+    """A column's texts with deviations and marks in places of their own, so that the points line up."""
+    values = [format_value(cell, column) for cell in cells]
+    spreads = [_spread(cell, column) for cell in cells]
+    marks = [MARKS.get(cell.mark, "") for cell in cells]
+    widths = [max(map(len, part), default=0) for part in (spreads, marks)]
+    return [
+        value + (spread.ljust(widths[0])) + (f" {mark:<{widths[1]}}" if widths[1] else "")
+        for value, spread, mark in zip(values, spreads, marks, strict=True)
+    ]
+
+
+def _spread(cell: Cell, column: Column) -> str:
+    if cell.spread is None or cell.number is None:
+        return ""
+    return f" ± {format_number(cell.spread, column)}"
+
+
+def _terminal_groups(columns: Sequence[Column], widths: list[int]) -> str:
+    """Group names above their columns; a name wider than its columns widens the last of them, in place."""
+    parts, position = [], 0
+    for name, members in groupby(columns, key=lambda column: column.group):
+        count = len(list(members))
+        width = sum(widths[position : position + count]) + 2 * (count - 1)
+        if len(name) > width:
+            widths[position + count - 1] += len(name) - width
+            width = len(name)
+        parts.append(name.center(width) if name else " " * width)
+        position += count
+    return "  ".join(parts)

@@ -1,0 +1,310 @@
+"""The result tables and figures of a study, as a new version where anything behind them changed.
+
+inputs: score files (contracts.SCORES) and per-query files (contracts.PER_QUERY) of all runs, translation
+    statistics, compositions of trainings, Snakemake's benchmark files, the resolved config, code digests, data files
+outputs: <root>/v<N>/ (only if something changed) and <latest>/, a copy of the newest version: every table as csv,
+    md, tex and html, figures as svg, png and Vega-Lite json, README.md, manifest.json, tables.json, scores.parquet,
+    groups.parquet
+
+Keys of the config that are read: `study.benchmarks`, `benchmarks.<name>.settings`, `tables.headline`,
+`tables.metrics`, `encoders`, `data_mark`. All others go into the manifest only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polybatch import stage
+from polybatch.contracts import SCORES, SETTINGS
+from polybatch.errors import ConfigError, DataError
+from polybatch.files import read_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from polybatch.render import Table
+    from polybatch.score_tables import View
+    from polybatch.summary import Summary
+
+log = logging.getLogger("polybatch.tables")
+
+_FORMS = ("csv", "md", "tex", "html")
+_FIGURE_FORMS = ("svg", "png", "vl.json")
+_PER_QUERY_SUFFIX = ".per_query.parquet"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that a version is made from."""
+
+    config: Mapping[str, Any]
+    scores: Sequence[Path]
+    per_query: Sequence[Path]
+    translations: Sequence[Path] = ()
+    compositions: Sequence[Path] = ()
+    timings: Path | None = None
+    code_digests: Mapping[str, str] = field(default_factory=dict)
+    data: Sequence[Path] = ()
+
+
+def expected_files(config: Mapping[str, Any], *, translated: bool = True, trained: bool = True) -> list[str]:
+    """Names of all files below `latest`, known from the config alone (a Snakefile declares them as outputs).
+
+    Args:
+        config: The resolved configuration.
+        translated: Whether the study has translation statistics.
+        trained: Whether any run of the study is trained, so that there are compositions.
+    """
+    tables = [name for benchmark in study_benchmarks(config) for name in _score_tables(config, benchmark)]
+    figures = [name for benchmark in study_benchmarks(config) for name in _figures(config, benchmark)]
+    tables += ["translation", "refusals"] if translated else []
+    tables += ["batches"] if trained else []
+    tables += ["timings"]
+    return [
+        *(f"{name}.{form}" for name in tables for form in _FORMS),
+        *(f"{name}.{form}" for name in figures for form in _FIGURE_FORMS),
+        *("README.md", "manifest.json", "tables.json", "scores.parquet", "groups.parquet", "VERSION"),
+    ]
+
+
+def study_benchmarks(config: Mapping[str, Any]) -> list[str]:
+    """`study.benchmarks` of the config."""
+    benchmarks = config.get("study", {}).get("benchmarks")
+    if not isinstance(benchmarks, (list, tuple)) or not benchmarks:
+        raise ConfigError(
+            "The study names no benchmarks.",
+            where="study.benchmarks",
+            expected="a list of names",
+            found=repr(benchmarks),
+        )
+    return list(benchmarks)
+
+
+def _settings(config: Mapping[str, Any], benchmark: str) -> list[str]:
+    named = (config.get("benchmarks") or {}).get(benchmark) or {}
+    return list(named.get("settings") or SETTINGS)
+
+
+def _score_tables(config: Mapping[str, Any], benchmark: str) -> list[str]:
+    settings = _settings(config, benchmark)
+    names = ["main", *(setting for setting in SETTINGS if setting in settings)]
+    names += ["rank_distance"] if "multilingual" in settings else []
+    return [f"{name}-{benchmark}" for name in (*names, "averages")]
+
+
+def _figures(config: Mapping[str, Any], benchmark: str) -> list[str]:
+    names = ["by_language"]
+    if {"monolingual", "cross_lingual"} <= set(_settings(config, benchmark)):
+        names = ["trade_off", "language_pairs", *names]
+    return [f"{name}-{benchmark}" for name in names]
+
+
+def make(inputs: Inputs, root: Path, latest: Path) -> tuple[Path, bool]:
+    """Makes the tables of a study and publishes them.
+
+    Returns:
+        The newest version's folder, and whether it was made now.
+
+    Raises:
+        DataError: Scores are missing, damaged, contradictory, or of other benchmarks than the config's.
+    """
+    from polybatch import versions
+    from polybatch.summary import summarise
+
+    summary = summarise(inputs.scores)
+    _check_benchmarks(inputs.config, summary)
+    groups = _groups(inputs)
+    views = _views(inputs.config, summary)
+    tables = _tables(inputs, views, groups)
+    manifest = _manifest(inputs, summary)
+    manifest["content"] = versions.content_digest(tables)
+
+    def fill(folder: Path, name: str) -> None:
+        _write_tables(folder, {**manifest, "version": name}, tables, views)
+        _write_data(folder, summary.scores, groups)
+        _check_written(inputs, folder)
+
+    version, made = versions.publish(root, latest, (manifest["fingerprint"], manifest["content"]), fill)
+    log.info("%s %s", "made" if made else "nothing changed since", version)
+    return version, made
+
+
+def _check_benchmarks(config: Mapping[str, Any], summary: Summary) -> None:
+    wanted, found = set(study_benchmarks(config)), set(summary.benchmarks)
+    if wanted != found:
+        raise DataError(
+            "The scores are not those of the study's benchmarks.",
+            expected=", ".join(sorted(wanted)),
+            found=", ".join(sorted(found)),
+            where="study.benchmarks of the config, and the score files",
+        )
+
+
+def _groups(inputs: Inputs) -> pd.DataFrame:
+    """Per-group values of every arm, from the per-query file beside each score file."""
+    from polybatch.files import read_parquet
+    from polybatch.significance import arm_groups
+    from polybatch.summary import Arm, with_arm
+
+    given = {Path(path).absolute() for path in inputs.per_query}
+    expected = {per_query_path(path).absolute() for path in inputs.scores}
+    if given and given != expected:
+        odd = sorted(str(path) for path in given ^ expected)
+        raise DataError("Per-query files and score files are not the same runs.", found=", ".join(odd[:4]))
+    files: dict[tuple[Arm, str], list[Path]] = {}
+    for path in inputs.scores:
+        first = with_arm(read_parquet(path, SCORES).slice(0, 1).to_pandas()).iloc[0]
+        files.setdefault((first["arm"], first["benchmark"]), []).append(per_query_path(path))
+    return arm_groups(files)
+
+
+def per_query_path(scores: Path | str) -> Path:
+    """The file of per-query values that belongs to a score file."""
+    path = Path(scores)
+    return path.with_name(path.name.removesuffix(".parquet") + _PER_QUERY_SUFFIX)
+
+
+def _views(config: Mapping[str, Any], summary: Summary) -> list[View]:
+    from polybatch.score_tables import MAIN_METRICS, View
+
+    settings = config.get("tables") or {}
+    headline, metrics = settings.get("headline", "map"), {**MAIN_METRICS, **settings.get("metrics", {})}
+    mark = str(config.get("data_mark") or "")
+    return [
+        View(summary, benchmark, headline, metrics, _settings(config, benchmark), mark)
+        for benchmark in study_benchmarks(config)
+    ]
+
+
+def _tables(inputs: Inputs, views: Sequence[View], groups: pd.DataFrame) -> list[Table]:
+    from polybatch import run_tables
+    from polybatch.language_tables import language_tables
+    from polybatch.score_tables import averages_table, compare_with_reference, main_table
+
+    mark = str(inputs.config.get("data_mark") or "")
+    tables = []
+    for view in views:
+        comparisons = compare_with_reference(view, groups, view.main_columns())
+        tables += [main_table(view, comparisons), *language_tables(view), averages_table(view)]
+    if inputs.translations:
+        statistics = run_tables.read_translations(inputs.translations)
+        tables += [run_tables.translation_table(statistics, mark), run_tables.refusal_table(statistics, mark)]
+    if inputs.compositions:
+        tables.append(run_tables.composition_table(run_tables.read_compositions(inputs.compositions), mark))
+    return [*tables, run_tables.timing_table(run_tables.read_timings(inputs.timings), mark)]
+
+
+def _manifest(inputs: Inputs, summary: Summary) -> dict[str, Any]:
+    from polybatch import manifest, run_tables
+
+    encoders = inputs.config.get("encoders") or {}
+    used = sorted({arm.encoder for arm in summary.arms})
+    statistics = run_tables.read_translations(inputs.translations)
+    return manifest.build(
+        config=inputs.config,
+        code_digests=inputs.code_digests,
+        data=inputs.data,
+        seeds=sorted({int(seed) for seed in summary.scores["seed"] if seed >= 0}),
+        encoders={name: encoders.get(name) if isinstance(encoders, Mapping) else None for name in used},
+        translators={one["lang"]: one.get("translators", {}) for one in statistics},
+        timings={
+            stage_name: {"jobs": len(jobs), "wall_seconds": round(sum(job["seconds"] for job in jobs), 3)}
+            for stage_name, jobs in run_tables.read_timings(inputs.timings).items()
+        },
+    )
+
+
+def _write_tables(folder: Path, manifest: Mapping[str, Any], tables: Sequence[Table], views: Sequence[View]) -> None:
+    """Every table in its four forms, every figure in its three, the front page and the manifest."""
+    from polybatch import figures, latex, render, webpage
+    from polybatch.files import write_json
+    from polybatch.front import front_page
+
+    forms = dict(zip(_FORMS, (render.to_csv, render.to_markdown, latex.to_latex, webpage.to_html), strict=True))
+    for table in tables:
+        for form, render_form in forms.items():
+            (folder / f"{table.name}.{form}").write_text(render_form(table), "utf-8")
+    drawn = [(name, view) for view in views for name in _figures(manifest["config"], view.benchmark)]
+    for name, view in drawn:
+        figures.save(figures.FIGURES[name.partition("-")[0]](view), folder, name)
+    (folder / "README.md").write_text(front_page(manifest, tables, [name for name, _ in drawn]), "utf-8")
+    write_json(folder / "manifest.json", manifest)
+    write_json(folder / "tables.json", [table.to_dict() for table in tables])
+
+
+def _write_data(folder: Path, scores: pd.DataFrame, groups: pd.DataFrame) -> None:
+    """The numbers behind the tables, for a later comparison of versions."""
+    import pyarrow as pa
+
+    from polybatch.files import write_parquet
+    from polybatch.significance import GROUPS
+    from polybatch.summary import without_arm
+
+    for name, frame, schema in (("scores", scores, SCORES), ("groups", groups, GROUPS)):
+        table = pa.Table.from_pandas(without_arm(frame)[schema.names], schema=schema, preserve_index=False)
+        write_parquet(folder / f"{name}.parquet", [table.replace_schema_metadata(None)], schema)
+
+
+def _check_written(inputs: Inputs, folder: Path) -> None:
+    """The files declared to Snakemake and those written must be the same, or a later run would miss one."""
+    expected = expected_files(inputs.config, translated=bool(inputs.translations), trained=bool(inputs.compositions))
+    written = {path.name for path in folder.iterdir()} | {"VERSION"}
+    if written != set(expected):
+        raise DataError(
+            "The tables made are not those that the config announces.",
+            found=", ".join(sorted(written - set(expected))) or "fewer files",
+            expected=", ".join(sorted(set(expected) - written)) or "no further files",
+            remedy="name the settings that were evaluated in benchmarks.<name>.settings",
+        )
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command line; an argument `@file` stands for the lines of that file, for studies of many runs."""
+    parser = argparse.ArgumentParser(
+        prog="python -m polybatch.tables", description="Make a study's tables and figures.", fromfile_prefix_chars="@"
+    )
+    parser.add_argument("--config", required=True, help="the resolved config: JSON text or the path of a JSON file")
+    parser.add_argument("--scores", nargs="+", type=Path, required=True, help="score files of all runs")
+    parser.add_argument(
+        "--per-query", nargs="*", type=Path, default=[], help="their per-query files (else: beside them)"
+    )
+    parser.add_argument("--translations", nargs="*", type=Path, default=[], help="translated/<lang>.json files")
+    parser.add_argument("--compositions", nargs="*", type=Path, default=[], help="composition.json of every model")
+    parser.add_argument("--timings", type=Path, help="folder of Snakemake's benchmark files, one folder a stage")
+    parser.add_argument("--code-digests", default="{}", help="stage -> digest: JSON text or the path of a JSON file")
+    parser.add_argument("--data", nargs="*", type=Path, default=[], help="data files to hash into the manifest")
+    parser.add_argument("--root", type=Path, required=True, help="folder of the versions, results/tables/<study>")
+    parser.add_argument("--latest", type=Path, help="copy of the newest version (default: <root>/latest)")
+    args = parser.parse_args(argv)
+    inputs = Inputs(
+        config=json_argument(args.config, "--config"),
+        scores=args.scores,
+        per_query=args.per_query,
+        translations=args.translations,
+        compositions=args.compositions,
+        timings=args.timings,
+        code_digests=json_argument(args.code_digests, "--code-digests"),
+        data=args.data,
+    )
+    make(inputs, args.root, args.latest or args.root / "latest")
+
+
+def json_argument(text: str, flag: str) -> dict[str, Any]:
+    """A JSON object given as text or as the path of a file."""
+    try:
+        value = json.loads(text) if text.lstrip().startswith("{") else read_json(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{flag} is not JSON.", found=str(error)) from error
+    if not isinstance(value, dict):
+        raise ConfigError(f"{flag} is not a JSON object.", found=type(value).__name__)
+    return value
+
+
+if __name__ == "__main__":
+    stage.run(main)
