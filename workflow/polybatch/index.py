@@ -1,0 +1,191 @@
+"""Builds one FAISS index for each language of a corpus.
+
+inputs: embeddings/<run>/<name>/ (embeddings.json and corpus/<lang>.npy)
+outputs: index/<run>/<name>/<lang>.faiss, each with <lang>.json (what it was made from); last index.json, which holds
+these records together
+
+The indexes of the languages are shards: the multilingual pool is their union, so that no vector is indexed twice
+and a new language costs one index. Similarity is the inner product, the cosine of unit vectors.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polybatch import stage
+from polybatch.encode import remove_other_languages, up_to_date_record
+from polybatch.errors import ConfigError, DataError
+from polybatch.files import atomic_path, read_json, sha256_file, write_json
+from polybatch.options import Options, require
+
+if TYPE_CHECKING:
+    import faiss
+    import numpy as np
+
+# k-means in FAISS (Clustering.h) refuses fewer vectors than centroids, and warns below this many a centroid.
+_POINTS_PER_CENTROID = 39
+
+
+@dataclass(frozen=True)
+class IndexOptions(Options):
+    """How to build an index.
+
+    Attributes:
+        build_parameters: FAISS parameters set before vectors are added, for example "efConstruction=200".
+        threads: While building. With more than one, a graph index (HNSW) is not the same on every run.
+    """
+
+    build_parameters: str = ""
+    threads: int = 1
+
+    def faults(self) -> Iterator[str]:
+        yield from require(self.threads >= 1, "threads must be at least 1")
+
+
+def build_indexes(
+    embeddings: Path, languages: Sequence[str], factory: str, options: IndexOptions, output: Path
+) -> dict[str, int]:
+    """Brings the indexes of one set of embeddings up to date.
+
+    Args:
+        embeddings: embeddings/<run>/<name>.
+        languages: Which corpora to index; indexes of other languages are removed.
+        factory: A FAISS factory string: Flat (exact), IVF64,Flat, HNSW32, PQ32x4, ...
+        options: See IndexOptions.
+        output: index/<run>/<name>.
+
+    Returns:
+        {"built": indexes written, "kept": indexes that were up to date}.
+
+    Raises:
+        DataError: Embeddings are missing, damaged, or too few to train the index.
+        ConfigError: FAISS cannot build `factory` for these vectors.
+    """
+    corpus = read_json(embeddings / "embeddings.json")["corpus"]
+    missing = [lang for lang in languages if lang not in corpus]
+    if missing or not languages:
+        raise DataError(
+            "The embeddings do not hold the languages to index.",
+            where=embeddings,
+            expected=" ".join(languages) or "at least one language",
+            found=" ".join(corpus),
+            remedy="run polybatch.encode with these languages first",
+        )
+    remove_other_languages(output, languages, (".faiss",))
+    remove_other_languages(output, [*languages, "index"], (".json",))
+    records, counts = {}, {"built": 0, "kept": 0}
+    for lang in languages:
+        path = output / f"{lang}.faiss"
+        wanted = {"factory": factory, "options": options.as_dict(), "vectors": corpus[lang]["sha256"]}
+        record = up_to_date_record(path, wanted)
+        counts["built" if record is None else "kept"] += 1
+        if record is None:
+            vectors = read_vectors(embeddings / "corpus" / f"{lang}.npy", corpus[lang])
+            record = _write_index(vectors, options, path, wanted)
+        records[lang] = record
+    write_json(output / "index.json", {"languages": list(languages), "factory": factory, "corpus": records})
+    return counts
+
+
+def read_vectors(path: Path, record: dict[str, Any]) -> np.ndarray:
+    """Reads an embedding array and checks that it is the one its record describes.
+
+    Returns:
+        (rows, dim) float32, C-contiguous, as FAISS takes it.
+    """
+    import numpy as np
+
+    fault = "" if path.is_file() else "no such file"
+    if not fault and sha256_file(path) != record["sha256"]:
+        fault = "another content than was written"
+    if not fault:
+        vectors = np.load(path, allow_pickle=False)
+        if vectors.shape == (record["rows"], record["dim"]):
+            return np.ascontiguousarray(vectors, np.float32)
+        fault = f"shape {vectors.shape}"
+    raise DataError(
+        "An embedding file is not the one that its record describes.",
+        where=path,
+        expected=f"{record['rows']} rows of {record['dim']}, SHA-256 {record['sha256']}",
+        found=fault,
+        remedy="run polybatch.encode again; it replaces damaged files",
+    )
+
+
+def build_index(vectors: np.ndarray, factory: str, options: IndexOptions) -> faiss.Index:
+    """Trains an index if its kind needs training, and adds the vectors in their order.
+
+    Args:
+        vectors: (rows, dim) float32 of length 1.
+        factory: A FAISS factory string.
+        options: See IndexOptions.
+    """
+    import faiss
+
+    rows, dim = vectors.shape
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(options.threads)
+    try:
+        index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
+        if options.build_parameters:
+            faiss.ParameterSpace().set_index_parameters(index, options.build_parameters)  # type: ignore[arg-type]
+        if not index.is_trained:
+            index.train(vectors)
+        index.add(vectors)
+    except RuntimeError as error:
+        raise _told(error, factory, options, rows, dim) from error
+    finally:
+        faiss.omp_set_num_threads(threads)
+    if index.ntotal != rows:
+        raise DataError("FAISS did not add every vector.", expected=f"{rows} rows", found=f"{index.ntotal} rows")
+    return index
+
+
+def _told(error: RuntimeError, factory: str, options: IndexOptions, rows: int, dim: int) -> ConfigError | DataError:
+    """What FAISS threw, in terms of the configuration. Its message ends with the reason, after the C++ place."""
+    reason = str(error).rpartition(": ")[2].strip() or str(error)
+    if "training points" in reason:
+        return DataError(
+            f"There are too few passages to train the index {factory!r}.",
+            expected=f"at least one passage for each cluster, better {_POINTS_PER_CENTROID}",
+            found=f"{rows} passages; {reason}",
+            remedy="use a Flat index, or fewer IVF lists or PQ bits (for example PQ16x4)",
+        )
+    return ConfigError(
+        f"FAISS cannot build the index {factory!r} for vectors of {dim} dimensions.",
+        expected="a FAISS factory string that serves the inner product, for example Flat, HNSW32 or IVF16,Flat",
+        found=reason + (f" (build_parameters: {options.build_parameters})" if options.build_parameters else ""),
+    )
+
+
+def _write_index(vectors: np.ndarray, options: IndexOptions, path: Path, made_from: dict[str, Any]) -> dict[str, Any]:
+    import faiss
+
+    index = build_index(vectors, made_from["factory"], options)
+    with atomic_path(path) as partial:
+        faiss.write_index(index, str(partial))
+    record = {**made_from, "rows": len(vectors), "dim": vectors.shape[1], "sha256": sha256_file(path)}
+    write_json(path.with_suffix(".json"), record)
+    stage.log.info("%s: %d vectors, %s", path, len(vectors), made_from["factory"])
+    return record
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="polybatch.index", description=__doc__.split("\n")[0])
+    parser.add_argument("--embeddings", required=True, type=Path)
+    parser.add_argument("--languages", required=True, nargs="+")
+    parser.add_argument("--factory", default="Flat", help="a FAISS factory string")
+    parser.add_argument("--options", default="{}", type=IndexOptions.from_json, help="IndexOptions, as JSON")
+    parser.add_argument("--output", required=True, type=Path)
+    args = parser.parse_args(argv)
+
+    counts = build_indexes(args.embeddings, args.languages, args.factory, args.options, args.output)
+    stage.log.info("%s: %d index(es) built, %d up to date", args.output, counts["built"], counts["kept"])
+
+
+if __name__ == "__main__":
+    stage.run(main)

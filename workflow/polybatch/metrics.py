@@ -1,0 +1,166 @@
+"""What a ranking is worth: ranx's metrics on numeric arrays, the rank distance, and the macro averages.
+
+Shapes: n queries, N ranked passages, R the most relevant passages that a query has. Passages are whole numbers
+from 0. A ranking is (n, N), best first, padded at its end with -1 where fewer passages were retrieved. Relevant
+passages are (n, R), with relevances (n, R), highest first, padded at the end with -1 and 0.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from polybatch import stage
+from polybatch.contracts import POOL
+from polybatch.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+RANK_DISTANCE = "rank_distance"
+METRICS = ("map", "ndcg@10", "mrr@10", "recall@1", "recall@10", "recall@100", "f1@10", RANK_DISTANCE)
+PADDING = -1
+
+_RANX_METRIC = re.compile(r"(map|mrr|ndcg|recall|precision|f1|hit_rate)(@[1-9][0-9]*)?")
+
+
+def is_metric(name: str) -> bool:
+    """Whether `ranx_values` or `rank_distance` computes it. F1 needs a cut-off: over a whole ranking it is constant."""
+    return name == RANK_DISTANCE or (bool(_RANX_METRIC.fullmatch(name)) and name not in {"f1", "recall", "precision"})
+
+
+def keep_compiled() -> None:
+    """Lets ranx's compiled metrics (about 20 s of compiling) serve later jobs too. Call it before importing ranx.
+
+    numba keeps them beside ranx's source, else in the user's cache folder; where neither can be written, importing
+    ranx fails. Only then another place is given: a new folder, so that nobody else's files are loaded as code.
+    """
+    import os
+    import tempfile
+    from importlib.util import find_spec
+
+    spec = find_spec("ranx")
+    if os.environ.get("NUMBA_CACHE_DIR") or spec is None:
+        return
+    beside = [os.path.join(folder, "metrics", "__pycache__") for folder in spec.submodule_search_locations or ()]
+    user = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    if not any(map(_can_be_written, (*beside, os.path.join(user, "numba")))):
+        os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(prefix="polybatch-numba-")
+        stage.log.warning(
+            "ranx's metrics are compiled anew in this job: neither its own folder nor %s can be written. "
+            "Set NUMBA_CACHE_DIR to a folder that can.",
+            user,
+        )
+
+
+def _can_be_written(folder: str) -> bool:
+    import os
+    import tempfile
+
+    try:
+        os.makedirs(folder, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True
+
+
+def ranx_values(
+    ranking: np.ndarray, relevant: np.ndarray, relevance: np.ndarray, metrics: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Values of ranx's metrics, one a query.
+
+    ranx takes arrays of (passage, score) rows as they stand, without sorting them: the order of `ranking` is
+    what is judged, so that equal scores are in the order that the caller chose. A cut-off beyond the ranking's
+    end counts the missing passages as not relevant: F1@10 and precision@10 over four passages divide by ten.
+
+    Args:
+        ranking: (n, N) passages.
+        relevant, relevance: (n, R); within a row relevances fall, because ranx takes the order as the ideal one.
+        metrics: ranx's names, for example `ndcg@10`.
+
+    Returns:
+        metric -> (n,) float64.
+    """
+    import numpy as np
+    from numba import get_num_threads, set_num_threads
+    from ranx import evaluate
+
+    threads = get_num_threads()
+    qrels = np.stack([relevant, relevance], axis=2).astype(np.float64)
+    run = ranking[:, :, None].astype(np.float64)
+    values = evaluate(qrels, run, list(metrics), return_mean=False)
+    set_num_threads(threads)  # evaluate() leaves one thread behind after fewer than ten queries
+    return {metrics[0]: values} if len(metrics) == 1 else values
+
+
+def relevant_ranks(ranking: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+    """The rank, from 1, of every relevant passage: (n, R) int64; 0 for padding and for passages not retrieved."""
+    import numpy as np
+
+    ranks = np.zeros(relevant.shape, np.int64)
+    for column, passage in enumerate(relevant.T):
+        hits = (ranking == passage[:, None]) & (passage != PADDING)[:, None]
+        ranks[:, column] = np.where(hits.any(axis=1), hits.argmax(axis=1) + 1, 0)
+    return ranks
+
+
+def rank_distance(ranking: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+    """Language bias of each query: the worst minus the best rank among its relevant passages.
+
+    Source: Elmahdy et al., arXiv 2408.10536, "rank distance"; lower is better, 0 with one relevant passage.
+
+    Args:
+        ranking: (n, N), the full ranking of the multilingual pool.
+        relevant: (n, R), at least one per query.
+
+    Returns:
+        (n,) float64, in ranks.
+
+    Raises:
+        DataError: A relevant passage is not in the ranking, so that its rank is unknown.
+    """
+    import numpy as np
+
+    ranks = relevant_ranks(ranking, relevant)
+    unknown = ((ranks == 0) & (relevant != PADDING)).any(axis=1)
+    if unknown.any():
+        raise DataError(
+            "The rank distance needs the full ranking.",
+            expected="every relevant passage ranked",
+            found=f"{int(unknown.sum())} of {len(ranks)} queries with a relevant passage that was not retrieved",
+            remedy="score with depth `all` on a Flat index (an IVF index: probe every list), or leave "
+            f"{RANK_DISTANCE} out of the metrics",
+        )
+    best = np.where(ranks == 0, np.iinfo(np.int64).max, ranks).min(axis=1)
+    return (ranks.max(axis=1) - best).astype(np.float64)
+
+
+def macro_average(setting: str, values: Mapping[tuple[str, str], float], languages: Sequence[str]) -> float:
+    """The mean of a setting over languages, as in the paper's tables (arXiv 2408.10536, section 4).
+
+    Args:
+        setting: monolingual (mean over languages), cross_lingual (mean over ordered pairs of different
+            languages), or multilingual (mean over query languages, the corpus being the pool of all).
+        values: (query_lang, corpus_lang) -> mean over queries; the corpus_lang of a pool is "all".
+        languages: The languages to average over.
+
+    Raises:
+        DataError: A value is missing or not a number; a mean over fewer languages would be another quantity.
+    """
+    pairs = {
+        "monolingual": [(lang, lang) for lang in languages],
+        "cross_lingual": [(a, b) for a in languages for b in languages if a != b],
+        "multilingual": [(lang, POOL) for lang in languages],
+    }.get(setting)
+    if pairs is None:
+        raise ConfigError(f"Unknown setting {setting!r}.", expected="monolingual, cross_lingual or multilingual")
+    missing = [pair for pair in pairs if pair not in values or values[pair] != values[pair]]
+    if missing or not pairs:
+        raise DataError(
+            f"The {setting} average cannot be formed.",
+            expected=f"{len(pairs)} value(s), at least one",
+            found="no value for " + ", ".join(f"{a}-{b}" for a, b in missing[:5]) if missing else "no language",
+        )
+    return sum(values[pair] for pair in pairs) / len(pairs)
