@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from polybatch.contracts import PER_QUERY, POOL, SCORES
 from polybatch.files import write_parquet
+from polybatch.tables import Inputs
 
 LANGS = ("en", "de", "el")
 TRAINED = "en+de"
@@ -35,8 +36,28 @@ LEVELS = {
 SEEDS = {"untrained": (-1,), "en-en": (0,), "x-x": (0,), "x-x-mono": (0, 1, 2), "x-y": (0, 1, 2), "hybrid": (0, 1, 2)}
 
 
-def config(benchmarks: tuple[str, ...] = ("test",), **more: object) -> dict:
-    return {"study": {"name": "default", "benchmarks": list(benchmarks)}, "encoders": {"tiny": {"layers": 1}}, **more}
+def config(names: tuple[str, ...] = ("test",), settings: tuple[str, ...] = (), **more: object) -> dict:
+    """The config of a study; `settings` narrows those of its benchmarks (and spares their figures)."""
+    return {
+        "study": {"name": "default", "benchmarks": list(names)},
+        "encoders": {"tiny": {"layers": 1}},
+        "benchmarks": {name: {"settings": list(settings)} for name in names} if settings else {},
+        "translation": {"languages": ["de"]},
+        **more,
+    }
+
+
+def inputs(base: Path, study_config: dict | None = None, **changes: object) -> Inputs:
+    """All inputs of the tables of the runs below `base`; by default of the monolingual setting alone."""
+    given = {
+        "config": study_config or config(settings=("monolingual",)),
+        "scores": sorted(path for path in base.rglob("*.parquet") if "per_query" not in path.name),
+        "per_query": (),
+        "translations": [write_translation(base)],
+        "compositions": [write_composition(base)],
+        "timings": write_timings(base),
+    }
+    return Inputs(**{**given, **changes})
 
 
 def write_study(base: Path, benchmarks: tuple[str, ...] = ("test",), groups: int = 50, **grid: object) -> list[Path]:

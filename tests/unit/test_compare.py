@@ -9,7 +9,7 @@ import synthetic_study as synthetic
 
 from polybatch import compare, show
 from polybatch.errors import DataError
-from polybatch.tables import Inputs, make
+from polybatch.tables import make
 from polybatch.versions import newest, read_version
 
 
@@ -17,18 +17,16 @@ from polybatch.versions import newest, read_version
 def tables(tmp_path_factory):
     """v1: x-y and hybrid; v2: a better hybrid, an x-x-mono more, no x-y, another alpha in the config."""
     tables = tmp_path_factory.mktemp("tables")
+    root = tables / "default"
     first, second = tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("second")
     for seed in (0, 1):
         for sampling in ("x-y", "hybrid"):
             synthetic.write_run(first, sampling, seed, groups=30)
-        synthetic.write_run(second, "hybrid", seed, groups=30, level=(0.63, 0.60, 0.425))
+        synthetic.write_run(second, "hybrid", seed, groups=30, level=(0.63, 0.505, 0.52))
         synthetic.write_run(second, "x-x-mono", seed, groups=30)
     for base, train, code in ((first, {"steps": 100}, "1"), (second, {"steps": 200}, "2")):
-        scores = sorted(base.rglob("test.parquet"))
-        config = synthetic.config(train=train)
-        make(
-            Inputs(config, scores, (), code_digests={"train": code}), tables / "default", tables / "default" / "latest"
-        )
+        config = synthetic.config(training=train, settings=("monolingual", "multilingual"))
+        make(synthetic.inputs(base, config, code_digests={"train": code}), root, root / "latest")
     return tables
 
 
@@ -42,7 +40,7 @@ def score(found, setting, metric):
 
 
 def test_what_improved_is_told_with_its_significance(found):
-    row = score(found, "cross_lingual", "map")
+    row = score(found, "multilingual", "map")
     assert row["run"] == "tiny/hybrid-a0.5/nall/en+de"
     assert row["difference"] == pytest.approx(row["new"] - row["old"])
     assert row["difference"] > 0.05
@@ -62,7 +60,7 @@ def test_rows_of_one_version_are_listed_and_not_compared(found):
 
 
 def test_changes_are_told_key_by_key(found):
-    assert found["changes"]["config"] == {"train.steps": [100, 200]}
+    assert found["changes"]["config"] == {"training.steps": [100, 200]}
     assert found["changes"]["code"] == {"train": ["1", "2"]}
     assert not found["same_fingerprint"]
 
@@ -75,7 +73,7 @@ def test_names_numbers_and_paths_find_the_same_version(tables, capsys):
     compare.main([str(tables / "default" / "v1"), str(tables / "default" / "v2")])
     texts.append(capsys.readouterr().out)
     assert texts[0] == texts[1] == texts[2]
-    assert "| train.steps | 100" in texts[0]
+    assert "| training.steps | 100" in texts[0]
 
 
 def test_json_can_be_read_back(tables, capsys):
@@ -101,9 +99,8 @@ def test_a_damaged_version_is_told(tables, tmp_path, damage):
 
 def test_versions_with_nothing_in_common_are_told(tables, tmp_path):
     synthetic.write_run(tmp_path, "en-en", 0, groups=5)
-    make(
-        Inputs(synthetic.config(), list(tmp_path.rglob("test.parquet")), ()), tmp_path / "t", tmp_path / "t" / "latest"
-    )
+    config = synthetic.config(settings=("monolingual",))
+    make(synthetic.inputs(tmp_path, config), tmp_path / "t", tmp_path / "t" / "latest")
     with pytest.raises(DataError, match="no row in common"):
         compare.main([str(tables / "default" / "v1"), str(tmp_path / "t" / "v1")])
 

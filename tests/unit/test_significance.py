@@ -91,6 +91,12 @@ def test_seeds_are_averaged_on_the_groups_they_share(tmp_path):
     assert found["value"].tolist() == pytest.approx([0.4])
 
 
+def test_a_query_without_a_value_does_not_count(tmp_path):
+    rows = [("monolingual", lang, lang, "map", lang, "a", v) for lang, v in (("en", 0.2), ("de", math.nan))]
+    found = group_values(per_query(tmp_path / "q.parquet", rows))
+    assert found[["value", "cells"]].to_numpy().tolist() == [[pytest.approx(0.2), 1]]
+
+
 def test_queries_without_a_group_are_refused(tmp_path):
     path = per_query(tmp_path / "q.parquet", [("monolingual", "en", "en", "map", "q", None, 0.5)])
     with pytest.raises(DataError, match="without a group"):
@@ -110,5 +116,5 @@ def test_queries_without_a_group_are_refused(tmp_path):
 )
 def test_the_reference_is_the_hybrid_of_the_same_grid_point(arm, expected):
     arms = [Arm("tiny", "hybrid", alpha, "all", "en+de") for alpha in (0.2, 0.5, 0.8)]
-    found = reference_arm(arm, arms)
+    found = reference_arm(arm, arms, "hybrid-a0.5")
     assert (found.alpha if found else None) == expected

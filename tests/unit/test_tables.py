@@ -1,10 +1,12 @@
 """The tables of a study, from files to versions."""
 
 import csv
+import io
 import json
 import math
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,13 +14,22 @@ from pathlib import Path
 
 import pytest
 import synthetic_study as synthetic
+from synthetic_study import inputs
 
 from polybatch import tables, versions
 from polybatch.errors import ConfigError, DataError
-from polybatch.run_tables import composition_table, read_compositions, read_timings, read_translations, timing_table
+from polybatch.render import to_csv
+from polybatch.run_tables import (
+    composition_table,
+    read_compositions,
+    read_timings,
+    read_translations,
+    timing_table,
+    translation_table,
+)
 from polybatch.score_tables import View, compare_with_reference, main_table
 from polybatch.summary import Arm, languages_of, missing_notes, summarise
-from polybatch.tables import Inputs, expected_files, make
+from polybatch.tables import Inputs, TableOptions, expected_files, make
 
 
 @pytest.fixture(scope="module")
@@ -28,16 +39,13 @@ def base(tmp_path_factory):
     return base
 
 
-def inputs(base, **changes):
-    given = {
-        "config": synthetic.config(),
-        "scores": sorted(p for p in base.rglob("test.parquet")),
-        "per_query": (),
-        "translations": [synthetic.write_translation(base)],
-        "compositions": [synthetic.write_composition(base)],
-        "timings": synthetic.write_timings(base),
-    }
-    return Inputs(**{**given, **changes})
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Two runs: enough where the study's contents do not matter."""
+    base = tmp_path_factory.mktemp("small")
+    for sampling in ("x-y", "hybrid"):
+        synthetic.write_run(base, sampling, 0, groups=4, langs=("en", "de"))
+    return base
 
 
 def rows_of(folder, name):
@@ -48,7 +56,7 @@ def rows_of(folder, name):
 @pytest.fixture(scope="module")
 def made(base, tmp_path_factory):
     root = tmp_path_factory.mktemp("tables")
-    make(inputs(base), root, root / "latest")
+    make(inputs(base, synthetic.config()), root, root / "latest")
     return root
 
 
@@ -144,35 +152,55 @@ def test_english_training_counts_english_only():
     assert Arm("tiny", "en-en", None, "all", "en+de").trained_languages == {"en"}
 
 
-def test_the_data_mark_is_in_every_table(base, tmp_path):
-    make(inputs(base, config=synthetic.config(data_mark="stand-in data")), tmp_path, tmp_path / "latest")
-    for path in (tmp_path / "latest").glob("*.[cmth][sdet][vxm]*"):
-        assert "stand-in data" in path.read_text("utf-8"), path
-    assert "stand-in data" in (tmp_path / "latest" / "README.md").read_text("utf-8")
+def test_the_data_mark_is_in_every_table(small, tmp_path):
+    config = synthetic.config(settings=("monolingual",), data_mark="stand-in data")
+    make(inputs(small, config), tmp_path, tmp_path / "latest")
+    written = [p for p in (tmp_path / "latest").iterdir() if p.suffix in (".csv", ".md", ".tex", ".html")]
+    assert len(written) == 7 * 4 + 1
+    assert all("stand-in data" in path.read_text("utf-8") for path in written)
 
 
-def test_nothing_changed_makes_no_new_version_and_still_restores_latest(made, base):
-    for path in (made / "latest").iterdir():
+@pytest.fixture(scope="module")
+def first_version(small, tmp_path_factory):
+    root = tmp_path_factory.mktemp("first")
+    make(inputs(small), root, root / "latest")
+    return root
+
+
+@pytest.fixture
+def first(first_version, tmp_path):
+    """A folder with v1 of the small study, for one test to change."""
+    return shutil.copytree(first_version, tmp_path / "tables")
+
+
+def test_nothing_changed_makes_no_new_version_and_still_restores_latest(first, small):
+    for path in (first / "latest").iterdir():
         path.unlink()
-    version, new = make(inputs(base, timings=None), made, made / "latest")
+    version, new = make(inputs(small, timings=None), first, first / "latest")
     assert (version.name, new) == ("v1", False)
-    assert (made / "latest" / "VERSION").read_text("utf-8") == "v1\n"
+    assert (first / "latest" / "VERSION").read_text("utf-8") == "v1\n"
+    assert (first / "latest" / "main-test.csv").is_file()
 
 
-def test_copies_in_latest_are_newer_than_their_inputs(made, base):
+def test_copies_in_latest_are_newer_than_their_inputs(first, small):
     before = time.time() - 1
-    os.utime(made / "v1" / "main-test.csv", (1, 1))
-    make(inputs(base), made, made / "latest")
-    assert (made / "latest" / "main-test.csv").stat().st_mtime > before
+    os.utime(first / "v1" / "main-test.csv", (1, 1))
+    make(inputs(small), first, first / "latest")
+    assert (first / "latest" / "main-test.csv").stat().st_mtime > before
 
 
-def test_a_change_makes_the_next_version_and_leaves_the_last_alone(base, tmp_path):
-    make(inputs(base), tmp_path, tmp_path / "latest")
-    kept = {p.name: p.read_bytes() for p in (tmp_path / "v1").iterdir()}
-    version, new = make(inputs(base, code_digests={"train": "2"}), tmp_path, tmp_path / "latest")
+def test_a_change_makes_the_next_version_and_leaves_the_last_alone(first, small):
+    kept = {p.name: p.read_bytes() for p in (first / "v1").iterdir()}
+    version, new = make(inputs(small, code_digests={"train": "2"}), first, first / "latest")
     assert (version.name, new) == ("v2", True)
-    assert kept == {p.name: p.read_bytes() for p in (tmp_path / "v1").iterdir()}
-    assert json.loads((tmp_path / "latest" / "manifest.json").read_text("utf-8"))["version"] == "v2"
+    assert kept == {p.name: p.read_bytes() for p in (first / "v1").iterdir()}
+    assert json.loads((first / "latest" / "manifest.json").read_text("utf-8"))["version"] == "v2"
+
+
+def test_a_damaged_newest_version_is_followed_by_a_new_one(first, small):
+    (first / "v1" / "tables.json").unlink()
+    version, new = make(inputs(small), first, first / "latest")
+    assert (version.name, new) == ("v2", True)
 
 
 def fill(folder: Path, name: str) -> None:
@@ -228,7 +256,7 @@ def test_no_scores_make_no_table(tmp_path):
 
 def test_scores_of_another_benchmark_are_refused(base, tmp_path):
     with pytest.raises(DataError, match="study's benchmarks"):
-        make(inputs(base, config=synthetic.config(("other",))), tmp_path, tmp_path / "latest")
+        make(inputs(base, synthetic.config(("other",))), tmp_path, tmp_path / "latest")
     assert not list(tmp_path.iterdir())
 
 
@@ -240,6 +268,34 @@ def test_per_query_files_of_other_runs_are_refused(base, tmp_path):
 def test_a_config_without_benchmarks_is_told():
     with pytest.raises(ConfigError, match="names no benchmarks"):
         expected_files({})
+
+
+def test_a_study_without_translation_or_rank_distance_announces_no_such_tables():
+    config = {**synthetic.config(), "translation": {"languages": []}, "scoring": {"metrics": ["map"]}}
+    names = {name.partition(".")[0] for name in expected_files(config)}
+    assert not names & {"translation", "refusals", "rank_distance-test"}
+    assert {"multilingual-test", "batches", "timings"} <= names
+
+
+def test_missing_compositions_are_told_instead_of_leaving_files_out(small, tmp_path):
+    with pytest.raises(DataError, match="config announces"):
+        make(inputs(small, compositions=()), tmp_path, tmp_path / "latest")
+    assert not (tmp_path / "v1").exists()
+
+
+def test_the_reference_of_the_significance_marks_comes_from_the_config(base, tmp_path):
+    config = synthetic.config(settings=("monolingual",))
+    config["study"]["reference"] = "x-x-mono"
+    make(inputs(base, config), tmp_path, tmp_path / "latest")
+    text = (tmp_path / "v1" / "main-test.md").read_text("utf-8")
+    assert "significantly worse than x-x-mono" in text
+    assert rows_of(tmp_path / "v1", "main-test")["x-x-mono"]["monolingual.map_p"] == ""
+
+
+@pytest.mark.parametrize("options", [{"headline": "mapp"}, {"metrics": {"mono": ["map"]}}, {"metric": "map"}])
+def test_table_options_that_do_not_fit_are_told(options):
+    with pytest.raises(ConfigError):
+        TableOptions.from_values(options)
 
 
 def test_settings_that_a_benchmark_lacks_are_not_announced():
@@ -257,14 +313,13 @@ def test_translation_statistics_that_do_not_add_up_are_refused(tmp_path):
         read_translations([path])
 
 
-def test_a_language_without_references_shows_a_dash_not_a_zero(base, tmp_path):
+def test_a_language_without_references_shows_a_dash_not_a_zero(tmp_path):
     given = [synthetic.write_translation(tmp_path, "de"), synthetic.write_translation(tmp_path, "tr", forward=False)]
-    make(inputs(base, translations=given), tmp_path / "t", tmp_path / "t" / "latest")
-    with open(tmp_path / "t" / "v1" / "translation.csv", encoding="utf-8", newline="") as handle:
-        rows = {row["lang"]: row for row in csv.DictReader(handle)}
+    table = translation_table(read_translations(given))
+    rows = {row["lang"]: row for row in csv.DictReader(io.StringIO(to_csv(table)))}
     assert rows["tr"]["forward.query.bleu"] == ""
     assert float(rows["tr"]["round_trip.query.chrf"]) == 55.4
-    assert "set aside for tr" in (tmp_path / "t" / "v1" / "translation.md").read_text("utf-8")
+    assert table.notes == ["No human references are set aside for tr."]
 
 
 def test_compositions_count_what_was_drawn(tmp_path):
@@ -287,10 +342,11 @@ def test_timings_add_up_and_unmeasured_memory_is_missing(tmp_path):
     assert any("1 of 3 jobs" in note for note in table.notes)
 
 
-def test_command_line_reads_arguments_from_a_file(base, tmp_path):
-    lines = ["--config", json.dumps(synthetic.config()), "--root", str(tmp_path / "t"), "--scores"]
-    lines += [str(p) for p in sorted(base.rglob("test.parquet"))]
+def test_command_line_reads_arguments_from_a_file(small, tmp_path):
+    given = inputs(small)
+    lines = ["--config", json.dumps(given.config), "--root", str(tmp_path / "t")]
+    for flag in ("scores", "translations", "compositions"):
+        lines += [f"--{flag}", *map(str, getattr(given, flag))]
     (tmp_path / "args.txt").write_text("\n".join(lines), "utf-8")
     tables.main([f"@{tmp_path / 'args.txt'}"])
     assert (tmp_path / "t" / "v1" / "main-test.csv").is_file()
-    assert not (tmp_path / "t" / "v1" / "translation.csv").exists()

@@ -66,8 +66,8 @@ def trade_off(view: View) -> alt.LayerChart:
     palette = colours(arms, labels)
     metric = metric_label(view.headline)
     scales = [alt.Scale(domain=domain, nice=False, zero=False) for domain in domains]
-    x = alt.X("x:Q", title=f"monolingual {metric} →", scale=scales[0])
-    y = alt.Y("y:Q", title=f"cross-lingual {metric} →", scale=scales[1])
+    x = alt.X("x:Q", title=f"monolingual {metric} →", scale=scales[0], axis=alt.Axis(tickCount=6))
+    y = alt.Y("y:Q", title=f"cross-lingual {metric} →", scale=scales[1], axis=alt.Axis(tickCount=6))
     colour = alt.Color("arm:N", scale=alt.Scale(domain=list(palette), range=list(palette.values())), legend=None)
     small = alt.Chart(shown).mark_circle(size=42, opacity=0.45).encode(x, y, colour)
     large = alt.Chart(means).mark_point(size=190, filled=True, opacity=1, stroke="white", strokeWidth=1.2)
@@ -339,10 +339,10 @@ def save(chart: Any, folder: Path, name: str) -> None:
     import vl_convert
 
     spec = chart.to_dict()
-    text = json.dumps(spec, sort_keys=True)
+    svg = vl_convert.vegalite_to_svg(json.dumps(spec, sort_keys=True))
     with atomic_path(folder / f"{name}.vl.json") as partial:
         partial.write_text(json.dumps(spec, indent=1, sort_keys=True) + "\n", "utf-8")
     with atomic_path(folder / f"{name}.svg") as partial:
-        partial.write_text(vl_convert.vegalite_to_svg(text), "utf-8")
+        partial.write_text(svg, "utf-8")
     with atomic_path(folder / f"{name}.png") as partial:
-        partial.write_bytes(vl_convert.vegalite_to_png(text, scale=2))
+        partial.write_bytes(vl_convert.svg_to_png(svg, scale=2))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from polybatch.contracts import SETTINGS
 from polybatch.errors import DataError
+from polybatch.metrics import RANK_DISTANCE
 from polybatch.render import Cell, Column, Table, mark_best, text_column
 from polybatch.score_tables import View, arm_cells, arm_columns, constants, score_cell
 from polybatch.summary import better, digits, languages_of, metric_label
@@ -44,9 +45,9 @@ def language_tables(view: View) -> list[Table]:
         f"Queries of the column's language against the pool of all languages' passages, {headline}, higher is better.",
     )
     rank_distance = Kind(
-        "rank_distance",
+        RANK_DISTANCE,
         "multilingual",
-        "rank_distance",
+        RANK_DISTANCE,
         "Rank distance by query language",
         "Ranks between the best and the worst placed relevant passage in the pool of all languages: "
         "language bias, lower is better.",
@@ -54,7 +55,10 @@ def language_tables(view: View) -> list[Table]:
     makers = {
         "monolingual": lambda: [language_table(view, monolingual)],
         "cross_lingual": lambda: [cross_lingual_table(view)],
-        "multilingual": lambda: [language_table(view, multilingual), language_table(view, rank_distance)],
+        "multilingual": lambda: [
+            language_table(view, multilingual),
+            *([language_table(view, rank_distance)] if RANK_DISTANCE in set(view.scores["metric"]) else []),
+        ],
     }
     return [table for setting in SETTINGS if setting in view.settings for table in makers[setting]()]
 

@@ -35,6 +35,8 @@ MAIN_METRICS: dict[str, tuple[str, ...]] = {
     "cross_lingual": ("map", "recall@1", "ndcg@10"),
     "multilingual": ("map", "recall@10", "ndcg@10", "rank_distance"),
 }
+# The sampling that the others are tested against.
+DEFAULT_REFERENCE = "hybrid-a0.5"
 _MEANINGS = {
     "map": "mAP is mean average precision over the full ranking",
     "ndcg@10": "nDCG@10 is normalised discounted cumulative gain over the first ten",
@@ -76,6 +78,7 @@ class View:
     headline: str = "map"
     metrics: Mapping[str, Sequence[str]] = field(default_factory=lambda: MAIN_METRICS)
     settings: Sequence[str] = SETTINGS
+    reference: str = DEFAULT_REFERENCE
     data_mark: str = ""
 
     @property
@@ -104,13 +107,13 @@ class View:
             raise DataError(
                 f"No score of the headline metric {self.headline} on benchmark {self.benchmark}.",
                 found=", ".join(sorted({metric for _, metric in known})),
-                remedy="name one of the metrics found in tables.headline of the config",
+                remedy="name one of the metrics found as tables.headline in the config",
             )
         return columns
 
 
 def compare_with_reference(view: View, groups: pd.DataFrame, columns: Sequence[tuple[str, str]]) -> list[Comparison]:
-    """Tests every arm of a table against its hybrid in every column; Holm's correction over all of them."""
+    """Tests every arm of a table against its reference in every column; Holm's correction over all of them."""
     of_benchmark = groups[groups["benchmark"] == view.benchmark]
     parts = {
         key: part.set_index("group")[["value", "cells"]]
@@ -118,7 +121,7 @@ def compare_with_reference(view: View, groups: pd.DataFrame, columns: Sequence[t
     }
     found = []
     for arm in view.arms:
-        reference = reference_arm(arm, view.arms)
+        reference = reference_arm(arm, view.arms, view.reference)
         for setting, metric in columns if reference is not None else []:
             mine, other = parts.get((arm, setting, metric)), parts.get((reference, setting, metric))
             if reference is not None and mine is not None and other is not None:
@@ -225,7 +228,9 @@ def significance_notes(view: View, comparisons: Sequence[Comparison]) -> list[st
     """What was tested, on how many groups, and which groups could not be paired."""
     tested = [c for c in comparisons if c.p is not None]
     if not tested:
-        return ["No significance is marked: no hybrid run to compare with on the same pairs and languages."]
+        return [
+            f"No significance is marked: no run of {view.reference} to compare with on the same pairs and languages."
+        ]
     references = dict.fromkeys(view.summary.label(c.reference) for c in tested)
     sizes = sorted({c.test.groups for c in tested})
     size = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"

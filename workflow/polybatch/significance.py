@@ -5,7 +5,7 @@ outputs: values per group (GROUPS), paired tests with Holm's correction
 
 The sampling unit is the `group`: translations of one query are not independent, so a group's values are first
 averaged over languages and language pairs, then over seeds. The test is the two-sided paired t-test over groups
-(scipy.stats.ttest_rel), which agrees with the randomisation test on retrieval scores (Smucker et al., CIKM 2007;
+(scipy.stats), which agrees with the randomisation test on retrieval scores (Smucker et al., CIKM 2007;
 Urbano et al., SIGIR 2019) and needs no random numbers. Seeds are averaged, not sampled: the test speaks about
 other queries, the standard deviations in the tables about other seeds.
 """
@@ -64,16 +64,19 @@ def group_values(path: Path | str) -> pd.DataFrame:
     """One run's values per group: the mean over languages and language pairs.
 
     Returns:
-        Index (setting, metric, group); columns `value` (NaN where any query had none) and `cells`, the number of
-        values averaged.
+        Index (setting, metric, group); columns `value` and `cells`, the number of values averaged (queries without
+        a finite value do not count).
     """
+    import pyarrow.compute as pc
+
     table = read_parquet(path, PER_QUERY)
     if table.num_rows == 0:
         raise DataError("A file of per-query scores has no rows.", where=path)
     if table["group"].null_count:
         raise DataError("Per-query scores without a group.", found=f"{table['group'].null_count} rows", where=path)
     keys = ["setting", "metric", "group"]
-    table = table.set_column(table.column_names.index("value"), "value", table["value"].cast(pa.float64()))
+    values = table["value"].cast(pa.float64())
+    table = table.set_column(table.column_names.index("value"), "value", values).filter(pc.is_finite(values))
     grouped = table.group_by(keys).aggregate([("value", "mean"), ("value", "count")])
     frame = grouped.rename_columns({"value_mean": "value", "value_count": "cells"}).to_pandas()
     return frame.set_index(keys).sort_index()
@@ -150,18 +153,13 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
-def reference_arm(arm: Arm, arms: Iterable[Arm]) -> Arm | None:
-    """The hybrid arm that `arm` is compared with: same encoder, pairs and languages, alpha nearest to 0.5.
+def reference_arm(arm: Arm, arms: Iterable[Arm], reference: str) -> Arm | None:
+    """The arm of sampling `reference` (such as hybrid-a0.5) with the same encoder, pairs and languages.
 
     The untrained floor is compared where its encoder has one such arm only. None for the reference itself and
     where there is none.
     """
-    hybrids = [other for other in arms if other.sampling == "hybrid" and other.encoder == arm.encoder]
+    found = [other for other in arms if other.sampling_label == reference and other.encoder == arm.encoder]
     if arm.sampling != "untrained":
-        hybrids = [other for other in hybrids if other[3:] == arm[3:]]
-    elif len({other[3:] for other in hybrids}) > 1:
-        return None
-    if not hybrids:
-        return None
-    nearest = min(hybrids, key=lambda other: (abs((other.alpha or 0.0) - 0.5), other.alpha or 0.0))
-    return None if nearest == arm else nearest
+        found = [other for other in found if (other.num_pairs, other.languages) == (arm.num_pairs, arm.languages)]
+    return found[0] if len(found) == 1 and found[0] != arm else None

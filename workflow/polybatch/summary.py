@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from polybatch.contracts import POOL, SAMPLINGS, SCORES, SETTINGS
 from polybatch.errors import DataError
 from polybatch.files import read_parquet
+from polybatch.metrics import RANK_DISTANCE, macro_average
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 UNTRAINED = "untrained"
 ARM_COLUMNS = ["encoder", "sampling", "alpha", "num_pairs", "languages"]
 CELL_COLUMNS = ["benchmark", "setting", "metric", "query_lang", "corpus_lang"]
-LOWER_IS_BETTER = frozenset({"rank_distance"})
+LOWER_IS_BETTER = frozenset({RANK_DISTANCE})
 METRIC_LABELS = {"map": "mAP", "mrr": "MRR", "ndcg": "nDCG", "recall": "R", "precision": "P", "f1": "F1"}
 SETTING_LABELS = {"monolingual": "Monolingual", "cross_lingual": "Cross-lingual", "multilingual": "Multilingual"}
 _ORDER = (UNTRAINED, *SAMPLINGS)
@@ -202,20 +203,21 @@ def macro_averages(scores: pd.DataFrame) -> tuple[pd.DataFrame, list[Missing]]:
     """
     import pandas as pd
 
-    rows, missing = [], []
+    rows: list[tuple] = []
+    missing: list[Missing] = []
     runs = scores[["arm", "seed", "benchmark"]].drop_duplicates()
     for benchmark, of_benchmark in scores.groupby("benchmark", sort=False):
         here = list(runs[runs["benchmark"] == benchmark][["arm", "seed"]].itertuples(index=False, name=None))
         for (setting, metric), part in of_benchmark.groupby(["setting", "metric"], sort=False):
-            cells = part["query_lang"] + "-" + part["corpus_lang"]
-            expected = list(dict.fromkeys(cells))
-            wide = part.assign(cell=cells).pivot(index=["arm", "seed"], columns="cell", values="value")
-            wide = wide.reindex(columns=expected)
-            known = {key: values for key, *values in wide.itertuples(name=None)}
-            for arm, seed in here:
-                values = known.get((arm, seed), [math.nan] * len(expected))
-                lacking = tuple(cell for cell, value in zip(expected, values, strict=True) if not math.isfinite(value))
-                mean = math.nan if lacking else sum(values) / len(values)
+            languages = list(dict.fromkeys(part["query_lang"]))
+            cells = list(dict.fromkeys(zip(part["query_lang"], part["corpus_lang"], strict=True)))
+            known: dict[tuple, dict] = {key: {} for key in here}
+            columns = part[["arm", "seed", "query_lang", "corpus_lang", "value"]]
+            for arm, seed, query_lang, corpus_lang, value in columns.itertuples(index=False, name=None):
+                known[arm, seed][query_lang, corpus_lang] = value
+            for (arm, seed), values in known.items():
+                lacking = tuple("-".join(cell) for cell in cells if not math.isfinite(values.get(cell, math.nan)))
+                mean = math.nan if lacking else macro_average(setting, values, languages)
                 rows.append((arm, seed, benchmark, setting, metric, mean))
                 if lacking:
                     missing.append(Missing(arm, seed, benchmark, setting, metric, lacking))

@@ -6,8 +6,9 @@ outputs: <root>/v<N>/ (only if something changed) and <latest>/, a copy of the n
     md, tex and html, figures as svg, png and Vega-Lite json, README.md, manifest.json, tables.json, scores.parquet,
     groups.parquet
 
-Keys of the config that are read: `study.benchmarks`, `benchmarks.<name>.settings`, `tables.headline`,
-`tables.metrics`, `encoders`, `data_mark`. All others go into the manifest only.
+Keys of the config that are read: `study.benchmarks`, `study.encoders`, `study.reference`, `tables` (TableOptions),
+`benchmarks.<name>.settings`, `scoring.settings`, `scoring.metrics`, `translation.languages`, `encoders`, `data_mark`.
+All others go into the manifest only.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ from polybatch import stage
 from polybatch.contracts import SCORES, SETTINGS
 from polybatch.errors import ConfigError, DataError
 from polybatch.files import read_json
+from polybatch.metrics import METRICS, RANK_DISTANCE, is_metric
+from polybatch.options import Options, require
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +39,7 @@ log = logging.getLogger("polybatch.tables")
 
 _FORMS = ("csv", "md", "tex", "html")
 _FIGURE_FORMS = ("svg", "png", "vl.json")
+_TRANSLATION_TABLES = ("translation", "refusals")
 _PER_QUERY_SUFFIX = ".per_query.parquet"
 
 
@@ -53,24 +57,41 @@ class Inputs:
     data: Sequence[Path] = ()
 
 
-def expected_files(config: Mapping[str, Any], *, translated: bool = True, trained: bool = True) -> list[str]:
-    """Names of all files below `latest`, known from the config alone (a Snakefile declares them as outputs).
+@dataclass(frozen=True)
+class TableOptions(Options):
+    """What the main table shows.
 
-    Args:
-        config: The resolved configuration.
-        translated: Whether the study has translation statistics.
-        trained: Whether any run of the study is trained, so that there are compositions.
+    Attributes:
+        headline: The metric of the first column of each setting, and of the tables and figures by language.
+        metrics: Setting -> metrics of the main table, after the headline metric; settings left out keep theirs.
     """
-    tables = [name for benchmark in study_benchmarks(config) for name in _score_tables(config, benchmark)]
-    figures = [name for benchmark in study_benchmarks(config) for name in _figures(config, benchmark)]
-    tables += ["translation", "refusals"] if translated else []
-    tables += ["batches"] if trained else []
-    tables += ["timings"]
+
+    headline: str = "map"
+    metrics: dict = field(default_factory=dict)
+
+    def faults(self) -> Iterator[str]:
+        yield from require(is_metric(self.headline), f"headline: {self.headline!r} is no metric")
+        for setting, names in self.metrics.items():
+            yield from require(setting in SETTINGS, f"metrics: {setting!r} is not among {', '.join(SETTINGS)}")
+            known = isinstance(names, list) and all(isinstance(name, str) and is_metric(name) for name in names)
+            yield from require(known, f"metrics.{setting}: not a list of metrics: {names!r}")
+
+
+def expected_files(config: Mapping[str, Any]) -> list[str]:
+    """Names of all files below `latest`, known from the resolved config alone: a Snakefile declares them as outputs."""
+    benchmarks = study_benchmarks(config)
+    tables = [name for benchmark in benchmarks for name in _score_tables(config, benchmark)]
+    tables += [*(_TRANSLATION_TABLES if _is_translated(config) else ()), "batches", "timings"]
+    figures = [name for benchmark in benchmarks for name in _figures(config, benchmark)]
     return [
         *(f"{name}.{form}" for name in tables for form in _FORMS),
         *(f"{name}.{form}" for name in figures for form in _FIGURE_FORMS),
         *("README.md", "manifest.json", "tables.json", "scores.parquet", "groups.parquet", "VERSION"),
     ]
+
+
+def _is_translated(config: Mapping[str, Any]) -> bool:
+    return bool((config.get("translation") or {}).get("languages"))
 
 
 def study_benchmarks(config: Mapping[str, Any]) -> list[str]:
@@ -88,13 +109,14 @@ def study_benchmarks(config: Mapping[str, Any]) -> list[str]:
 
 def _settings(config: Mapping[str, Any], benchmark: str) -> list[str]:
     named = (config.get("benchmarks") or {}).get(benchmark) or {}
-    return list(named.get("settings") or SETTINGS)
+    return list(named.get("settings") or (config.get("scoring") or {}).get("settings") or SETTINGS)
 
 
 def _score_tables(config: Mapping[str, Any], benchmark: str) -> list[str]:
     settings = _settings(config, benchmark)
     names = ["main", *(setting for setting in SETTINGS if setting in settings)]
-    names += ["rank_distance"] if "multilingual" in settings else []
+    metrics = (config.get("scoring") or {}).get("metrics", METRICS)
+    names += [RANK_DISTANCE] if "multilingual" in settings and RANK_DISTANCE in metrics else []
     return [f"{name}-{benchmark}" for name in (*names, "averages")]
 
 
@@ -171,13 +193,19 @@ def per_query_path(scores: Path | str) -> Path:
 
 
 def _views(config: Mapping[str, Any], summary: Summary) -> list[View]:
-    from polybatch.score_tables import MAIN_METRICS, View
+    from polybatch.score_tables import DEFAULT_REFERENCE, MAIN_METRICS, View
 
-    settings = config.get("tables") or {}
-    headline, metrics = settings.get("headline", "map"), {**MAIN_METRICS, **settings.get("metrics", {})}
-    mark = str(config.get("data_mark") or "")
+    options = TableOptions.from_values(dict(config.get("tables") or {}))
     return [
-        View(summary, benchmark, headline, metrics, _settings(config, benchmark), mark)
+        View(
+            summary,
+            benchmark,
+            headline=options.headline,
+            metrics={**MAIN_METRICS, **options.metrics},
+            settings=_settings(config, benchmark),
+            reference=config["study"].get("reference", DEFAULT_REFERENCE),
+            data_mark=str(config.get("data_mark") or ""),
+        )
         for benchmark in study_benchmarks(config)
     ]
 
@@ -253,14 +281,13 @@ def _write_data(folder: Path, scores: pd.DataFrame, groups: pd.DataFrame) -> Non
 
 def _check_written(inputs: Inputs, folder: Path) -> None:
     """The files declared to Snakemake and those written must be the same, or a later run would miss one."""
-    expected = expected_files(inputs.config, translated=bool(inputs.translations), trained=bool(inputs.compositions))
-    written = {path.name for path in folder.iterdir()} | {"VERSION"}
-    if written != set(expected):
+    expected, written = set(expected_files(inputs.config)), {path.name for path in folder.iterdir()} | {"VERSION"}
+    if written != expected:
         raise DataError(
             "The tables made are not those that the config announces.",
-            found=", ".join(sorted(written - set(expected))) or "fewer files",
-            expected=", ".join(sorted(set(expected) - written)) or "no further files",
-            remedy="name the settings that were evaluated in benchmarks.<name>.settings",
+            found=", ".join(sorted(written - expected)) or "fewer files",
+            expected=", ".join(sorted(expected - written)) or "no further files",
+            remedy="give --compositions, and --translations for translation.languages; evaluate all settings",
         )
 
 
