@@ -29,7 +29,9 @@ from polybatch.run_tables import (
 )
 from polybatch.score_tables import View, compare_with_reference, main_table
 from polybatch.summary import Arm, languages_of, missing_notes, summarise
-from polybatch.tables import Inputs, TableOptions, expected_files, make
+from polybatch.tables import Inputs, TableOptions, expected_files, make, report_entries
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +66,32 @@ def test_all_announced_files_are_there_and_no_others(made):
     announced = expected_files(synthetic.config())
     assert sorted(p.name for p in (made / "latest").iterdir()) == sorted(announced)
     assert all((made / "latest" / name).stat().st_size for name in announced)
+
+
+def test_what_the_report_shows_is_made_and_shown_inline(made):
+    entries = report_entries(synthetic.config())
+    assert {"main-test.html", "trade_off-test.svg", "translation.html"} <= entries.keys()
+    assert all((made / "latest" / name).is_file() for name in entries)
+    assert {name.rpartition(".")[2] for name in entries} == {"html", "svg", "json"}
+
+
+@pytest.mark.parametrize("caption", sorted((REPOSITORY / "workflow" / "report").glob("*.rst")), ids=lambda p: p.stem)
+def test_captions_are_sound_restructured_text(caption):
+    from types import SimpleNamespace
+
+    from docutils.core import publish_parts
+    from jinja2 import Environment, StrictUndefined
+
+    config = {**synthetic.config(data_mark="stand-in data"), "languages": {"train": ["en"], "evaluate": ["en", "el"]}}
+    environment = Environment(trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    text = environment.from_string(caption.read_text("utf-8")).render(snakemake=SimpleNamespace(config=config))
+    page = publish_parts(text, writer="html", settings_overrides={"halt_level": 2, "report_level": 2})
+    assert len(page["html_body"]) > 100
+
+
+def test_every_report_entry_has_its_caption():
+    captions = {entry["caption"] for entry in report_entries(synthetic.config()).values()}
+    assert all((REPOSITORY / "rules" / caption).resolve().is_file() for caption in captions)
 
 
 def test_announcing_files_needs_no_heavy_import():

@@ -16,17 +16,24 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polybatch import stage
-from polybatch.contracts import SCORES, SETTINGS
+from polybatch.contracts import SCORES
 from polybatch.errors import ConfigError, DataError
 from polybatch.files import read_json
-from polybatch.metrics import METRICS, RANK_DISTANCE, is_metric
-from polybatch.options import Options, require
+from polybatch.table_files import (
+    TABLE_FORMS,
+    TableOptions,
+    expected_files,
+    figures_of,
+    report_entries,
+    settings_of,
+    study_benchmarks,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,11 +42,9 @@ if TYPE_CHECKING:
     from polybatch.score_tables import View
     from polybatch.summary import Summary
 
+__all__ = ["Inputs", "TableOptions", "expected_files", "main", "make", "report_entries"]
 log = logging.getLogger("polybatch.tables")
 
-_FORMS = ("csv", "md", "tex", "html")
-_FIGURE_FORMS = ("svg", "png", "vl.json")
-_TRANSLATION_TABLES = ("translation", "refusals")
 _PER_QUERY_SUFFIX = ".per_query.parquet"
 
 
@@ -55,76 +60,6 @@ class Inputs:
     timings: Path | None = None
     code_digests: Mapping[str, str] = field(default_factory=dict)
     data: Sequence[Path] = ()
-
-
-@dataclass(frozen=True)
-class TableOptions(Options):
-    """What the main table shows.
-
-    Attributes:
-        headline: The metric of the first column of each setting, and of the tables and figures by language.
-        metrics: Setting -> metrics of the main table, after the headline metric; settings left out keep theirs.
-    """
-
-    headline: str = "map"
-    metrics: dict = field(default_factory=dict)
-
-    def faults(self) -> Iterator[str]:
-        yield from require(is_metric(self.headline), f"headline: {self.headline!r} is no metric")
-        for setting, names in self.metrics.items():
-            yield from require(setting in SETTINGS, f"metrics: {setting!r} is not among {', '.join(SETTINGS)}")
-            known = isinstance(names, list) and all(isinstance(name, str) and is_metric(name) for name in names)
-            yield from require(known, f"metrics.{setting}: not a list of metrics: {names!r}")
-
-
-def expected_files(config: Mapping[str, Any]) -> list[str]:
-    """Names of all files below `latest`, known from the resolved config alone: a Snakefile declares them as outputs."""
-    benchmarks = study_benchmarks(config)
-    tables = [name for benchmark in benchmarks for name in _score_tables(config, benchmark)]
-    tables += [*(_TRANSLATION_TABLES if _is_translated(config) else ()), "batches", "timings"]
-    figures = [name for benchmark in benchmarks for name in _figures(config, benchmark)]
-    return [
-        *(f"{name}.{form}" for name in tables for form in _FORMS),
-        *(f"{name}.{form}" for name in figures for form in _FIGURE_FORMS),
-        *("README.md", "manifest.json", "tables.json", "scores.parquet", "groups.parquet", "VERSION"),
-    ]
-
-
-def _is_translated(config: Mapping[str, Any]) -> bool:
-    return bool((config.get("translation") or {}).get("languages"))
-
-
-def study_benchmarks(config: Mapping[str, Any]) -> list[str]:
-    """`study.benchmarks` of the config."""
-    benchmarks = config.get("study", {}).get("benchmarks")
-    if not isinstance(benchmarks, (list, tuple)) or not benchmarks:
-        raise ConfigError(
-            "The study names no benchmarks.",
-            where="study.benchmarks",
-            expected="a list of names",
-            found=repr(benchmarks),
-        )
-    return list(benchmarks)
-
-
-def _settings(config: Mapping[str, Any], benchmark: str) -> list[str]:
-    named = (config.get("benchmarks") or {}).get(benchmark) or {}
-    return list(named.get("settings") or (config.get("scoring") or {}).get("settings") or SETTINGS)
-
-
-def _score_tables(config: Mapping[str, Any], benchmark: str) -> list[str]:
-    settings = _settings(config, benchmark)
-    names = ["main", *(setting for setting in SETTINGS if setting in settings)]
-    metrics = (config.get("scoring") or {}).get("metrics", METRICS)
-    names += [RANK_DISTANCE] if "multilingual" in settings and RANK_DISTANCE in metrics else []
-    return [f"{name}-{benchmark}" for name in (*names, "averages")]
-
-
-def _figures(config: Mapping[str, Any], benchmark: str) -> list[str]:
-    names = ["by_language"]
-    if {"monolingual", "cross_lingual"} <= set(_settings(config, benchmark)):
-        names = ["trade_off", "language_pairs", *names]
-    return [f"{name}-{benchmark}" for name in names]
 
 
 def make(inputs: Inputs, root: Path, latest: Path) -> tuple[Path, bool]:
@@ -202,7 +137,7 @@ def _views(config: Mapping[str, Any], summary: Summary) -> list[View]:
             benchmark,
             headline=options.headline,
             metrics={**MAIN_METRICS, **options.metrics},
-            settings=_settings(config, benchmark),
+            settings=settings_of(config, benchmark),
             reference=config["study"].get("reference", DEFAULT_REFERENCE),
             data_mark=str(config.get("data_mark") or ""),
         )
@@ -254,11 +189,11 @@ def _write_tables(folder: Path, manifest: Mapping[str, Any], tables: Sequence[Ta
     from polybatch.files import write_json
     from polybatch.front import front_page
 
-    forms = dict(zip(_FORMS, (render.to_csv, render.to_markdown, latex.to_latex, webpage.to_html), strict=True))
+    forms = dict(zip(TABLE_FORMS, (render.to_csv, render.to_markdown, latex.to_latex, webpage.to_html), strict=True))
     for table in tables:
         for form, render_form in forms.items():
             (folder / f"{table.name}.{form}").write_text(render_form(table), "utf-8")
-    drawn = [(name, view) for view in views for name in _figures(manifest["config"], view.benchmark)]
+    drawn = [(name, view) for view in views for name in figures_of(manifest["config"], view.benchmark)]
     for name, view in drawn:
         figures.save(figures.FIGURES[name.partition("-")[0]](view), folder, name)
     (folder / "README.md").write_text(front_page(manifest, tables, [name for name, _ in drawn]), "utf-8")

@@ -18,6 +18,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ log = logging.getLogger("polybatch.versions")
 
 TABLES, MANIFEST, SCORES, GROUPS = "tables.json", "manifest.json", "scores.parquet", "groups.parquet"
 VERSION_FILE = "VERSION"
+_BUILDING = ".building-"
+_ABANDONED_S = 3600
 _NAME = re.compile(r"v([1-9]\d*)")
 
 
@@ -127,6 +130,7 @@ def publish(
     root = Path(root)
     root.mkdir(parents=True, exist_ok=True)
     with _turn(root / ".lock"):
+        _sweep(root)
         known = list_versions(root)
         made = not known or _identity(known[-1]) != identity
         version = _make(root, int(known[-1].name[1:]) + 1 if known else 1, fill) if made else known[-1]
@@ -134,10 +138,17 @@ def publish(
     return version, made
 
 
+def _sweep(root: Path) -> None:
+    """Removes what a killed run left half written; younger folders may be another process's."""
+    for folder in root.glob(f"{_BUILDING}*"):
+        if time.time() - folder.stat().st_mtime > _ABANDONED_S:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def _make(root: Path, number: int, fill: Callable[[Path, str], None]) -> Path:
     """Fills root/v<number>, or the next number that is free when the rename comes."""
     while True:
-        building = Path(tempfile.mkdtemp(prefix=".building-", dir=root))
+        building = Path(tempfile.mkdtemp(prefix=_BUILDING, dir=root))
         try:
             fill(building, f"v{number}")
             if _rename_if_absent(building, root / f"v{number}"):
