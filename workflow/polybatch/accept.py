@@ -18,9 +18,9 @@ from pathlib import Path
 
 from polybatch import contracts, stage
 from polybatch.convert_translator import corpus_scores
-from polybatch.errors import DataError
+from polybatch.errors import ConfigError, DataError
 from polybatch.files import read_parquet, write_json, write_rows
-from polybatch.languages import LANGUAGES, language
+from polybatch.languages import language
 from polybatch.options import Options, require
 from polybatch.parallel_text import texts
 from polybatch.text import text_key, word_count
@@ -28,6 +28,8 @@ from polybatch.translator import read_card
 
 ACCEPTED = "accepted"
 _LANGUAGE_MIN_LETTERS = 20  # language identification of anything shorter is a guess
+# A fixed set, so that another language in the study does not judge this one's pairs anew.
+_TOLD_APART = ("de", "en", "es", "fr", "it", "nl", "pt", "ru")
 _COPY_MIN_WORDS = 3  # a name of one or two words may well be the same in both languages
 
 
@@ -40,12 +42,12 @@ class AcceptOptions(Options):
     min_length_ratio: float = 0.4
     max_length_ratio: float = 2.5
     max_repetition: float = 0.5
-    language_confidence: float = 0.8
+    min_language_confidence: float = 0.2
 
     def faults(self) -> Iterator[str]:
         for name in ("min_query_chrf", "min_passage_chrf"):
             yield from require(0 <= getattr(self, name) <= 100, f"{name} must be within 0 and 100")
-        for name in ("max_repetition", "language_confidence"):
+        for name in ("max_repetition", "min_language_confidence"):
             yield from require(0 <= getattr(self, name) <= 1, f"{name} must be within 0 and 1")
         yield from require(
             0 <= self.min_length_ratio < self.max_length_ratio, "min_length_ratio must be below max_length_ratio"
@@ -80,30 +82,30 @@ def repetition(text: str) -> float:
     return 1 - len(set(grams)) / len(grams) if len(words) >= 6 else 0.0
 
 
-def language_identifier(target: str, candidates: list[str]) -> Callable[[str], tuple[str, float]]:
-    """A function text -> (ISO code, confidence 0 to 1) that tells the candidates, English and the target apart."""
-    from lingua import IsoCode639_1, LanguageDetectorBuilder
+def language_confidence(target: str) -> Callable[[str], float]:
+    """A function text -> confidence, 0 to 1, that it is in the target language and not in a common other one."""
+    from lingua import IsoCode639_1, Language, LanguageDetectorBuilder
 
-    codes = sorted({"en", target, *candidates} & set(LANGUAGES))
-    known = [getattr(IsoCode639_1, c.upper()) for c in codes if hasattr(IsoCode639_1, c.upper())]
-    detector = LanguageDetectorBuilder.from_iso_codes_639_1(*known).build()
-
-    def identify(text: str) -> tuple[str, float]:
-        best = detector.compute_language_confidence_values(text)[0]
-        return best.language.iso_code_639_1.name.lower(), best.value
-
-    return identify
+    if not hasattr(IsoCode639_1, target.upper()):
+        raise ConfigError(
+            f"Translations into {language(target).name} cannot be checked: lingua does not know the language.",
+            remedy="take the language out of translation.languages",
+        )
+    codes = [getattr(IsoCode639_1, code.upper()) for code in sorted({target, *_TOLD_APART})]
+    detector = LanguageDetectorBuilder.from_iso_codes_639_1(*codes).build()
+    wanted = Language.from_iso_code_639_1(getattr(IsoCode639_1, target.upper()))
+    return lambda text: detector.compute_language_confidence(text, wanted)
 
 
 class Verdict:
     """Judges round trips into one language; `reason` returns "accepted" or why not."""
 
-    def __init__(self, lang: str, languages: list[str], held_out: set[str], options: AcceptOptions) -> None:
+    def __init__(self, lang: str, held_out: set[str], options: AcceptOptions) -> None:
         from sacrebleu.metrics import CHRF
 
         self.options, self.held_out = options, held_out
         self.lang, self.length = lang, language(lang).length
-        self._identify = language_identifier(lang, languages)
+        self._confidence = language_confidence(lang)
         self._chrf = CHRF()
 
     def chrf(self, english: str, back: str) -> float:
@@ -137,8 +139,7 @@ class Verdict:
     def _in_another_language(self, text: str) -> bool:
         if sum(ch.isalpha() for ch in text) < _LANGUAGE_MIN_LETTERS * self.length:
             return False
-        code, confidence = self._identify(text)
-        return code != self.lang and confidence >= self.options.language_confidence
+        return self._confidence(text) < self.options.min_language_confidence
 
 
 def _copied(english: str, text: str) -> bool:
@@ -210,7 +211,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--forward", required=True, type=Path, help="translator folder, for its card")
     parser.add_argument("--backward", required=True, type=Path, help="translator folder, for its card")
     parser.add_argument("--options", default="{}", type=AcceptOptions.from_json, help="AcceptOptions, as JSON")
-    parser.add_argument("--languages", nargs="*", default=[], help="that language identification tells apart")
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args(argv)
 
@@ -218,7 +218,7 @@ def main(argv: list[str] | None = None) -> None:
     human = {row["pair_id"]: row for row in read_parquet(args.human, contracts.PARALLEL).to_pylist()}
     held_out = {row["pair_id"] for row in collected if row["split"] != "train"}
     rows = gather(args.shards, collected)
-    verdict = Verdict(args.lang, args.languages, texts(human[i] for i in held_out if i in human), args.options)
+    verdict = Verdict(args.lang, texts(human[i] for i in held_out if i in human), args.options)
     table = judge(rows, verdict)
     result = statistics(args.lang, rows, table, human)
     result["translators"] = {"forward": read_card(args.forward), "backward": read_card(args.backward)}

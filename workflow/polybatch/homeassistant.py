@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,18 +74,30 @@ def _passage_keys(key: Key) -> Iterator[Key]:
 
 
 def _translation_files(wheel: Path, code: str) -> Iterator[tuple[str, Any]]:
+    with _opened(wheel) as archive:
+        for info in archive.infolist():
+            match = _MEMBER.fullmatch(info.filename)
+            if match and match[2] == code:
+                yield match[1], _read_json(archive, info, wheel)
+
+
+def check_members(wheel: Path) -> None:
+    """Raises a DataError if a path leads out of the archive, or a translation file is far too large."""
+    with _opened(wheel) as archive:
+        for info in archive.infolist():
+            _check_member(info, wheel)
+
+
+@contextmanager
+def _opened(wheel: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(wheel) as archive:
-            for info in archive.infolist():
-                _check_member(info, wheel)
-                match = _MEMBER.fullmatch(info.filename)
-                if match and match[2] == code:
-                    yield match[1], _read_json(archive, info, wheel)
+            yield archive
     except FileNotFoundError as error:
         raise DataError("The source wheel is missing.", where=wheel, remedy="run `snakemake fetch`") from error
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(
-            "The source wheel is truncated or no archive.",
+            "The source wheel is damaged or no archive.",
             where=wheel,
             found=str(error),
             remedy="delete it and run the same command again",
@@ -91,8 +105,8 @@ def _translation_files(wheel: Path, code: str) -> Iterator[tuple[str, Any]]:
 
 
 def _check_member(info: zipfile.ZipInfo, wheel: Path) -> None:
-    parts = re.split(r"[/\\]", info.filename)
-    if info.filename.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]:
+    name = info.filename.replace("\\", "/")
+    if name.startswith("/") or "../" in f"{name}/" or ":" in name.split("/", 1)[0]:
         raise DataError("An archive holds a path that leads out of it.", where=wheel, found=info.filename)
     if info.file_size > _MAX_MEMBER_BYTES and _MEMBER.fullmatch(info.filename):
         raise DataError(

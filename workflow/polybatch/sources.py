@@ -70,7 +70,8 @@ class HomeAssistant:
         self._english = homeassistant.read_strings(wheel, "en")
 
     def english(self) -> Iterator[Pair]:
-        """Pairs without placeholders; a reader of the interface sees text only."""
+        """Pairs without placeholders; a reader of the interface sees text only. Checks the archive's paths."""
+        self._reader.check_members(self.wheel)
         for query_key, passage_key in self._reader.pair_keys(self._english):
             query, passage = self._english[query_key], self._english[passage_key]
             if not has_placeholder(query + passage):

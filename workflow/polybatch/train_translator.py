@@ -307,10 +307,14 @@ def _trainer(train: list[Example], dev: list[Example], tokenizer: Any, options: 
         """Trainer that takes ready batches and smooths labels in training only."""
 
         def get_train_dataloader(self) -> Any:
-            return torch.utils.data.DataLoader(Stream(batches, first_step, options.max_steps), batch_size=None)
+            # A generator of its own: the loader must not draw from the one that dropout uses, or a resumed
+            # training would differ from an unbroken one.
+            stream = Stream(batches, first_step, options.max_steps)
+            return torch.utils.data.DataLoader(stream, batch_size=None, generator=torch.Generator())
 
         def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
-            return torch.utils.data.DataLoader(eval_dataset or self.eval_dataset, batch_size=None)
+            stream = eval_dataset or self.eval_dataset
+            return torch.utils.data.DataLoader(stream, batch_size=None, generator=torch.Generator())
 
         def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
             labels = inputs["labels"]

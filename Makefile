@@ -1,0 +1,47 @@
+# `make demo` sets up and runs the default study; `make test` sets up and runs the tests.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# The CPU build where an index offers it under this version; set TORCH= for another build.
+TORCH ?= torch==2.13.0
+SNAKEMAKE := PATH="$(abspath $(BIN)):$$PATH" snakemake
+
+.PHONY: demo test unit lint toy clean help
+
+help:
+	@echo "make demo   set up, run the default study, print its main table"
+	@echo "make test   set up, lint, unit tests, a toy study end to end"
+	@echo "make report the study's HTML report"
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.tested: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable ".[test]"
+	touch $@
+
+demo: $(VENV)/.installed
+	$(SNAKEMAKE)
+	$(SNAKEMAKE) --quiet all -- report
+	$(BIN)/python -m polybatch.show --study default
+
+report: $(VENV)/.installed
+	$(SNAKEMAKE) report
+
+test: $(VENV)/.tested lint unit toy
+
+lint: $(VENV)/.tested
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/mypy
+	$(SNAKEMAKE) --lint
+
+unit: $(VENV)/.tested
+	$(BIN)/python -m pytest tests/unit
+
+toy: $(VENV)/.tested
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest tests/workflow

@@ -1,0 +1,66 @@
+# English-only pairs into other languages and back, in shards; then the filter.
+SHARDS = CONFIG["translation"]["shards"]
+
+
+def translator_folder(direction):
+    """The translator that the config names for a direction."""
+    entry = CONFIG["translation"]["translators"][direction]
+    return entry.get("path") or f"{BASE}/translators/{entry['trained']}"
+
+
+# The accepted and refused translations of every language, with their statistics.
+rule translate:
+    input:
+        expand("{base}/translated/{lang}.{form}", base=BASE, lang=MT_LANGS, form=["parquet", "json"]),
+
+
+# One shard, there and back again.
+rule translate_shard:
+    input:
+        collected=f"{BASE}/collected/en.parquet",
+        forward=lambda w: translator_folder(f"en-{w.lang}"),
+        backward=lambda w: translator_folder(f"{w.lang}-en"),
+    output:
+        f"{BASE}/translated/{{lang}}/{{shard}}.parquet",
+    log:
+        f"{BASE}/logs/translate/{{lang}}/{{shard}}.log",
+    benchmark:
+        f"{BASE}/timings/translate/{{lang}}-{{shard}}.tsv"
+    conda:
+        "../envs/translate.yaml"
+    params:
+        code=code_digest("translate"),
+        shards=SHARDS,
+        decoding=as_json(CONFIG["translation"]["decoding"]),
+        min_distinct=CONFIG["translation"]["min_distinct"],
+    shell:
+        "python -m polybatch.translate --collected {input.collected} --lang {wildcards.lang} "
+        "--forward {input.forward} --backward {input.backward} --shard {wildcards.shard} "
+        "--shards {params.shards} --decoding {params.decoding:q} --min-distinct {params.min_distinct} "
+        "--threads {threads} --output {output} 2> {log}"
+
+
+# Gathers a language's shards and judges every pair.
+rule accept_translations:
+    input:
+        shards=expand("{base}/translated/{{lang}}/{shard}.parquet", base=BASE, shard=range(SHARDS)),
+        collected=f"{BASE}/collected/en.parquet",
+        human=f"{BASE}/human/{{lang}}.parquet",
+        forward=lambda w: translator_folder(f"en-{w.lang}"),
+        backward=lambda w: translator_folder(f"{w.lang}-en"),
+    output:
+        pairs=f"{BASE}/translated/{{lang}}.parquet",
+        statistics=f"{BASE}/translated/{{lang}}.json",
+    log:
+        f"{BASE}/logs/accept/{{lang}}.log",
+    benchmark:
+        f"{BASE}/timings/accept/{{lang}}.tsv"
+    conda:
+        "../envs/translate.yaml"
+    params:
+        code=code_digest("accept"),
+        options=as_json(CONFIG["translation"]["accept"]),
+    shell:
+        "python -m polybatch.accept --shards {input.shards} --collected {input.collected} "
+        "--human {input.human} --lang {wildcards.lang} --forward {input.forward} --backward {input.backward} "
+        "--options {params.options:q} --output {output.pairs} 2> {log}"

@@ -1,0 +1,98 @@
+# Small translators from the parallel training text, for places without a pretrained one (hours on one core).
+TRAINED_TRANSLATORS = CONFIG["translator_training"]
+
+
+def translator_languages(wildcards):
+    """Languages, but English, of a translator's directions."""
+    directions = TRAINED_TRANSLATORS[wildcards.translator]["directions"]
+    return sorted({code for direction in directions for code in direction.split("-")} - {"en"})
+
+
+def translator_strings(wildcards):
+    return [f"{BASE}/strings/{lang}.parquet" for lang in translator_languages(wildcards)]
+
+
+def named_strings(wildcards):
+    return [f"{lang}={BASE}/strings/{lang}.parquet" for lang in translator_languages(wildcards)]
+
+
+# Every translator that the config says how to train.
+rule translators:
+    input:
+        expand("{base}/translators/{name}", base=BASE, name=TRAINED_TRANSLATORS),
+
+
+# Parallel strings of one language, without anything held out.
+rule translator_strings:
+    input:
+        source=SOURCE_FILE,
+        collected=f"{BASE}/collected/en.parquet",
+    output:
+        f"{BASE}/strings/{{lang}}.parquet",
+    log:
+        f"{BASE}/logs/translator_strings/{{lang}}.log",
+    benchmark:
+        f"{BASE}/timings/translator_strings/{{lang}}.tsv"
+    conda:
+        "../envs/data.yaml"
+    params:
+        code=code_digest("parallel_text"),
+        source=as_json(SOURCE),
+    shell:
+        "python -m polybatch.parallel_text --source {params.source:q} --file {input.source:q} "
+        "--collected {input.collected} --lang {wildcards.lang} --strings {output} 2> {log}"
+
+
+# Trains one translator; a killed training goes on from its last checkpoint.
+rule train_translator:
+    input:
+        translator_strings,
+    output:
+        directory(f"{BASE}/translator_training/{{translator}}/model"),
+    log:
+        f"{BASE}/logs/train_translator/{{translator}}.log",
+    benchmark:
+        f"{BASE}/timings/train_translator/{{translator}}.tsv"
+    conda:
+        "../envs/train.yaml"
+    params:
+        code=code_digest("train_translator"),
+        strings=named_strings,
+        directions=lambda w: TRAINED_TRANSLATORS[w.translator]["directions"],
+        options=lambda w: as_json(TRAINED_TRANSLATORS[w.translator]["options"]),
+        work=lambda w, output: os.path.dirname(output[0]),
+    shell:
+        "python -m polybatch.train_translator --strings {params.strings} --directions {params.directions} "
+        "--options {params.options:q} --work {params.work} 2> {log}"
+
+
+# Converts it to CTranslate2, compares the two, and scores it on strings held out.
+rule convert_translator:
+    input:
+        model=f"{BASE}/translator_training/{{translator}}/model",
+        strings=translator_strings,
+    output:
+        directory(f"{BASE}/translators/{{translator}}"),
+    log:
+        f"{BASE}/logs/convert_translator/{{translator}}.log",
+    benchmark:
+        f"{BASE}/timings/convert_translator/{{translator}}.tsv"
+    conda:
+        "../envs/train.yaml"
+    params:
+        code=code_digest("convert_translator"),
+        strings=named_strings,
+        directions=lambda w: TRAINED_TRANSLATORS[w.translator]["directions"],
+        quantization=lambda w: TRAINED_TRANSLATORS[w.translator]["quantization"],
+        facts=lambda w: as_json(
+            {
+                "license": SOURCE.get("license", "not stated"),
+                "data": SOURCE.get("requirement", SOURCE["name"]),
+                "training": TRAINED_TRANSLATORS[w.translator]["options"],
+                "command": "snakemake translators",
+            }
+        ),
+    shell:
+        "python -m polybatch.convert_translator --model {input.model} --strings {params.strings} "
+        "--directions {params.directions} --quantization {params.quantization} --facts {params.facts:q} "
+        "--output {output} 2> {log}"

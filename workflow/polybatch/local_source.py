@@ -1,0 +1,188 @@
+"""Adapter: the user's own pairs, from JSON lines, CSV, TSV, Parquet or SQuAD's JSON.
+
+One row a pair: a query and its relevant passage. With a `lang` column the file may hold translations: rows of
+equal `group` are translations of one another. Without it every row is English. Faults in rows are told
+together, with their line numbers; nothing is dropped silently.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from polybatch.errors import ConfigError, DataError
+from polybatch.languages import language
+from polybatch.sources import Pair, pair_id
+from polybatch.text import clean_markup
+
+FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet", ".json": "squad"}
+_DEFAULT_COLUMNS = {name: name for name in ("query", "passage", "lang", "group", "hard_negatives")}
+_SHOWN_FAULTS = 10
+
+Row = tuple[str, dict[str, Any]]  # where it stands ("line 7"), and its values by our own column names
+
+
+class LocalSource:
+    """Pairs of one local file (see the module's docstring)."""
+
+    def __init__(self, spec: dict[str, Any], path: Path) -> None:
+        self.name, self.license, self.path = spec["name"], spec.get("license", "not stated"), path
+        self.columns = {**_DEFAULT_COLUMNS, **spec.get("columns", {})}
+        self._named = set(spec.get("columns", {})) | {"query", "passage"}
+        if not path.exists():
+            raise DataError("The source file is missing.", where=path, remedy="correct source.path in the config")
+        form = spec.get("format") or FORMATS.get(path.suffix.lower())
+        if form is None:
+            raise ConfigError(
+                "The format of the source file is not known from its name.",
+                where=path,
+                expected=f"an ending among {' '.join(FORMATS)}, or source.format in the config",
+                found=path.suffix or "no ending",
+            )
+        self.rows = self._checked({"squad": _squad, "parquet": _parquet, "jsonl": _jsonl}.get(form, _csv), form)
+
+    def english(self) -> Iterator[Pair]:
+        """The English rows, in the file's order."""
+        for _, row in self.rows:
+            if row["lang"] == "en":
+                yield self._pair(row, row)
+
+    def translations(self, lang: str) -> Iterator[Pair]:
+        """Rows in `lang` whose group has an English row."""
+        english = {row["group"]: row for _, row in self.rows if row["lang"] == "en"}
+        for _, row in self.rows:
+            if row["lang"] == lang and row["group"] in english:
+                yield self._pair(english[row["group"]], row)
+
+    def strings(self, lang: str) -> Iterator[tuple[str, str]]:
+        """Queries and passages with their translations: all the parallel text there is."""
+        english = {row["group"]: row for _, row in self.rows if row["lang"] == "en"}
+        for _, row in self.rows:
+            if row["lang"] == lang and row["group"] in english:
+                for side in ("query", "passage"):
+                    yield english[row["group"]][side], row[side]
+
+    def _pair(self, english: dict[str, Any], row: dict[str, Any]) -> Pair:
+        identity = pair_id(self.name, english["query"], english["passage"])
+        return Pair(identity, row["query"], row["passage"], row["hard_negatives"])
+
+    def _checked(self, reader: Any, form: str) -> list[Row]:
+        """All rows, or a DataError that lists the first faults."""
+        rows: list[Row] = []
+        faults: list[str] = []
+        seen: dict[tuple[str, str], str] = {}
+        for where, raw in reader(self.path, form):
+            row, fault = self._row(raw)
+            key = (row["group"], row["lang"]) if row["group"] else ("", where)
+            if not fault and key in seen:
+                fault = f"group {row['group']!r} comes twice in {row['lang']} (first in {seen[key]})"
+            seen.setdefault(key, where)
+            if fault:
+                faults.append(f"{where}: {fault}")
+            rows.append((where, row))
+        if faults or not rows:
+            more = f"; and {len(faults) - _SHOWN_FAULTS} more" if len(faults) > _SHOWN_FAULTS else ""
+            raise DataError(
+                f"{len(faults)} row(s) of the source cannot be used." if faults else "The source file holds no row.",
+                where=self.path,
+                expected="in every row a query and a passage that are not empty; with lang, a group for each pair",
+                found="; ".join(faults[:_SHOWN_FAULTS]) + more,
+                remedy="correct these rows, or name the columns in source.columns",
+            )
+        return rows
+
+    def _row(self, raw: dict[str, Any]) -> tuple[dict[str, Any], str]:
+        """The row by our column names, and what is wrong with it ("" if nothing)."""
+        values = {ours: raw.get(theirs) for ours, theirs in self.columns.items()}
+        missing = [self.columns[name] for name in sorted(self._named) if self.columns[name] not in raw]
+        text = {side: clean_markup(str(values[side] or "")) for side in ("query", "passage")}
+        row = {
+            **text,
+            "lang": str(values["lang"] or "en"),
+            "group": "" if values["group"] is None else str(values["group"]),
+            "hard_negatives": [str(text) for text in values["hard_negatives"] or []],
+        }
+        if missing:
+            return row, f"no column {', '.join(missing)} (there are: {', '.join(map(str, raw))})"
+        if empty := [side for side, value in text.items() if not value]:
+            return row, f"empty {' and '.join(empty)}"
+        try:
+            language(row["lang"])
+        except ConfigError:
+            return row, f"unknown language {row['lang']!r}"
+        if values["lang"] is not None and not row["group"]:
+            return row, "a language but no group, so its translations cannot be found"
+        return row, ""
+
+
+def _jsonl(path: Path, form: str) -> Iterator[Row]:
+    for number, line in _lines(path):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError("A line is no JSON.", where=f"{path}, line {number}", found=str(error)) from error
+        if not isinstance(value, dict):
+            raise DataError("A line is no JSON object.", where=f"{path}, line {number}", found=line.strip()[:80])
+        yield f"line {number}", value
+
+
+def _csv(path: Path, form: str) -> Iterator[Row]:
+    reader = csv.DictReader((line for _, line in _lines(path)), delimiter="\t" if form == "tsv" else ",")
+    for row in reader:
+        yield f"line {reader.line_num}", {k: v for k, v in row.items() if k is not None}
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Numbered lines; bytes that are not UTF-8 are an error that names the line."""
+    with path.open("rb") as handle:
+        for number, raw in enumerate(handle, start=1):
+            try:
+                yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise DataError(
+                    "The source file is not UTF-8.",
+                    where=f"{path}, line {number}",
+                    found=str(error),
+                    remedy="convert it, for example with `iconv -t utf-8`",
+                ) from error
+
+
+def _parquet(path: Path, form: str) -> Iterator[Row]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        parquet = pq.ParquetFile(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError("The source is truncated or not Parquet.", where=path, found=str(error)) from error
+    number = 0
+    for batch in parquet.iter_batches():
+        for row in batch.to_pylist():
+            number += 1
+            yield f"row {number}", row
+
+
+def _squad(path: Path, form: str) -> Iterator[Row]:
+    """SQuAD's JSON: the context is the passage of each of its questions."""
+    try:
+        document = json.loads(path.read_bytes().decode("utf-8"))
+        for article in document["data"]:
+            for paragraph in article["paragraphs"]:
+                for question in paragraph["qas"]:
+                    identity = str(question["id"])
+                    yield (
+                        f"question {identity}",
+                        {"query": question["question"], "passage": paragraph["context"], "group": identity},
+                    )
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise DataError(
+            "The source is not SQuAD's JSON.",
+            where=path,
+            expected='{"data": [{"paragraphs": [{"context": ..., "qas": [{"id", "question", ...}]}]}]} in UTF-8',
+            found=repr(error),
+        ) from error
