@@ -4,7 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
-WORDS = "the a red blue house garden light sensor door window opens closes query passage das haus rot blau tür".split()
+WORDS = [
+    "the",
+    "a",
+    "red",
+    "blue",
+    "house",
+    "garden",
+    "light",
+    "sensor",
+    "door",
+    "window",
+    "opens",
+    "closes",
+    "query",
+    "passage",
+    "das",
+    "haus",
+    "rot",
+    "blau",
+    "tür",
+]
 
 
 def save_tiny_model(folder: Path, *, prompts: dict[str, str] | None = None, seed: int = 0) -> Path:

@@ -90,9 +90,10 @@ def ranx_values(
     threads = get_num_threads()
     qrels = np.stack([relevant, relevance], axis=2).astype(np.float64)
     run = ranking[:, :, None].astype(np.float64)
-    values = evaluate(qrels, run, list(metrics), return_mean=False)
+    names = list(metrics) * 2 if len(metrics) == 1 else list(metrics)  # for one with a cut-off, ranx 0.3.21 fails
+    values = evaluate(qrels, run, names, return_mean=False)
     set_num_threads(threads)  # evaluate() leaves one thread behind after fewer than ten queries
-    return {metrics[0]: values} if len(metrics) == 1 else values
+    return values
 
 
 def relevant_ranks(ranking: np.ndarray, relevant: np.ndarray) -> np.ndarray:

@@ -1,0 +1,146 @@
+"""Metrics against values worked out by hand and against plain re-computation, ties and short lists included."""
+
+from __future__ import annotations
+
+import itertools
+from math import log2
+
+import numpy as np
+import pytest
+
+from polybatch.errors import ConfigError, DataError
+from polybatch.metrics import METRICS, PADDING, is_metric, macro_average, rank_distance, ranx_values, relevant_ranks
+
+RANX = [metric for metric in METRICS if metric != "rank_distance"]
+
+
+def values_of(ranking: list[int], grades: dict[int, int], metrics: list[str]) -> list[float]:
+    """Values of one query; `grades` maps relevant passages to their relevance."""
+    order = sorted(grades, key=lambda passage: -grades[passage])
+    relevance = np.array([[grades[passage] for passage in order]])
+    values = ranx_values(np.array([ranking]), np.array([order]), relevance, metrics)
+    return [float(values[metric][0]) for metric in metrics]
+
+
+def test_by_hand() -> None:
+    # relevant: 3 (rank 2), 5 (rank 4), 8 (not retrieved)
+    values = values_of([9, 3, 1, 5, 0], {3: 1, 5: 1, 8: 1}, RANX)
+    ideal = 1 + 1 / log2(3) + 1 / log2(4)
+    expected = {
+        "map": (1 / 2 + 2 / 4) / 3,
+        "ndcg@10": (1 / log2(3) + 1 / log2(5)) / ideal,
+        "mrr@10": 1 / 2,
+        "recall@1": 0.0,
+        "recall@10": 2 / 3,
+        "recall@100": 2 / 3,
+        "f1@10": 2 * (2 / 10) * (2 / 3) / (2 / 10 + 2 / 3),
+    }
+    assert values == pytest.approx([expected[metric] for metric in RANX])
+
+
+def test_mrr_and_ndcg_stop_at_their_depth() -> None:
+    assert values_of([*range(10, 20), 3], {3: 1}, ["mrr@10", "ndcg@10", "recall@10", "map"]) == [0, 0, 0, 1 / 11]
+
+
+def test_ndcg_with_grades() -> None:
+    (value,) = values_of([1, 2, 3], {1: 1, 3: 3}, ["ndcg@10"])
+    assert value == pytest.approx((1 + 3 / log2(4)) / (3 + 1 / log2(3)))
+
+
+def test_a_precision_over_too_few_passages_still_divides_by_ten() -> None:
+    assert values_of([1, 2], {1: 1, 2: 1}, ["f1@10", "precision@10"]) == pytest.approx([2 * 0.2 / 1.2, 0.2])
+
+
+def test_padding_is_no_passage() -> None:
+    short = ranx_values(
+        np.array([[4, PADDING, PADDING], [4, 7, 2]]), np.array([[2, PADDING], [2, 7]]), np.array([[1, 0], [1, 1]]), RANX
+    )
+    assert [short[metric][0] for metric in RANX] == [0.0] * len(RANX)
+    assert short["map"][1] == pytest.approx((1 / 2 + 2 / 3) / 2)
+
+
+def plain(metric: str, ranking: list[int], relevant: set[int]) -> float:
+    """The textbook's formula, for binary relevance."""
+    name, _, depth = metric.partition("@")
+    hits = [passage in relevant for passage in ranking]
+    top = hits[: int(depth)] if depth else hits
+    if name == "map":
+        return sum(sum(hits[: i + 1]) / (i + 1) for i, hit in enumerate(hits) if hit) / len(relevant)
+    if name == "mrr":
+        return next((1 / (i + 1) for i, hit in enumerate(top) if hit), 0.0)
+    if name == "ndcg":
+        ideal = sum(1 / log2(i + 2) for i in range(min(len(relevant), int(depth))))
+        return sum(1 / log2(i + 2) for i, hit in enumerate(top) if hit) / ideal
+    if name == "recall":
+        return sum(top) / len(relevant)
+    precision, recall = sum(top) / int(depth), sum(top) / len(relevant)
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_against_plain_formulas_on_random_rankings(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    passages, most = 150, 5
+    rankings = np.stack([rng.permutation(passages) for _ in range(40)])
+    relevant = np.full((40, most), PADDING)
+    for row in relevant:
+        count = rng.integers(1, most + 1)
+        row[:count] = rng.choice(passages, count, replace=False)
+    values = ranx_values(rankings, relevant, (relevant != PADDING).astype(int), RANX)
+    distances = rank_distance(rankings, relevant)
+    for i in range(40):
+        wanted = set(relevant[i].tolist()) - {PADDING}
+        ranking = rankings[i].tolist()
+        for metric in RANX:
+            assert values[metric][i] == pytest.approx(plain(metric, ranking, wanted)), metric
+        ranks = [ranking.index(passage) + 1 for passage in wanted]
+        assert distances[i] == max(ranks) - min(ranks)
+
+
+def test_few_queries_do_not_slow_the_next_ones() -> None:
+    from numba import get_num_threads
+
+    before = get_num_threads()
+    values_of([1, 2], {1: 1}, ["map"])
+    assert get_num_threads() == before
+
+
+def test_rank_distance_by_hand() -> None:
+    ranking = np.array([[5, 3, 1, 0, 2, 4], [0, 1, 2, 3, 4, 5]])
+    assert rank_distance(ranking, np.array([[4, 5, 0], [2, PADDING, PADDING]])).tolist() == [5.0, 0.0]
+    assert relevant_ranks(ranking, np.array([[4, 5, 0], [2, 9, PADDING]])).tolist() == [[6, 1, 4], [3, 0, 0]]
+
+
+def test_rank_distance_is_never_taken_from_a_part_of_the_ranking() -> None:
+    with pytest.raises(DataError, match="1 of 2 queries"):
+        rank_distance(np.array([[1, 2, PADDING], [3, 1, 2]]), np.array([[1, 3], [1, 3]]))
+
+
+def test_macro_averages() -> None:
+    languages = ["en", "de", "tr"]
+    values = {pair: 10.0 * i for i, pair in enumerate(itertools.product(languages, languages))}
+    values |= {("en", "all"): 1.0, ("de", "all"): 2.0, ("tr", "all"): 6.0}
+    assert macro_average("monolingual", values, languages) == (0 + 40 + 80) / 3
+    assert macro_average("cross_lingual", values, languages) == (10 + 20 + 30 + 50 + 60 + 70) / 6
+    assert macro_average("multilingual", values, languages) == 3.0
+
+
+@pytest.mark.parametrize("damage", ["missing", "nan"])
+def test_no_macro_average_over_fewer_languages(damage: str) -> None:
+    values = {("en", "en"): 0.5, ("de", "de"): float("nan")}
+    if damage == "missing":
+        del values["de", "de"]
+    with pytest.raises(DataError, match="no value for de-de"):
+        macro_average("monolingual", values, ["en", "de"])
+
+
+def test_one_language_has_no_cross_lingual_average() -> None:
+    with pytest.raises(DataError):
+        macro_average("cross_lingual", {("en", "en"): 1.0}, ["en"])
+    with pytest.raises(ConfigError, match="bilingual"):
+        macro_average("bilingual", {}, ["en"])
+
+
+def test_metric_names() -> None:
+    assert all(map(is_metric, [*METRICS, "ndcg@100", "mrr", "hit_rate@5"]))
+    assert not any(map(is_metric, ["MAP", "ndcg@0", "recall", "f1", "recall@", "accuracy", "rank_distance@10"]))

@@ -1,0 +1,103 @@
+"""Keys hold what they were made from, and sorting them is the ranking."""
+
+from __future__ import annotations
+
+import faiss
+import numpy as np
+import pyarrow as pa
+import pytest
+from small_benchmark import unit
+
+from polybatch.errors import ConfigError
+from polybatch.ranking import (
+    Shard,
+    first_copies,
+    merge,
+    number_passages,
+    numbers_of,
+    pack,
+    scores_of,
+    set_search_parameters,
+)
+
+
+def shard(vectors: np.ndarray, numbers: np.ndarray | None = None, factory: str = "Flat") -> Shard:
+    index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+    if not index.is_trained:
+        index.train(vectors)
+    index.add(vectors)
+    rows = np.arange(len(vectors))
+    return Shard(index, rows if numbers is None else numbers, rows)
+
+
+def test_keys_sort_by_score_then_number() -> None:
+    scores = np.array([0.5, -0.25, 0.0, -0.0, 1.0, -1.0, 0.5, 1e-30, 3e38, -3e38], np.float32)
+    numbers = np.array([7, 1, 5, 4, 2**32 - 2, 0, 6, 9, 3, 8])
+    keys = np.sort(pack(scores, numbers))
+    order = sorted(range(len(scores)), key=lambda i: (-float(scores[i]), numbers[i]))
+    assert numbers_of(keys).tolist() == [int(numbers[i]) for i in order]
+    assert scores_of(keys).tolist() == [float(scores[i]) for i in order]
+
+
+def test_no_passage_sorts_behind_every_passage() -> None:
+    keys = np.sort(pack(np.array([-3e38, 3e38, -1.0], np.float32), np.array([2**32 - 2, -1, 0])))
+    assert numbers_of(keys).tolist() == [0, 2**32 - 2, -1]
+
+
+@pytest.mark.parametrize("depth", ["all", 7])
+def test_merged_shards_rank_like_one_corpus(depth: int | str) -> None:
+    rng = np.random.default_rng(0)
+    corpus, queries = unit(rng.standard_normal((60, 8))), unit(rng.standard_normal((5, 8)))
+    numbers = rng.permutation(60)
+    parts = [slice(0, 13), slice(13, 50), slice(50, 60)]
+    keys = merge([shard(corpus[part], numbers[part]).search(queries, depth) for part in parts], depth)
+    expected = numbers[np.argsort(-(queries @ corpus.T), axis=1)]
+    assert np.array_equal(numbers_of(keys), expected if depth == "all" else expected[:, :7])
+
+
+def test_the_same_text_ties_whatever_the_last_bit_says() -> None:
+    """At this shape, FAISS's blocked products differ in the last bit between copies of one vector."""
+    rng = np.random.default_rng(1)
+    vectors = unit(rng.standard_normal((1000, 385)))
+    corpus, queries = np.concatenate([vectors, vectors[:333]]), unit(rng.standard_normal((391, 385)))
+    rows = np.arange(len(corpus))
+    copies = np.concatenate([np.arange(1000), np.arange(333)])
+    one = shard(corpus)
+    keys = Shard(one.index, rows[::-1].copy(), copies).search(queries, "all")
+    scores = np.empty(keys.shape, np.float32)
+    np.put_along_axis(scores, numbers_of(keys), scores_of(keys), axis=1)
+    scores = scores[:, ::-1]  # by row again
+    assert np.array_equal(scores[:, :333], scores[:, 1000:])
+    assert np.allclose(scores, queries @ corpus.T, atol=1e-6)
+
+
+def test_passages_that_an_index_does_not_find_are_left_out() -> None:
+    rng = np.random.default_rng(2)
+    corpus, queries = unit(rng.standard_normal((200, 8))), unit(rng.standard_normal((20, 8)))
+    probing_one_list = shard(corpus, factory="IVF4,Flat")
+    keys = probing_one_list.search(queries, "all")
+    numbers, scores = numbers_of(keys), scores_of(keys)
+    assert (numbers == -1).any()
+    exact = queries @ corpus.T
+    for row in range(20):
+        found = numbers[row][numbers[row] >= 0]
+        assert 0 < len(found) < 200
+        assert np.allclose(scores[row, : len(found)], exact[row, found], atol=1e-6)
+        assert (np.diff(scores[row, : len(found)]) <= 0).all()
+    set_search_parameters(probing_one_list.index, "nprobe=4")
+    assert (numbers_of(probing_one_list.search(queries, "all")) >= 0).all()
+
+
+def test_an_unknown_search_parameter_is_told() -> None:
+    with pytest.raises(ConfigError, match="efSearch=5"):
+        set_search_parameters(shard(np.eye(4, dtype=np.float32)).index, "efSearch=5")
+
+
+def test_numbers_follow_the_ids_over_all_corpora() -> None:
+    ids, numbers = number_passages([pa.array(["p10", "p2"]), pa.array(["p1", "é", "a"])])
+    assert ids.to_pylist() == ["a", "p1", "p10", "p2", "é"]
+    assert [part.tolist() for part in numbers] == [[2, 3], [1, 4, 0]]
+
+
+def test_first_copies() -> None:
+    assert first_copies(pa.array(["x", "y", "x", "z", "y", "x"])).tolist() == [0, 1, 0, 3, 1, 0]
