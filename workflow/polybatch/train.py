@@ -56,6 +56,8 @@ class TrainingOptions(Options):
         gradient_checkpointing: Computes activations twice instead of keeping them.
         mini_batch_size: If given, embeds this many texts at a time (GradCache), so that batch_size is not bound
             by memory.
+        bucket_width: If given, texts whose lengths differ by less than this many tokens share a forward pass,
+            which spares a CPU most of the padding. Not together with mini_batch_size.
         num_workers: Processes that prepare batches; 0 prepares them in the training process.
         query_prompt, passage_prompt: Put before every text; null keeps the encoder's own.
     """
@@ -75,6 +77,7 @@ class TrainingOptions(Options):
     precision: str = "fp32"
     gradient_checkpointing: bool = False
     mini_batch_size: int | None = None
+    bucket_width: int | None = None
     num_workers: int = 0
     query_prompt: str | None = None
     passage_prompt: str | None = None
@@ -87,9 +90,11 @@ class TrainingOptions(Options):
             yield from require(getattr(self, name) > 0, f"{name} must be above 0")
         for name in ("warmup", "weight_decay", "max_grad_norm", "patience", "num_workers"):
             yield from require(getattr(self, name) >= 0, f"{name} must not be negative")
-        for name in ("max_length", "mini_batch_size"):
+        for name in ("max_length", "mini_batch_size", "bucket_width"):
             value = getattr(self, name)
             yield from require(value is None or value >= 1, f"{name} must be at least 1, or null")
+        if self.bucket_width is not None and self.mini_batch_size is not None:
+            yield "bucket_width and mini_batch_size exclude each other"
         yield from require(self.scheduler in SCHEDULERS, f"scheduler must be one of {', '.join(SCHEDULERS)}")
         yield from require(self.precision in PRECISIONS, f"precision must be one of {', '.join(PRECISIONS)}")
 
@@ -105,7 +110,7 @@ def train(
     folder: Path,
     fingerprint: dict[str, Any],
 ) -> dict[str, Any]:
-    """Trains `model` in place and leaves it with the weights of its best validation loss.
+    """Trains `model` in place and leaves it, in the main process, with its best weights by validation loss.
 
     Args:
         model: The encoder, trained in place.
@@ -136,7 +141,8 @@ def train(
     state = checkpoints.state_of(checkpoint) if checkpoint else None
     if state is None or not checkpoints.is_finished(state):
         state = _run(model, validation, sampler, options, args=args, checkpoint=checkpoint)
-    _load_weights(model, folder / f"checkpoint-{state['best_global_step']}")
+    if args.process_index == 0:
+        _load_weights(model, folder / f"checkpoint-{state['best_global_step']}")
     return {
         "steps": state["global_step"],
         "best_step": state["best_global_step"],
@@ -190,8 +196,9 @@ def training_arguments(options: TrainingOptions, seed: int, folder: Path) -> Sen
         weight_decay=options.weight_decay,
         max_grad_norm=options.max_grad_norm,
         bf16=options.precision == "bf16",
+        use_cpu=not torch.accelerator.is_available(),
         activation_checkpointing=options.gradient_checkpointing,
-        dataloader_pin_memory=torch.cuda.is_available(),
+        dataloader_pin_memory=torch.accelerator.is_available(),
         dataloader_num_workers=options.num_workers,
         eval_strategy="steps",
         eval_steps=options.eval_steps,
@@ -212,12 +219,15 @@ def training_arguments(options: TrainingOptions, seed: int, folder: Path) -> Sen
 def _loss(model: SentenceTransformer, options: TrainingOptions, *, gather: bool) -> Any:
     from sentence_transformers.sentence_transformer import losses
 
+    from polybatch.trainer import LengthBuckets
+
     scale = 1.0 / options.temperature
-    if options.mini_batch_size is None:
-        return losses.MultipleNegativesRankingLoss(model, scale=scale, gather_across_devices=gather)
-    return losses.CachedMultipleNegativesRankingLoss(
-        model, scale=scale, mini_batch_size=options.mini_batch_size, gather_across_devices=gather
-    )
+    if options.mini_batch_size is not None:
+        return losses.CachedMultipleNegativesRankingLoss(
+            model, scale=scale, mini_batch_size=options.mini_batch_size, gather_across_devices=gather
+        )
+    embedder: Any = model if options.bucket_width is None else LengthBuckets(model, options.bucket_width)
+    return losses.MultipleNegativesRankingLoss(embedder, scale=scale, gather_across_devices=gather)
 
 
 def _load_weights(model: SentenceTransformer, checkpoint: Path) -> None:
@@ -243,7 +253,7 @@ def load_encoder(name: str) -> SentenceTransformer:
         disable_progress_bar()
     try:
         return SentenceTransformer(name, trust_remote_code=False, model_kwargs={"use_safetensors": True})
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise TrainingError(
             "The encoder cannot be loaded.",
             where=name,

@@ -1,0 +1,324 @@
+"""Trainings of a toy encoder; a killed one is a forked child that really receives SIGKILL."""
+
+import json
+import logging
+import multiprocessing
+import os
+import signal
+
+import pytest
+
+from polybatch import checkpoints, contracts
+from polybatch.encoder import EncoderOptions, build_encoder
+from polybatch.errors import ConfigError, DataError, TrainingError
+from polybatch.files import write_rows
+from polybatch.pairs import read_pairs
+from polybatch.sampling import BatchSampler, Sampling
+from polybatch.train import (
+    TrainingOptions,
+    load_encoder,
+    main,
+    read_validation,
+    set_up,
+    train,
+    training_arguments,
+)
+
+LANGS = ("en", "de", "tr")
+OPTIONS = TrainingOptions(
+    max_steps=24, batch_size=8, learning_rate=5e-3, eval_steps=6, save_steps=4, warmup=2, patience=0
+)
+HYBRID = Sampling("hybrid", 0.5)
+
+
+def text(lang, word):
+    return f"{lang}{word} " + " ".join(f"{lang}{(word * k) % 97}" for k in (3, 5))
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """parallel/<lang>.parquet (80 pairs, Turkish 40), validation.parquet, and an encoder with dropout."""
+    base = tmp_path_factory.mktemp("study")
+    for lang in LANGS:
+        rows = [
+            {"pair_id": f"{i:03}", "query": f"{lang}{i}", "passage": text(lang, i)}
+            for i in range(80)
+            if lang != "tr" or i % 2
+        ]
+        write_rows(base / f"{lang}.parquet", rows, contracts.PARALLEL)
+    rows = [{"pair_id": f"v{i}", "query": f"en{i}", "passage": text("en", i)} for i in range(80, 97)]
+    write_rows(base / "validation.parquet", rows, contracts.PARALLEL)
+    words = [text(lang, i) for lang in LANGS for i in range(97)]
+    shape = {"vocab_size": 600, "hidden_size": 32, "num_heads": 2, "intermediate_size": 32, "max_length": 24}
+    build_encoder(words, EncoderOptions.from_values({**shape, "dropout": 0.1}), base / "encoder")
+    # Dropout's noise depends on how rows are laid out, so comparisons of two layouts do without.
+    build_encoder(words, EncoderOptions.from_values(shape), base / "without_dropout")
+    return base
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def run(study, folder, options=OPTIONS, sampling=HYBRID, seed=0, fingerprint=None, encoder="encoder"):
+    """Trains; returns the model, the result, and the weights as bytes."""
+    model = load_encoder(str(study / encoder))
+    set_up(model, options)
+    result = train(
+        model,
+        read_pairs({lang: study / f"{lang}.parquet" for lang in LANGS}),
+        read_validation(study / "validation.parquet"),
+        sampling,
+        options,
+        seed=seed,
+        folder=folder,
+        fingerprint=fingerprint or {"data": "same"},
+    )
+    return model, result, weights(model)
+
+
+def weights(model):
+    return {name: tensor.numpy().tobytes() for name, tensor in model.state_dict().items()}
+
+
+def options(**changes):
+    return TrainingOptions(**{**OPTIONS.as_dict(), **changes})
+
+
+def command(study, output, **changes):
+    flags = {
+        "encoder": str(study / "encoder"),
+        "validation": str(study / "validation.parquet"),
+        "sampling": "hybrid",
+        "alpha": "0.5",
+        "options": json.dumps(OPTIONS.as_dict()),
+        "checkpoints": str(output / "checkpoints"),
+        "output": str(output / "model"),
+        **changes,
+    }
+    parallel = [f"{lang}={study / lang}.parquet" for lang in LANGS]
+    return ["--parallel", *parallel, *(part for name, value in flags.items() for part in (f"--{name}", value))]
+
+
+@pytest.fixture(scope="module")
+def unbroken(study, tmp_path_factory):
+    return run(study, tmp_path_factory.mktemp("unbroken"))
+
+
+def test_training_lowers_the_validation_loss(unbroken):
+    losses = unbroken[1]["validation_losses"]
+    assert list(losses) == ["6", "12", "18", "24"]
+    assert losses["24"] < 0.8 * losses["6"]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_others(study, tmp_path, unbroken):
+    assert run(study, tmp_path / "a")[2] == unbroken[2]
+    assert run(study, tmp_path / "b", seed=1)[2] != unbroken[2]
+
+
+@pytest.mark.parametrize(("step", "last"), [(7, 6), (17, 16)])
+def test_a_killed_training_resumes_to_the_same_weights(study, tmp_path, unbroken, step, last, caplog):
+    def killed():
+        from transformers import TrainerCallback
+
+        from polybatch import trainer
+
+        class Kill(TrainerCallback):
+            def on_step_end(self, args, state, control, **kwargs):
+                if state.global_step == step:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        watch = trainer.callbacks
+        trainer.callbacks = lambda *args: [*watch(*args), Kill()]
+        run(study, tmp_path)
+
+    child = multiprocessing.get_context("fork").Process(target=killed)
+    child.start()
+    child.join(120)
+    assert child.exitcode == -signal.SIGKILL
+    with caplog.at_level(logging.INFO):
+        _, result, resumed = run(study, tmp_path)
+    assert f"resuming from {tmp_path}/checkpoint-{last}" in caplog.text
+    assert result == unbroken[1]
+    assert resumed == unbroken[2]
+
+
+def test_a_half_written_checkpoint_is_not_resumed_from(study, tmp_path, unbroken, caplog):
+    run(study, tmp_path)
+    last = tmp_path / "checkpoint-24"
+    state = (last / "trainer_state.json").read_text()
+    (last / "trainer_state.json").write_text(state[:100])
+    with caplog.at_level(logging.INFO):
+        _, _, resumed = run(study, tmp_path)
+    assert "checkpoint-24 is discarded" in caplog.text
+    assert resumed == unbroken[2]
+
+
+def test_checkpoints_of_other_inputs_are_discarded(study, tmp_path, unbroken, caplog):
+    run(study, tmp_path, options(max_steps=8), fingerprint={"data": "other", "seed": 0})
+    with caplog.at_level(logging.INFO):
+        _, _, fresh = run(study, tmp_path)
+    assert "discarded, they were made with other: data, seed" in caplog.text
+    assert fresh == unbroken[2]
+
+
+def test_early_stopping_keeps_the_best_weights_and_holds_when_run_again(study, tmp_path):
+    # A rate far too high: the loss rises at once.
+    hot = options(learning_rate=1.0, patience=1, warmup=0, max_steps=60)
+    model, result, first = run(study, tmp_path, hot)
+    losses = result["validation_losses"]
+    assert result["validation_loss"] == min(losses.values())
+    assert result["best_step"] == int(min(losses, key=losses.get)) < result["steps"] < 60
+    assert weights(model) == weights(load_encoder(str(tmp_path / f"checkpoint-{result['best_step']}")))
+    _, again, second = run(study, tmp_path, hot)
+    assert again == result
+    assert second == first
+
+
+def test_a_diverged_loss_is_an_error_and_leaves_no_model(study, tmp_path):
+    diverging = json.dumps({**OPTIONS.as_dict(), "learning_rate": 1e30, "max_grad_norm": 0.0})
+    with pytest.raises(TrainingError, match="diverged"):
+        main(command(study, tmp_path, options=diverging))
+    assert not (tmp_path / "model").exists()
+
+
+def test_prompts_are_trained_with_and_saved(study, tmp_path, unbroken):
+    prompted = options(query_prompt="Query: ", passage_prompt="Passage: ")
+    _, _, other = run(study, tmp_path / "checkpoints", prompted)
+    assert other != unbroken[2]
+    main(command(study, tmp_path, options=json.dumps(prompted.as_dict())))
+    saved = load_encoder(str(tmp_path / "model"))
+    assert saved.prompts["query"] == "Query: " and saved.prompts["passage"] == "Passage: "
+    assert weights(saved) == other
+
+
+@pytest.mark.parametrize("changes", [{"bucket_width": 4}, {"mini_batch_size": 3}], ids=str)
+def test_ways_to_save_work_do_not_change_the_training(study, tmp_path, changes):
+    import torch
+
+    plain, saving = (
+        run(study, tmp_path / name, options(max_steps=6, **extra), encoder="without_dropout")[0].state_dict()
+        for name, extra in (("plain", {}), ("saving", changes))
+    )
+    for name, tensor in plain.items():
+        torch.testing.assert_close(saving[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("changes", [{"precision": "bf16"}, {"gradient_checkpointing": True}], ids=str)
+def test_precision_and_memory_options_train(study, tmp_path, changes):
+    _, result, _ = run(study, tmp_path, options(max_steps=6, **changes))
+    assert result["steps"] == 6
+
+
+def test_the_command_writes_a_model_that_says_what_it_is(study, tmp_path):
+    main([*command(study, tmp_path, license="CC-BY-4.0"), "--num-pairs", "60", "--seed", "5"])
+    model = load_encoder(str(tmp_path / "model"))
+    assert model.encode(["en1"], prompt_name="query").shape == (1, 32)
+    record = json.loads((tmp_path / "model" / "training.json").read_text())
+    assert (record["pairs"], record["seed"], record["num_pairs"]) == (60, 5, "60")
+    assert record["pairs_per_language"]["de"] == 60
+    counts = json.loads((tmp_path / "model" / "composition.json").read_text())
+    assert counts["rows"] == sum(counts["directions"].values()) == 24 * 8
+    card = (tmp_path / "model" / "README.md").read_text()
+    for fact in ("hybrid (alpha 0.5)", "| seed | 5 |", "| tr | ", "license: CC-BY-4.0", "60 distinct pairs"):
+        assert fact in card
+    assert not (tmp_path / "checkpoints").exists()
+    assert not list((tmp_path / "model").rglob("*.bin"))
+
+
+def test_checkpoints_are_kept_on_request(study, tmp_path):
+    main([*command(study, tmp_path), "--keep-checkpoints"])
+    assert list((tmp_path / "checkpoints").glob("checkpoint-*"))
+
+
+def test_two_processes_train_as_one_does(study, tmp_path):
+    """The same batches and negatives, shared out: weights agree up to the order of summation."""
+    import socket
+
+    import torch
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    short = json.dumps(options(max_steps=6, learning_rate=1e-3).as_dict())
+
+    def process(rank, world_size):
+        from accelerate.state import AcceleratorState, GradientState
+
+        AcceleratorState._reset_state(reset_partial_state=True)
+        GradientState._reset_state()
+        if world_size > 1:
+            os.environ.update(
+                RANK=str(rank),
+                LOCAL_RANK=str(rank),
+                WORLD_SIZE=str(world_size),
+                MASTER_ADDR="127.0.0.1",
+                MASTER_PORT=str(port),
+                ACCELERATE_USE_CPU="true",
+            )
+        main(command(study, tmp_path / str(world_size), options=short, encoder=str(study / "without_dropout")))
+
+    fork = multiprocessing.get_context("fork")
+    children = [fork.Process(target=process, args=args) for args in ((0, 1), (0, 2), (1, 2))]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(120)
+    assert [child.exitcode for child in children] == [0, 0, 0]
+    alone, shared = (load_encoder(str(tmp_path / n / "model")).state_dict() for n in ("1", "2"))
+    for name, tensor in alone.items():
+        torch.testing.assert_close(shared[name], tensor, rtol=1e-3, atol=1e-4)
+    counts = [(tmp_path / n / "model" / "composition.json").read_text() for n in ("1", "2")]
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("name", ["/nowhere/encoder", "no-such-org/no-such-model", "."])
+def test_an_encoder_that_is_not_there_is_named(name, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(TrainingError, match="cannot be loaded"):
+        load_encoder(name)
+
+
+def test_faults_of_the_command_line_are_told(study, tmp_path):
+    with pytest.raises(ConfigError, match="Unknown sampling"):
+        main(command(study, tmp_path, sampling="y-x"))
+    with pytest.raises(ConfigError, match="num_pairs"):
+        main(command(study, tmp_path, **{"num-pairs": "many"}))
+    with pytest.raises(ConfigError, match="max_length is longer"):
+        main(command(study, tmp_path, options='{"max_length": 500}'))
+    with pytest.raises(TrainingError, match=r"in tr(.|\n)*40 pairs"):
+        main(command(study, tmp_path, options='{"batch_size": 48}'))
+    with pytest.raises(DataError, match="nowhere"):
+        main(command(study, tmp_path, validation="nowhere.parquet"))
+    with pytest.raises(ConfigError) as fault:
+        TrainingOptions.from_json('{"temperature": 0, "scheduler": "step", "lr": 1, "batch_size": "64"}')
+    assert "'lr'" in str(fault.value) and "batch_size must be a whole number" in str(fault.value)
+    with pytest.raises(ConfigError) as fault:
+        TrainingOptions.from_json('{"temperature": 0, "scheduler": "step"}')
+    assert "temperature" in str(fault.value) and "scheduler" in str(fault.value)
+
+
+def test_the_trainer_reports_to_nobody(tmp_path):
+    assert training_arguments(OPTIONS, 0, tmp_path).report_to == []
+
+
+def test_a_fingerprint_sees_every_file_of_a_folder(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a").write_text("1")
+    before = checkpoints.fingerprint_of(tmp_path)
+    (tmp_path / "sub" / "a").write_text("2")
+    assert checkpoints.fingerprint_of(tmp_path) != before
+
+
+def test_the_loader_of_a_step_is_the_sampler_of_that_step(study):
+    """The dataset hands out the texts of the languages that the sampler drew."""
+    from polybatch.trainer import TrainingPairs
+
+    table = read_pairs({lang: study / f"{lang}.parquet" for lang in LANGS})
+    pairs = TrainingPairs(table)
+    for row, query, passage in next(iter(BatchSampler(table, HYBRID, batch_size=8, num_steps=1, seed=0))):
+        item, number = pairs[row, query, passage], int(table.pair_ids[row])
+        assert item == {"query": f"{LANGS[query]}{number}", "passage": text(LANGS[passage], number)}
