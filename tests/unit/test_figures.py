@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import synthetic_study
 
-from polybatch import figures
+from polybatch import figure_style, figures
 from polybatch.score_tables import View
 from polybatch.summary import summarise
 
@@ -15,6 +15,9 @@ from polybatch.summary import summarise
 def view(tmp_path_factory):
     paths = synthetic_study.write_study(tmp_path_factory.mktemp("study"), groups=12)
     return View(summarise(paths), "test", data_mark="stand-in data")
+
+
+THREE = ("trade_off", "language_pairs", "by_language")
 
 
 def datasets(chart):
@@ -64,20 +67,49 @@ def test_bars_start_at_zero(view):
 
 
 def test_the_data_mark_stands_in_every_figure(view):
-    assert all("stand-in data" in chart(view).to_dict()["title"]["subtitle"] for chart in figures.FIGURES.values())
+    assert all(
+        "stand-in data" in chart(view).to_dict()["title"]["subtitle"] for chart in map(figures.FIGURES.get, THREE)
+    )
 
 
-def test_arms_of_one_sampling_get_colours_of_their_own(tmp_path):
+def test_arms_of_one_sampling_get_shades_of_their_own(tmp_path):
     for alpha in (0.2, 0.5):
         synthetic_study.write_run(tmp_path, "hybrid", 0, groups=5, alpha=alpha)
     summary = summarise(sorted(tmp_path.rglob("test.parquet")))
-    palette = figures.colours(summary.arms, [summary.label(arm) for arm in summary.arms])
+    palette = figure_style.colours(summary.arms, [summary.label(arm) for arm in summary.arms])
     assert len(set(palette.values())) == 2
 
 
 def test_files_are_written_whole(view, tmp_path):
-    figures.save(figures.trade_off(view), tmp_path, "trade_off-test")
+    figure_style.save(figures.trade_off(view), tmp_path, "trade_off-test")
     assert (tmp_path / "trade_off-test.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "trade_off-test.svg").read_text("utf-8").startswith("<svg")
     assert json.loads((tmp_path / "trade_off-test.vl.json").read_text("utf-8"))["$schema"]
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def study_of_alphas(folder):
+    for seed in (0, 1):
+        for alpha in (0.2, 0.5, 0.8):
+            synthetic_study.write_run(folder, "hybrid", seed, groups=4, langs=("en", "de"), alpha=alpha)
+        synthetic_study.write_run(folder, "x-y", seed, groups=4, langs=("en", "de"))
+    return View(summarise(sorted(folder.rglob("test.parquet"))), "test")
+
+
+def test_a_study_of_alphas_draws_them_in_order_with_the_ends_apart(tmp_path):
+    rows = datasets(figures.by_alpha(study_of_alphas(tmp_path)))
+    assert sorted({row["x"] for row in rows if row["sampling"] == "hybrid"}) == [0.2, 0.5, 0.8]
+    assert {row["x"] for row in rows if row["sampling"] == "x-y"} == {0.0}
+
+
+def test_a_path_names_its_ends_in_full_and_its_inside_briefly(tmp_path):
+    rows = datasets(figures.trade_off(study_of_alphas(tmp_path)))
+    assert {row["arm"] for row in rows if "label_x" in row} == {"x-y", "hybrid-a0.2", "a0.5", "hybrid-a0.8"}
+
+
+def test_sizes_stand_in_numerical_order(tmp_path):
+    for size in ("all", "3000", "10000"):
+        synthetic_study.write_run(tmp_path, "x-y", 0, groups=4, langs=("en", "de"), num_pairs=size)
+    view = View(summarise(sorted(tmp_path.rglob("test.parquet"))), "test")
+    spec = figures.by_num_pairs(view).to_dict()
+    assert spec["hconcat"][0]["layer"][0]["encoding"]["x"]["sort"] == ["3000", "10000", "all"]

@@ -305,6 +305,21 @@ def test_a_study_without_translation_or_rank_distance_announces_no_such_tables()
     assert {"multilingual-test", "batches", "timings"} <= names
 
 
+@pytest.mark.parametrize(
+    ("grid", "figure"),
+    [
+        ({"runs": [{"sampling": "hybrid", "alphas": [0.2, 0.5]}]}, "by_alpha"),
+        ({"num_pairs": [10, "all"]}, "by_num_pairs"),
+    ],
+)
+def test_a_study_that_varies_a_number_announces_its_figure(grid, figure):
+    config = synthetic.config()
+    assert f"{figure}-test.svg" not in expected_files(config)
+    config["study"] |= grid
+    assert f"{figure}-test.svg" in expected_files(config)
+    assert f"{figure}-test.svg" in report_entries(config)
+
+
 def test_missing_compositions_are_told_instead_of_leaving_files_out(small, tmp_path):
     with pytest.raises(DataError, match="config announces"):
         make(inputs(small, compositions=()), tmp_path, tmp_path / "latest")

@@ -1,50 +1,28 @@
 """The figures of a study.
 
 inputs: a `View` of one benchmark's scores
-outputs: Vega-Lite specifications; svg, png and json files
+outputs: Vega-Lite charts
 
 Three figures a benchmark: the trade-off between the monolingual and the cross-lingual setting, the matrix of
-language pairs, and the scores by query language. Colours are those of Okabe and Ito, which readers with the common
-colour vision deficiencies tell apart; every mark is labelled or in a legend, and bars start at zero.
+language pairs, and the scores by query language. `FIGURES` names them and those of `trend_figures`. Every mark is
+labelled or in a legend, and bars start at zero.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from polybatch.files import atomic_path
+from polybatch.figure_style import GREY, INK, colours, titled
 from polybatch.score_tables import View
-from polybatch.summary import SETTING_LABELS, UNTRAINED, Arm, languages_of, mean_and_spread, metric_label
+from polybatch.summary import SETTING_LABELS, UNTRAINED, languages_of, mean_and_spread, metric_label
+from polybatch.trend_figures import by_alpha, by_num_pairs
 
 if TYPE_CHECKING:
     import altair as alt
     import pandas as pd
 
-_SAMPLING_COLOURS = {
-    UNTRAINED: "#7f7f7f",
-    "en-en": "#e69f00",
-    "x-x": "#56b4e9",
-    "x-x-mono": "#0072b2",
-    "x-y": "#d55e00",
-    "hybrid": "#009e73",
-}
-_CYCLE = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7f7f7f"]
-_INK, _GREY = "#1b1b1b", "#6b6b6b"
 _SIZE = 440
-# Okabe-Ito yellows and blues are too light for text; labels are printed in ink and tied to marks by place.
-_FONT = "DejaVu Sans, Arial, sans-serif"
-
-
-def colours(arms: Sequence[Arm], labels: Sequence[str]) -> dict[str, str]:
-    """Label -> colour: the sampling's own where samplings tell the arms apart, else one colour after another."""
-    if len({arm.sampling for arm in arms}) == len(arms):
-        return {label: _SAMPLING_COLOURS[arm.sampling] for arm, label in zip(arms, labels, strict=True)}
-    trained = [label for arm, label in zip(arms, labels, strict=True) if arm.sampling != UNTRAINED]
-    cycle = {label: _CYCLE[place % len(_CYCLE)] for place, label in enumerate(trained)}
-    return {label: cycle.get(label, _SAMPLING_COLOURS[UNTRAINED]) for label in labels}
 
 
 def trade_off(view: View) -> alt.LayerChart:
@@ -62,7 +40,10 @@ def trade_off(view: View) -> alt.LayerChart:
     shown, note = _set_floor_aside(seeds, floor)
     domains = [_domain(shown[axis]) for axis in ("x", "y")]
     means = means[means["arm"].isin(set(shown["arm"]))].reset_index(drop=True)
-    placed = pd.DataFrame(place_labels(means, domains, [shown[axis].tolist() for axis in ("x", "y")]))
+    sampling = {view.summary.label(arm): arm.sampling for arm in arms}
+    paths = means.assign(sampling=means["arm"].map(sampling), order=range(len(means)))
+    named = means.assign(arm=_names(paths))
+    placed = pd.DataFrame(place_labels(named, domains, [shown[axis].tolist() for axis in ("x", "y")]))
     palette = colours(arms, labels)
     metric = metric_label(view.headline)
     scales = [alt.Scale(domain=domain, nice=False, zero=False) for domain in domains]
@@ -71,16 +52,23 @@ def trade_off(view: View) -> alt.LayerChart:
     colour = alt.Color("arm:N", scale=alt.Scale(domain=list(palette), range=list(palette.values())), legend=None)
     small = alt.Chart(shown).mark_circle(size=42, opacity=0.45).encode(x, y, colour)
     large = alt.Chart(means).mark_point(size=190, filled=True, opacity=1, stroke="white", strokeWidth=1.2)
+    joined = (
+        alt.Chart(paths)
+        .mark_line(color="#c4c4c4", strokeWidth=1.4)
+        .encode(x, y, alt.Detail("sampling:N"), alt.Order("order:Q"))
+    )
     rules = _leaders(placed, scales)
     text = [
         alt.Chart(part)
-        .mark_text(align=align, baseline="middle", fontSize=13, color=_INK, fontWeight=500)
+        .mark_text(align=align, baseline="middle", fontSize=13, color=INK, fontWeight=500)
         .encode(alt.X("label_x:Q", scale=scales[0]), alt.Y("label_y:Q", scale=scales[1]), alt.Text("arm:N"))
         for align, part in placed.groupby("align")
     ]
-    chart = alt.layer(*rules, small, large.encode(x, y, colour), *text).properties(width=_SIZE, height=_SIZE)
+    chart = alt.layer(joined, *rules, small, large.encode(x, y, colour), *text).properties(width=_SIZE, height=_SIZE)
     lines = ["small: one seed, large: mean over seeds; up and to the right is better", *note]
-    return _titled(chart, view, f"Monolingual against cross-lingual {metric}", lines)
+    if len(set(paths["sampling"])) < len(paths):
+        lines.append("grey lines join the means of one sampling in the order of the main table")
+    return titled(chart, view, f"Monolingual against cross-lingual {metric}", lines)
 
 
 def _trade_off_points(view: View) -> pd.DataFrame:
@@ -115,7 +103,7 @@ def _extent(values: Any) -> float:
 
 def _domain(values: Any) -> list[float]:
     """The values' range with room for labels."""
-    room = max(0.14 * _extent(values), 0.004)
+    room = max(0.18 * _extent(values), 0.004)
     return [max(0.0, float(min(values)) - room), min(1.0, float(max(values)) + room)]
 
 
@@ -138,22 +126,21 @@ def place_labels(
         return (value - domains[axis][0]) * pixel[axis]
 
     marks = [(to_pixel(x, 0), to_pixel(y, 1)) for x, y in zip(*points, strict=True)]
-    taken: list[tuple[float, float, float, float]] = []
+    centres = [(to_pixel(row.x, 0), to_pixel(row.y, 1)) for row in means.itertuples()]
+    taken: list[Box] = []
     placed = []
-    for row in means.itertuples():
-        width, height = 7.6 * len(row.arm), 17.0
-        mx, my = to_pixel(row.x, 0), to_pixel(row.y, 1)
-        best: tuple[float, tuple, tuple] | None = None
-        for rank, (dx, dy, align) in enumerate(_candidates()):
-            px, py = mx + dx, my + dy
-            left = {"left": px, "right": px - width, "center": px - width / 2}[align]
-            box = (left, py - height / 2, left + width, py + height / 2)
-            cost = rank + 1000 * _cost(box, taken, marks)
+    for row, (mx, my) in zip(means.itertuples(), centres, strict=True):
+        width = 7.6 * len(row.arm)
+        best: tuple[float, Box, float, float, str] | None = None
+        for dx, dy, align in _candidates():
+            left = mx + dx - {"left": 0.0, "right": width, "center": width / 2}[align]
+            box = Box(left, my + dy - 8.5, left + width, my + dy + 8.5)
+            cost = 10 * _faults(box, taken, marks, centres) + (dx * dx + dy * dy) ** 0.5 / 10
             if best is None or cost < best[0]:
-                best = (cost, box, (px, py, align))
+                best = (cost, box, mx + dx, my + dy, align)
         assert best is not None
-        taken.append(best[1])
-        px, py, align = best[2]
+        _, box, px, py, align = best
+        taken.append(box)
         label = [domains[axis][0] + place / pixel[axis] for axis, place in ((0, px), (1, py))]
         placed.append(
             {"arm": row.arm, "x": row.x, "y": row.y, "label_x": label[0], "label_y": label[1], "align": align}
@@ -161,21 +148,53 @@ def place_labels(
     return placed
 
 
+def _names(paths: pd.DataFrame) -> list[str]:
+    """Labels; inside a path of one sampling's arms only what tells them apart, so that names do not crowd it."""
+    names = []
+    for place, (arm, sampling) in enumerate(zip(paths["arm"], paths["sampling"], strict=True)):
+        inside = sampling in set(paths["sampling"][:place]) and sampling in set(paths["sampling"][place + 1 :])
+        names.append(arm.removeprefix(f"{sampling}-").removeprefix(f"{sampling} · ") if inside else arm)
+    return names
+
+
+class Box(NamedTuple):
+    """A label's place, in pixels from the lower left corner."""
+
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+    def covers(self, x: float, y: float, margin: float) -> bool:
+        """Whether a mark of radius `margin` at (x, y) would be touched."""
+        across = self.left - margin < x < self.right + margin
+        return across and self.bottom - margin < y < self.top + margin
+
+    def meets(self, other: Box) -> bool:
+        """Whether two labels overlap."""
+        across = self.left < other.right + 4 and other.left < self.right + 4
+        return across and self.bottom < other.top and other.bottom < self.top
+
+
 def _candidates() -> list[tuple[float, float, str]]:
-    near = [(13, 0, "left"), (-13, 0, "right"), (0, 18, "center"), (0, -18, "center")]
-    diagonal = [
-        (sx * d, sy * d, "left" if sx > 0 else "right") for d in (14, 28, 44, 64) for sx in (1, -1) for sy in (1, -1)
+    """Places around a mark, near ones first among equals: beside it, above, below, and along the diagonals."""
+    near = [(13.0, 0.0, "left"), (-13.0, 0.0, "right"), (0.0, 18.0, "center"), (0.0, -18.0, "center")]
+    return near + [
+        (across * distance, upward * distance * slope, "left" if across > 0 else "right")
+        for distance in (14.0, 26.0, 40.0, 58.0, 80.0)
+        for slope in (0.5, 1.0, 1.8)
+        for across in (1, -1)
+        for upward in (1, -1)
     ]
-    far = [(0, sy * d, "center") for d in (34, 52, 74) for sy in (1, -1)]
-    return [*near, *diagonal, *far]
 
 
-def _cost(box: tuple, taken: Sequence[tuple], marks: Sequence[tuple[float, float]]) -> float:
-    left, bottom, right, top = box
-    outside = max(0.0, -left, right - _SIZE, -bottom, top - _SIZE) / 10
-    names = sum(left < r + 4 and x < right + 4 and bottom < t and b < top for x, b, r, t in taken)
-    covered = sum(left - 6 < x < right + 6 and bottom - 5 < y < top + 5 for x, y in marks)
-    return outside + 3 * names + covered
+def _faults(box: Box, taken: Sequence[Box], marks: Sequence[tuple], centres: Sequence[tuple]) -> float:
+    """How badly a place is taken: names and means weigh more than the marks of single seeds."""
+    outside = max(0.0, -box.left, box.right - _SIZE, -box.bottom, box.top - _SIZE)
+    names = sum(box.meets(other) for other in taken)
+    seeds = sum(box.covers(x, y, 4) for x, y in marks)
+    means = sum(box.covers(x, y, 8) for x, y in centres)
+    return outside + 4 * names + seeds + 4 * means
 
 
 def _leaders(placed: pd.DataFrame, scales: Sequence[alt.Scale]) -> list[alt.Chart]:
@@ -191,7 +210,7 @@ def _leaders(placed: pd.DataFrame, scales: Sequence[alt.Scale]) -> list[alt.Char
         return []
     return [
         alt.Chart(far)
-        .mark_rule(color=_GREY, strokeWidth=0.7)
+        .mark_rule(color=GREY, strokeWidth=0.7)
         .encode(alt.X("x:Q", scale=scales[0]), alt.Y("y:Q", scale=scales[1]), x2="label_x:Q", y2="label_y:Q")
     ]
 
@@ -225,7 +244,7 @@ def language_pairs(view: View) -> alt.FacetChart:
     )
     text = base.mark_text(fontSize=11).encode(
         alt.Text("value:Q", format=".2f"),
-        color=alt.condition(alt.datum.value > 0.55 * high, alt.value(_INK), alt.value("white")),
+        color=alt.condition(alt.datum.value > 0.55 * high, alt.value(INK), alt.value("white")),
     )
     frame_marks = base.transform_filter("datum.query === datum.corpus").mark_rect(
         fillOpacity=0, stroke="white", strokeWidth=1.6
@@ -237,7 +256,7 @@ def language_pairs(view: View) -> alt.FacetChart:
         columns=min(3, len(labels)),
     ).resolve_scale(x="independent", y="independent")
     lines = ["mean over seeds; the framed diagonal is the monolingual setting; colour starts at zero, higher is better"]
-    return _titled(
+    return titled(
         chart, view, f"{metric_label(view.headline)} by query and corpus language", [*lines, *_starred(unseen, trained)]
     )
 
@@ -270,12 +289,12 @@ def by_language(view: View) -> alt.VConcatChart:
             alt.XOffset("arm:N", sort=labels),
         )
         bars = base.mark_bar().encode(alt.Y("mean:Q", title=metric, scale=scale), colour)
-        whiskers = base.mark_rule(color=_INK, strokeWidth=1.2).encode(alt.Y("low:Q", scale=scale), alt.Y2("high:Q"))
+        whiskers = base.mark_rule(color=INK, strokeWidth=1.2).encode(alt.Y("low:Q", scale=scale), alt.Y2("high:Q"))
         title = alt.TitleParams(setting, anchor="start", fontSize=14, offset=6)
         width = max(560, len(order) * (len(labels) * 13 + 16))
         panels.append(alt.layer(bars, whiskers).properties(width=width, height=170, title=title))
     lines = ["mean over seeds, whiskers one standard deviation; cross-lingual: mean over the other languages' corpora"]
-    return _titled(alt.vconcat(*panels), view, f"{metric} by query language", [*lines, *_starred(unseen, trained)])
+    return titled(alt.vconcat(*panels), view, f"{metric} by query language", [*lines, *_starred(unseen, trained)])
 
 
 def _language_rows(view: View) -> list[dict[str, Any]]:
@@ -306,43 +325,10 @@ def _starred(unseen: Sequence[str], trained: Sequence[str]) -> list[str]:
     return [f"* evaluation only: no arm was trained on {', '.join(unseen)}"] if unseen and trained else []
 
 
-FIGURES = {"trade_off": trade_off, "language_pairs": language_pairs, "by_language": by_language}
-
-
-def _titled(chart: Any, view: View, title: str, lines: Sequence[str]) -> Any:
-    """Title and subtitle, the data mark among them, and the look that all figures share."""
-    import altair as alt
-
-    head = [view.data_mark, *lines] if view.data_mark else list(lines)
-    return (
-        chart.properties(
-            title=alt.TitleParams(
-                f"{title}, {view.benchmark}",
-                subtitle=head,
-                anchor="start",
-                fontSize=16,
-                subtitleFontSize=12,
-                subtitleColor=_GREY,
-                offset=14,
-            )
-        )
-        .configure(font=_FONT, background="white", padding=16)
-        .configure_axis(
-            labelFontSize=12, titleFontSize=13, titleFontWeight="normal", gridColor="#e6e6e6", domainColor="#9a9a9a"
-        )
-        .configure_view(stroke=None)
-    )
-
-
-def save(chart: Any, folder: Path, name: str) -> None:
-    """Writes name.svg, name.png (two pixels a point) and name.vl.json into `folder`."""
-    import vl_convert
-
-    spec = chart.to_dict()
-    svg = vl_convert.vegalite_to_svg(json.dumps(spec, sort_keys=True))
-    with atomic_path(folder / f"{name}.vl.json") as partial:
-        partial.write_text(json.dumps(spec, indent=1, sort_keys=True) + "\n", "utf-8")
-    with atomic_path(folder / f"{name}.svg") as partial:
-        partial.write_text(svg, "utf-8")
-    with atomic_path(folder / f"{name}.png") as partial:
-        partial.write_bytes(vl_convert.svg_to_png(svg, scale=2))
+FIGURES = {
+    "trade_off": trade_off,
+    "language_pairs": language_pairs,
+    "by_language": by_language,
+    "by_alpha": by_alpha,
+    "by_num_pairs": by_num_pairs,
+}

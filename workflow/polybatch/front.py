@@ -16,6 +16,9 @@ _FIGURE_WORDS = {
     "and to the right is better.",
     "language_pairs": "Score by query and corpus language, mean over seeds; the framed diagonal is the "
     "monolingual setting.",
+    "by_alpha": "Score against alpha, the share of monolingual batches in hybrid. Small marks are single seeds, lines "
+    "join their means; hollow marks are x-y (no monolingual batches) and x-x-mono (nothing else).",
+    "by_num_pairs": "Score against the number of training pairs. Small marks are single seeds, lines join their means.",
     "by_language": "Score by query language, mean over seeds with whiskers of one standard deviation.",
 }
 
@@ -69,10 +72,15 @@ def _origin(manifest: Mapping[str, Any]) -> list[str]:
 
 
 def _figures_after(kind: str, benchmark: str, figures: Sequence[str]) -> list[str]:
-    """The figure that belongs behind a table."""
-    behind = {"main": "trade_off", "monolingual": "by_language", "cross_lingual": "language_pairs"}
-    name = f"{behind.get(kind)}-{benchmark}"
-    if name not in figures:
-        return []
-    words = _FIGURE_WORDS[behind[kind]]
-    return [f"![{words}]({name}.svg)", "", f"*{words}*", ""]
+    """The figures that belong behind a table."""
+    behind = {
+        "main": ["trade_off", "by_alpha", "by_num_pairs"],
+        "monolingual": ["by_language"],
+        "cross_lingual": ["language_pairs"],
+    }
+    lines = []
+    for figure in behind.get(kind, []):
+        name, words = f"{figure}-{benchmark}", _FIGURE_WORDS[figure]
+        if name in figures:
+            lines += [f"![{words}]({name}.svg)", "", f"*{words}*", ""]
+    return lines

@@ -26,10 +26,10 @@ _LATEX_ESCAPES = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
-    "–": "--",  # noqa: RUF001
+    "–": "--",
     "→": r"$\rightarrow$",
-    "×": r"$\times$",  # noqa: RUF001
-    "α": r"$\alpha$",  # noqa: RUF001
+    "×": r"$\times$",
+    "α": r"$\alpha$",
     "▲": r"$\blacktriangle$",
     "▼": r"$\blacktriangledown$",
     "<": r"\textless{}",

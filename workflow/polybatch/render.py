@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from typing import Any
 
-MISSING = "–"  # noqa: RUF001
+MISSING = "–"
 # A cell's mark as the text forms print it; the caption of the table says what it stands for.
 MARKS = {"better": "▲", "worse": "▼"}
 _ARROWS = {"higher": "↑", "lower": "↓"}

@@ -231,11 +231,13 @@ def significance_notes(view: View, comparisons: Sequence[Comparison]) -> list[st
         return [
             f"No significance is marked: no run of {view.reference} to compare with on the same pairs and languages."
         ]
-    references = dict.fromkeys(view.summary.label(c.reference) for c in tested)
+    same = {"encoder": "encoder", "num_pairs": "pairs", "languages": "languages"}
+    shared = [same[part] for part in view.summary.varying]
+    reference = view.reference + (f" with the same {' and '.join(shared)}" if shared else "")
     sizes = sorted({c.test.groups for c in tested})
     size = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     notes = [
-        f"▲ significantly better, ▼ significantly worse than {' or '.join(references)} (p < {LEVEL:g}): two-sided "
+        f"▲ significantly better, ▼ significantly worse than {reference} (p < {LEVEL:g}): two-sided "
         f"paired t-test over {size} query groups, with values averaged over languages and seeds within a group; Holm's "
         f"correction over the table's {len(tested)} comparisons. The test speaks about other queries, the deviation "
         "about other seeds."

@@ -26,6 +26,8 @@ _REPORT = {
     "trade_off": ("trade_off", "2 Monolingual against cross-lingual"),
     "by_language": ("by_language", "3 By query language"),
     "language_pairs": ("language_pairs", "4 By language pair"),
+    "by_alpha": ("trend", "4 By alpha"),
+    "by_num_pairs": ("trend", "4 By number of training pairs"),
     "monolingual": ("language_table", "5 Monolingual by language"),
     "cross_lingual": ("cross_lingual", "6 Cross-lingual by language pair"),
     "multilingual": ("language_table", "7 Multilingual by query language"),
@@ -137,4 +139,9 @@ def figures_of(config: Mapping[str, Any], benchmark: str) -> list[str]:
     names = ["by_language"]
     if {"monolingual", "cross_lingual"} <= set(settings_of(config, benchmark)):
         names = ["trade_off", "language_pairs", *names]
+    study = config["study"]
+    if len({alpha for run in study.get("runs", []) for alpha in run.get("alphas", [])}) > 1:
+        names.append("by_alpha")
+    if len(study.get("num_pairs", [])) > 1:
+        names.append("by_num_pairs")
     return [f"{name}-{benchmark}" for name in names]

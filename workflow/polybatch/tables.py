@@ -185,7 +185,9 @@ def _manifest(inputs: Inputs, summary: Summary) -> dict[str, Any]:
 
 def _write_tables(folder: Path, manifest: Mapping[str, Any], tables: Sequence[Table], views: Sequence[View]) -> None:
     """Every table in its four forms, every figure in its three, the front page and the manifest."""
-    from polybatch import figures, latex, render, webpage
+    from polybatch import latex, render, webpage
+    from polybatch.figure_style import save
+    from polybatch.figures import FIGURES
     from polybatch.files import write_json
     from polybatch.front import front_page
 
@@ -195,7 +197,7 @@ def _write_tables(folder: Path, manifest: Mapping[str, Any], tables: Sequence[Ta
             (folder / f"{table.name}.{form}").write_text(render_form(table), "utf-8")
     drawn = [(name, view) for view in views for name in figures_of(manifest["config"], view.benchmark)]
     for name, view in drawn:
-        figures.save(figures.FIGURES[name.partition("-")[0]](view), folder, name)
+        save(FIGURES[name.partition("-")[0]](view), folder, name)
     (folder / "README.md").write_text(front_page(manifest, tables, [name for name, _ in drawn]), "utf-8")
     write_json(folder / "manifest.json", manifest)
     write_json(folder / "tables.json", [table.to_dict() for table in tables])

@@ -1,0 +1,113 @@
+"""The figures of studies that vary a number: the share of monolingual batches, or the training pairs.
+
+inputs: a `View` of one benchmark's scores
+outputs: Vega-Lite charts, one panel a setting: every seed a small mark, their means joined by a line
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from polybatch.figure_style import colours, titled
+from polybatch.score_tables import View
+from polybatch.summary import SETTING_LABELS, UNTRAINED, Arm, metric_label
+
+if TYPE_CHECKING:
+    import altair as alt
+    import pandas as pd
+
+_WIDTH, _HEIGHT = 250, 240
+# What alpha 0 and alpha 1 are by definition, drawn where runs of them exist.
+_ENDS = {"x-y": 0.0, "x-x-mono": 1.0}
+
+
+def by_alpha(view: View) -> alt.HConcatChart:
+    """Score against the share of monolingual batches in hybrid; x-y and x-x-mono stand at its ends."""
+    import altair as alt
+
+    frame = _points(view, [arm for arm in view.arms if arm.sampling in ("hybrid", *_ENDS)])
+    frame["x"] = [_ENDS.get(arm.sampling, arm.alpha) for arm in frame["arm"]]
+    frame["series"] = [_rest(view, arm) or "hybrid" for arm in frame["arm"]]
+    x = alt.X("x:Q", title="alpha, share of monolingual batches", scale=alt.Scale(domain=[-0.04, 1.04], nice=False))
+    lines = ["small: one seed, line: mean over seeds; higher is better; axes do not start at zero"]
+    ends = [name for name in _ENDS if any(arm.sampling == name for arm in frame["arm"])]
+    if ends:
+        lines.append(f"hollow: {' and '.join(f'{name} at {_ENDS[name]:g}' for name in ends)}, which no line joins")
+    return _panels(view, frame, x, f"{metric_label(view.headline)} by alpha", lines, hollow=set(ends))
+
+
+def by_num_pairs(view: View) -> alt.HConcatChart:
+    """Score against the number of training pairs, one line a sampling."""
+    import altair as alt
+
+    arms = [arm for arm in view.arms if arm.sampling != UNTRAINED]
+    frame = _points(view, arms)
+    frame["x"] = [arm.num_pairs for arm in frame["arm"]]
+    frame["series"] = [" · ".join(filter(None, [_encoder(view, arm), arm.sampling_label])) for arm in frame["arm"]]
+    sizes = sorted(
+        {arm.num_pairs for arm in arms}, key=lambda size: (not size.isdigit(), int(size or 0) if size.isdigit() else 0)
+    )
+    x = alt.X("x:O", title="training pairs (steps of equal width)", sort=sizes, axis=alt.Axis(labelAngle=0))
+    lines = ["small: one seed, line: mean over seeds; higher is better; axes do not start at zero"]
+    return _panels(view, frame, x, f"{metric_label(view.headline)} by number of training pairs", lines)
+
+
+def _points(view: View, arms: Sequence[Arm]) -> pd.DataFrame:
+    macro = view.summary.macro
+    part = macro[(macro["benchmark"] == view.benchmark) & (macro["metric"] == view.headline)].dropna(subset="value")
+    return part[part["arm"].isin(set(arms))].reset_index(drop=True)
+
+
+def _encoder(view: View, arm: Arm) -> str:
+    return arm.encoder if "encoder" in view.summary.varying else ""
+
+
+def _rest(view: View, arm: Arm) -> str:
+    """What tells an arm from others of its alpha."""
+    parts = [_encoder(view, arm)]
+    parts += [f"n={arm.num_pairs}"] if "num_pairs" in view.summary.varying else []
+    parts += [arm.languages] if "languages" in view.summary.varying else []
+    return " · ".join(filter(None, parts))
+
+
+def _panels(
+    view: View, frame: pd.DataFrame, x: Any, title: str, lines: Sequence[str], *, hollow: Sequence[str] | set[str] = ()
+) -> alt.HConcatChart:
+    import altair as alt
+
+    frame = frame.assign(sampling=[arm.sampling for arm in frame["arm"]]).drop(columns=["arm", "benchmark", "metric"])
+    series = list(dict.fromkeys(frame["series"]))
+    palette = _palette(view, series)
+    colour = alt.Color(
+        "series:N",
+        title=None,
+        scale=alt.Scale(domain=series, range=[palette[name] for name in series]),
+        legend=alt.Legend(orient="top", columns=5, labelLimit=400, labelFontSize=13, symbolOpacity=1)
+        if len(series) > 1
+        else None,
+    )
+    panels = []
+    for setting in [name for name in SETTING_LABELS if name in set(frame["setting"])]:
+        of_setting = frame[frame["setting"] == setting]
+        means = of_setting.groupby(["series", "x", "sampling"], sort=False)["value"].mean().reset_index()
+        y = alt.Y("value:Q", title=metric_label(view.headline), scale=alt.Scale(zero=False, padding=12))
+        seeds = alt.Chart(of_setting).mark_circle(size=36, opacity=0.4).encode(x, y, colour)
+        joined = means[~means["sampling"].isin(hollow)]
+        line = alt.Chart(joined).mark_line(strokeWidth=2).encode(x, y, colour)
+        dots = alt.Chart(joined).mark_point(size=70, filled=True, opacity=1).encode(x, y, colour)
+        ends = alt.Chart(means[means["sampling"].isin(hollow)]).mark_point(size=80, strokeWidth=2).encode(x, y, colour)
+        layers = [seeds, line, dots, ends] if hollow else [seeds, line, dots]
+        label = alt.TitleParams(SETTING_LABELS[setting], anchor="start", fontSize=14, offset=6)
+        panels.append(alt.layer(*layers).properties(width=_WIDTH, height=_HEIGHT, title=label))
+    return titled(alt.hconcat(*panels, spacing=86, bounds="flush"), view, title, lines)
+
+
+def _palette(view: View, series: Sequence[str]) -> dict[str, str]:
+    """The samplings' own colours where the lines are samplings, else colours of hybrid and of other samplings."""
+    own = {arm.sampling_label: arm for arm in view.arms}
+    if all(name in own for name in series):
+        return colours([own[name] for name in series], series)
+    hues = ["hybrid", "x-x-mono", "x-y", "en-en", "x-x", UNTRAINED]
+    stand_ins = [Arm(name, hues[place % len(hues)], None, "", "") for place, name in enumerate(series)]
+    return colours(stand_ins, series)
