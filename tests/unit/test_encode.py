@@ -13,7 +13,7 @@ from tiny_models import save_tiny_model
 from polybatch.benchmark import load
 from polybatch.encode import EncodeOptions, Model, encode, main
 from polybatch.errors import ConfigError, DataError
-from polybatch.files import read_json
+from polybatch.files import read_json, write_json
 
 LANGUAGES = ["en", "de"]
 
@@ -103,6 +103,14 @@ def test_only_what_changed_is_embedded_again(model: Path, benchmark: Path) -> No
     write_side(benchmark, "queries", "de", rows[::-1])
     assert run(model, benchmark) == {"encoded": 1, "kept": 3}
     assert run(model, benchmark, options=EncodeOptions(dtype="float16")) == {"encoded": 4, "kept": 0}
+
+
+def test_other_code_or_libraries_embed_again(model: Path, benchmark: Path) -> None:
+    run(model, benchmark)
+    for name, key in (("queries/en", "code"), ("corpus/de", "versions")):
+        path = benchmark.parent / "embeddings" / f"{name}.json"
+        write_json(path, {**read_json(path), key: "older"})
+    assert run(model, benchmark) == {"encoded": 2, "kept": 2}
 
 
 def test_another_model_embeds_everything_again(model: Path, benchmark: Path, tmp_path: Path) -> None:

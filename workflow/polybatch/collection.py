@@ -14,9 +14,9 @@ from polybatch.benchmark import Benchmark, load
 from polybatch.contracts import POOL
 from polybatch.errors import DataError
 from polybatch.files import read_json, sha256_file
-from polybatch.index import read_vectors
 from polybatch.metrics import PADDING
 from polybatch.ranking import Shard, first_copies, number_passages, set_search_parameters
+from polybatch.records import read_vectors
 
 if TYPE_CHECKING:
     import numpy as np

@@ -4,7 +4,7 @@ inputs: models/<run>/ (a sentence-transformers folder), benchmarks/<name>/
 outputs: embeddings/<run>/<name>/{queries,corpus}/<lang>.npy, rows in the order of the benchmark's file and of length
 1, each with <lang>.json (what it was made from); last embeddings.json, which holds these records together
 
-A rerun embeds again only what was made from other texts, another model, or with other options: adding a language
+A rerun embeds again only what was made from other texts, model, options, code or libraries: adding a language
 costs that language. The records beside the arrays, not embeddings.json, decide that: a killed run, and Snakemake,
 which deletes a rule's declared output before it runs, lose nothing.
 """
@@ -13,18 +13,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polybatch import stage
 from polybatch.benchmark import Benchmark, Texts, load
+from polybatch.code import code_digest
 from polybatch.errors import ConfigError, DataError
-from polybatch.files import atomic_path, read_json, sha256_file, write_json
+from polybatch.files import atomic_path, sha256_file, write_json
 from polybatch.options import Options, require
+from polybatch.records import remove_other_languages, up_to_date_record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +38,8 @@ DTYPES = ("float32", "float16")
 COMPUTE_DTYPES = ("float32", "bfloat16", "float16")
 PROMPT_NAMES = {"queries": ("query",), "corpus": ("document", "passage", "corpus")}
 
+# Another version of one of these may embed another way.
+_LIBRARIES = ("sentence-transformers", "transformers", "tokenizers", "torch")
 # What lies in a model's folder and does not change its embeddings.
 _NOT_THE_MODEL = {"training.json", "composition.json", "trainer_state.json", "training_args.bin"}
 _NOT_THE_MODEL_SUFFIXES = {".md", ".log", ".tsv"}
@@ -103,7 +108,12 @@ def encode(model: Model, benchmark: Benchmark, output: Path) -> dict[str, int]:
     Raises:
         DataError: The model cannot be loaded, or gives vectors that are not finite or zero.
     """
-    made_from = {"model": model.digest, "options": model.options.affecting_values()}
+    made_from = {
+        "model": model.digest,
+        "options": model.options.affecting_values(),
+        "code": code_digest("encode"),
+        "versions": {name: version(name) for name in _LIBRARIES},
+    }
     records: dict[str, dict[str, Any]] = {side: {} for side in SIDES}
     counts = {"encoded": 0, "kept": 0}
     for side, texts_of in zip(SIDES, (benchmark.queries, benchmark.corpus), strict=True):
@@ -140,23 +150,6 @@ def model_digest(folder: Path) -> str:
     for path in files:
         digest.update(f"{path.relative_to(folder).as_posix()} {sha256_file(path)}\n".encode())
     return digest.hexdigest()
-
-
-def up_to_date_record(path: Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
-    """The record of a file that was made from just this and is still whole, else None."""
-    if not path.is_file() or not path.with_suffix(".json").is_file():
-        return None
-    record = read_json(path.with_suffix(".json"))
-    same = all(record.get(key) == value for key, value in wanted.items())
-    return record if same and record.get("sha256") == sha256_file(path) else None
-
-
-def remove_other_languages(folder: Path, languages: Sequence[str], suffixes: Sequence[str]) -> None:
-    """Deletes files of languages that are no longer asked for, lest someone takes them for current ones."""
-    for path in folder.glob("*"):
-        if path.suffix in suffixes and path.stem not in languages:
-            path.unlink()
-            stage.log.info("removed %s: this language is not asked for", path)
 
 
 def load_model(folder: Path, options: EncodeOptions) -> SentenceTransformer:

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polybatch import stage
-from polybatch.encode import remove_other_languages, up_to_date_record
+from polybatch.code import code_digest
 from polybatch.errors import ConfigError, DataError
 from polybatch.files import atomic_path, read_json, sha256_file, write_json
 from polybatch.options import Options, require
+from polybatch.records import read_vectors, remove_other_languages, up_to_date_record
 
 if TYPE_CHECKING:
     import faiss
@@ -65,6 +66,8 @@ def build_indexes(
         DataError: Embeddings are missing, damaged, or too few to train the index.
         ConfigError: FAISS cannot build `factory` for these vectors.
     """
+    import faiss
+
     corpus = read_json(embeddings / "embeddings.json")["corpus"]
     missing = [lang for lang in languages if lang not in corpus]
     if missing or not languages:
@@ -77,10 +80,16 @@ def build_indexes(
         )
     remove_other_languages(output, languages, (".faiss",))
     remove_other_languages(output, [*languages, "index"], (".json",))
+    made_with = {
+        "factory": factory,
+        "options": options.as_dict(),
+        "code": code_digest("index"),
+        "versions": {"faiss": faiss.__version__},
+    }
     records, counts = {}, {"built": 0, "kept": 0}
     for lang in languages:
         path = output / f"{lang}.faiss"
-        wanted = {"factory": factory, "options": options.as_dict(), "vectors": corpus[lang]["sha256"]}
+        wanted = {**made_with, "vectors": corpus[lang]["sha256"]}
         record = up_to_date_record(path, wanted)
         counts["built" if record is None else "kept"] += 1
         if record is None:
@@ -89,31 +98,6 @@ def build_indexes(
         records[lang] = record
     write_json(output / "index.json", {"languages": list(languages), "factory": factory, "corpus": records})
     return counts
-
-
-def read_vectors(path: Path, record: dict[str, Any]) -> np.ndarray:
-    """Reads an embedding array and checks that it is the one its record describes.
-
-    Returns:
-        (rows, dim) float32, C-contiguous, as FAISS takes it.
-    """
-    import numpy as np
-
-    fault = "" if path.is_file() else "no such file"
-    if not fault and sha256_file(path) != record["sha256"]:
-        fault = "another content than was written"
-    if not fault:
-        vectors = np.load(path, allow_pickle=False)
-        if vectors.shape == (record["rows"], record["dim"]):
-            return np.ascontiguousarray(vectors, np.float32)
-        fault = f"shape {vectors.shape}"
-    raise DataError(
-        "An embedding file is not the one that its record describes.",
-        where=path,
-        expected=f"{record['rows']} rows of {record['dim']}, SHA-256 {record['sha256']}",
-        found=fault,
-        remedy="run polybatch.encode again; it replaces damaged files",
-    )
 
 
 def build_index(vectors: np.ndarray, factory: str, options: IndexOptions) -> faiss.Index:
