@@ -51,15 +51,21 @@ def test_secrets_and_home_folders_do_not_get_in(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", "/home/somebody")
     monkeypatch.setenv("MY_TOKEN", "sesame-open-now")
     config = {
-        "hub": {"token": "abc", "api_key": "def", "max_tokens": 512, "url": "https://user:pw@host/x"},
-        "cache": ["/home/somebody/.cache", "/Users/other/data", "/root/x", "/data/roots"],
+        "hub": {
+            "token": "abc",
+            "api_key": "def",
+            "max_tokens": 512,
+            "pad_token": "[PAD]",
+            "url": "https://user:pw@host/x",
+        },
+        "cache": ["/home/somebody/.cache", "/Users/other/data", "/root/x", "/data/root/x", "/data/roots"],
         "note": "hf_" + "A" * 30,
     }
     found = build(tmp_path, config=config)["config"]
     text = json.dumps(found)
     assert not any(secret in text for secret in ("abc", "def", "sesame", "user:pw", "hf_A", "somebody", "other"))
-    assert found["hub"]["max_tokens"] == 512
-    assert found["cache"] == ["~/.cache", "~/data", "~/x", "/data/roots"]
+    assert (found["hub"]["max_tokens"], found["hub"]["pad_token"]) == (512, "[PAD]")
+    assert found["cache"] == ["~/.cache", "~/data", "~/x", "/data/root/x", "/data/roots"]
     assert not any(value and value in text for name, value in os.environ.items() if name == "MY_TOKEN")
 
 

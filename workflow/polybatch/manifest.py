@@ -28,9 +28,14 @@ from polybatch.files import sha256_file, sha256_text
 
 REMOVED = "(removed)"
 _ROOT = Path(__file__).resolve().parents[2]
-_SECRET_KEY = re.compile(r"(^|[_-])(token|password|passwd|secret|credentials?|api[_-]?key|access[_-]?key)$", re.I)
+# A tokenizer's special tokens are no secrets.
+_SECRET_KEY = re.compile(
+    r"^(?!(?:pad|cls|sep|unk|mask|bos|eos)_token$)(?:.*[_-])?"
+    r"(?:token|password|passwd|secret|credentials?|api[_-]?key|access[_-]?key)$",
+    re.I,
+)
 _SECRET_VALUE = re.compile(r"\b(hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|(?<=://)[^/\s:@]+:[^/\s@]+(?=@))")
-_HOME = re.compile(r"/(?:home|Users)/[^/\s]+|/root(?=/|$)")
+_HOME = re.compile(r"(?<![\w./~-])(?:/(?:home|Users)/[^/\s]+|/root)(?=/|\s|$)")
 
 
 def build(
@@ -103,7 +108,7 @@ def scrub(value: Any) -> Any:
     """A copy of JSON values without secrets and home folders."""
     if isinstance(value, Mapping):
         return {
-            str(key): REMOVED if _SECRET_KEY.search(str(key)) and isinstance(item, str) else scrub(item)
+            str(key): REMOVED if _SECRET_KEY.match(str(key)) and isinstance(item, str) else scrub(item)
             for key, item in value.items()
         }
     if isinstance(value, (list, tuple)):
@@ -116,7 +121,7 @@ def scrub(value: Any) -> Any:
 def _without_home(text: str) -> str:
     home = str(Path.home())
     if len(home) > 1:
-        text = re.sub(re.escape(home) + r"(?=/|$)", "~", text)
+        text = re.sub(rf"(?<![\w./~-]){re.escape(home)}(?=/|\s|$)", "~", text)
     return _HOME.sub("~", text)
 
 

@@ -53,6 +53,7 @@ def translation_table(statistics: Sequence[Mapping[str, Any]], data_mark: str = 
         Column("pairs", "pairs", "Pairs"),
         Column("accepted", "accepted", "Pairs"),
         Column("keep_rate", "kept", "Pairs", digits=1, percent=True),
+        Column("forward.passage.count", "references", "Translation"),
         *_quality_columns("forward", "Translation"),
         *_quality_columns("round_trip", "Round trip"),
         *(
@@ -70,6 +71,7 @@ def translation_table(statistics: Sequence[Mapping[str, Any]], data_mark: str = 
                 Cell(pairs),
                 Cell(accepted),
                 Cell(accepted / pairs if pairs else None),
+                Cell(one.get("forward", {}).get("passage", {}).get("count")),
                 *_quality_cells(one.get("forward", {})),
                 *_quality_cells(one.get("round_trip", {})),
                 *(Cell(one.get("distinct_outputs", {}).get(part)) for part in ("query", "passage")),
@@ -189,9 +191,10 @@ def composition_table(runs: Sequence[tuple[str, Mapping[str, Any]]], data_mark: 
     return Table(
         name="batches",
         title="What the batch samplers drew",
-        caption="Counted from the batches of each training, not from the configuration. Monolingual: whole batches in "
-        "one language; mixed: rows of several languages, each row in one; cross-lingual: every row pairs two "
-        "languages. Rows in one language: pairs whose query and passage share their language.",
+        caption="Counted from the batches of each training up to its last step, not from the configuration. "
+        "Monolingual: whole batches in one language; mixed: rows of several languages, each row in one; "
+        "cross-lingual: every row pairs two languages. Rows in one language: pairs whose query and passage share "
+        "their language.",
         columns=[
             text_column("run", "run"),
             Column("steps", "batches"),
