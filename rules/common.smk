@@ -1,15 +1,17 @@
 # What all rules share: the resolved configuration, paths, and small helpers. Logic lives in the package.
 import json
 import os
+import shlex
 import sys
 
 sys.path.insert(0, os.path.join(workflow.basedir, "workflow"))
 # Stages run as `python -m polybatch.<stage>`, also where the package is not installed.
-os.environ["PYTHONPATH"] = os.pathsep.join(p for p in (sys.path[0], os.environ.get("PYTHONPATH", "")) if p)
+shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(sys.path[0])}; ")
 
 from polybatch.code import code_digest
 from polybatch.config import resolve, runs, split_options
 from polybatch.errors import ConfigError
+from polybatch.table_files import expected_files, report_entries
 
 try:
     CONFIG = resolve(config)
@@ -18,6 +20,12 @@ except ConfigError as error:
 
 BASE = f"results/{CONFIG['collection']}"
 STUDY = CONFIG["study"]["name"]
+SOURCE = CONFIG["source"]
+SOURCE_FILE = (
+    SOURCE["path"]
+    if SOURCE["adapter"] == "local"
+    else f"results/sources/{SOURCE['requirement'].replace('==', '-')}-py3-none-any.whl"
+)
 TABLES = f"results/tables/{STUDY}"
 RUNS = {run.name: run for run in runs(CONFIG)}
 TRAINED = [name for name, run in RUNS.items() if run.trained]
@@ -25,6 +33,12 @@ TRAIN_LANGS = CONFIG["languages"]["train"]
 EVAL_LANGS = CONFIG["languages"]["evaluate"]
 MT_LANGS = CONFIG["translation"]["languages"]
 BENCHMARKS = CONFIG["study"]["benchmarks"]
+SHARDS = CONFIG["translation"]["shards"]
+TRAINED_TRANSLATORS = CONFIG["translator_training"]
+REPORTED = report_entries(CONFIG)
+# Stages whose code the manifest records.
+STAGES = ["collect", "parallel_text", "translate", "accept", "parallel", "held_out"]
+STAGES += ["encoder", "train", "encode", "index", "score", "tables"]
 
 
 wildcard_constraints:
@@ -57,3 +71,29 @@ def model_folder(run):
     """The folder of a run's model; an untrained run is its encoder."""
     encoder = run.split("/")[0]
     return f"{BASE}/models/{run}" if run in TRAINED else f"{BASE}/encoders/{encoder}"
+
+
+def translator_languages(wildcards):
+    """Languages, but English, of a translator's directions."""
+    directions = TRAINED_TRANSLATORS[wildcards.translator]["directions"]
+    return sorted({code for direction in directions for code in direction.split("-")} - {"en"})
+
+
+def translator_strings(wildcards):
+    return [f"{BASE}/strings/{lang}.parquet" for lang in translator_languages(wildcards)]
+
+
+def named_strings(wildcards):
+    return [f"{lang}={BASE}/strings/{lang}.parquet" for lang in translator_languages(wildcards)]
+
+
+def translator_folder(direction):
+    """The translator that the config names for a direction."""
+    entry = CONFIG["translation"]["translators"][direction]
+    return entry.get("path") or f"{BASE}/translators/{entry['trained']}"
+
+
+def table_output(name):
+    """A file of the newest version; one that the report shows carries its caption."""
+    path = f"{TABLES}/latest/{name}"
+    return report(path, **REPORTED[name]) if name in REPORTED else path

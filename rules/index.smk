@@ -30,7 +30,7 @@ rule encode:
         "../envs/train.yaml"
     params:
         code=code_digest("encode"),
-        benchmark=f"{BASE}/benchmarks/{{bench}}",
+        benchmark=lambda w, input: os.path.dirname(input.qrels),
         languages=EVAL_LANGS,
         options=as_json(CONFIG["encoding"]),
         folder=lambda w, output: os.path.dirname(output[0]),

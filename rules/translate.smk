@@ -1,13 +1,4 @@
 # English-only pairs into other languages and back, in shards; then the filter.
-SHARDS = CONFIG["translation"]["shards"]
-
-
-def translator_folder(direction):
-    """The translator that the config names for a direction."""
-    entry = CONFIG["translation"]["translators"][direction]
-    return entry.get("path") or f"{BASE}/translators/{entry['trained']}"
-
-
 # The accepted and refused translations of every language, with their statistics.
 rule translate:
     input:

@@ -1,21 +1,4 @@
 # Small translators from the parallel training text, for places without a pretrained one (hours on one core).
-TRAINED_TRANSLATORS = CONFIG["translator_training"]
-
-
-def translator_languages(wildcards):
-    """Languages, but English, of a translator's directions."""
-    directions = TRAINED_TRANSLATORS[wildcards.translator]["directions"]
-    return sorted({code for direction in directions for code in direction.split("-")} - {"en"})
-
-
-def translator_strings(wildcards):
-    return [f"{BASE}/strings/{lang}.parquet" for lang in translator_languages(wildcards)]
-
-
-def named_strings(wildcards):
-    return [f"{lang}={BASE}/strings/{lang}.parquet" for lang in translator_languages(wildcards)]
-
-
 # Every translator that the config says how to train.
 rule translators:
     input:

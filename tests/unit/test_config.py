@@ -93,5 +93,5 @@ def test_a_local_file_takes_the_place_of_the_default_source(config: dict) -> Non
     config["source"] = {"path": "data/My.pairs.jsonl", "columns": {"query": "question"}}
     resolved = resolve(config)
     assert resolved["source"]["adapter"] == "local"
-    assert resolved["source"]["columns"]["passage"] == "passage"
+    assert resolved["source"]["columns"] == {"query": "question"}
     assert resolved["collection"] == "my", "own data must not share a folder with the default study"

@@ -243,7 +243,11 @@ def _stage_options(config: Config) -> Iterator[tuple[str, type[Options], dict[st
     """(config key, option class, values) of everything that a stage validates itself."""
     from polybatch.accept import AcceptOptions
     from polybatch.collect import SplitOptions
+    from polybatch.encode import EncodeOptions
     from polybatch.encoder import EncoderOptions
+    from polybatch.index import IndexOptions
+    from polybatch.score import ScoreOptions
+    from polybatch.table_files import TableOptions
     from polybatch.train import TrainingOptions
     from polybatch.train_translator import TranslatorOptions
     from polybatch.translator import DecodingOptions
@@ -252,6 +256,10 @@ def _stage_options(config: Config) -> Iterator[tuple[str, type[Options], dict[st
     yield "training", TrainingOptions, config["training"]
     yield "translation.decoding", DecodingOptions, config["translation"]["decoding"]
     yield "translation.accept", AcceptOptions, config["translation"]["accept"]
+    yield "encoding", EncodeOptions, config["encoding"]
+    yield "index", IndexOptions, {key: value for key, value in config["index"].items() if key != "factory"}
+    yield "scoring", ScoreOptions, config["scoring"]
+    yield "tables", TableOptions, config["tables"]
     for name, entry in config["encoders"].items():
         yield f"encoders.{name}.scratch", EncoderOptions, entry["scratch"]
     for name, entry in config["translator_training"].items():
