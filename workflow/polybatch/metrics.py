@@ -30,28 +30,39 @@ def is_metric(name: str) -> bool:
     return name == RANK_DISTANCE or (bool(_RANX_METRIC.fullmatch(name)) and name not in {"f1", "recall", "precision"})
 
 
-def keep_compiled() -> None:
-    """Lets ranx's compiled metrics (about 20 s of compiling) serve later jobs too. Call it before importing ranx.
+def prepare_ranx() -> None:
+    """Finds folders for what importing ranx writes. Call it before ranx is imported; needed on read-only machines.
 
-    numba keeps them beside ranx's source, else in the user's cache folder; where neither can be written, importing
-    ranx fails. Only then another place is given: a new folder, so that nobody else's files are loaded as code.
+    ranx compiles its metrics (about 20 s), and numba keeps the result for later jobs beside ranx's source, else in
+    the user's cache folder; ranx also imports ir_datasets, which makes folders in the home folder. Where these
+    places cannot be written the import fails: then, and only then, a folder of this process takes their part.
     """
     import os
-    import tempfile
     from importlib.util import find_spec
 
     spec = find_spec("ranx")
-    if os.environ.get("NUMBA_CACHE_DIR") or spec is None:
-        return
-    beside = [os.path.join(folder, "metrics", "__pycache__") for folder in spec.submodule_search_locations or ()]
-    user = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    if not any(map(_can_be_written, (*beside, os.path.join(user, "numba")))):
-        os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(prefix="polybatch-numba-")
-        stage.log.warning(
-            "ranx's metrics are compiled anew in this job: neither its own folder nor %s can be written. "
-            "Set NUMBA_CACHE_DIR to a folder that can.",
-            user,
-        )
+    beside = [os.path.join(f, "metrics", "__pycache__") for f in (spec and spec.submodule_search_locations) or ()]
+    home = os.path.expanduser("~")
+    user = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache"), "numba")
+    for variable, places in (("NUMBA_CACHE_DIR", [*beside, user]), ("IR_DATASETS_HOME", [f"{home}/.ir_datasets"])):
+        if not os.environ.get(variable) and not any(map(_can_be_written, places)):
+            os.environ[variable] = _folder_of_this_process()
+            stage.log.warning(
+                "%s is set to a folder of this job alone, since %s cannot be written; set it yourself to keep it.",
+                variable,
+                " or ".join(places),
+            )
+
+
+def _folder_of_this_process() -> str:
+    """A new folder, gone at exit: a known name in a shared place could hold someone else's compiled code."""
+    import atexit
+    import shutil
+    import tempfile
+
+    folder = tempfile.mkdtemp(prefix="polybatch-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _can_be_written(folder: str) -> bool:

@@ -27,7 +27,7 @@ from polybatch.collection import Collection, open_collection
 from polybatch.contracts import POOL, SETTINGS
 from polybatch.errors import ConfigError, DataError
 from polybatch.files import atomic_path, write_parquet, write_rows
-from polybatch.metrics import METRICS, PADDING, RANK_DISTANCE, is_metric, keep_compiled, rank_distance, ranx_values
+from polybatch.metrics import METRICS, PADDING, RANK_DISTANCE, is_metric, prepare_ranx, rank_distance, ranx_values
 from polybatch.options import Options, require
 from polybatch.ranking import ALL, NO_PASSAGE, merge, numbers_of, scores_of
 
@@ -98,7 +98,7 @@ def score(collection: Collection, options: ScoreOptions) -> Iterator[Cell]:
     Raises:
         DataError: A setting has no judged query in some pair of languages, or a rank distance cannot be known.
     """
-    keep_compiled()
+    prepare_ranx()
     for query_lang in collection.queries:
         yield from _score_language(collection, query_lang, options)
 
