@@ -69,7 +69,7 @@ def titled(chart: Any, view: View, title: str, lines: Sequence[str]) -> Any:
 
 
 def save(chart: Any, folder: Path, name: str) -> None:
-    """Writes name.svg, name.png (two pixels a point) and name.vl.json into `folder`."""
+    """Writes name.svg, name.png (1.5 pixels a point) and name.vl.json into `folder`."""
     import vl_convert
 
     spec = chart.to_dict()
@@ -79,4 +79,4 @@ def save(chart: Any, folder: Path, name: str) -> None:
     with atomic_path(folder / f"{name}.svg") as partial:
         partial.write_text(svg, "utf-8")
     with atomic_path(folder / f"{name}.png") as partial:
-        partial.write_bytes(vl_convert.svg_to_png(svg, scale=2))
+        partial.write_bytes(vl_convert.svg_to_png(svg, scale=1.5))

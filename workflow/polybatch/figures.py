@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from polybatch.errors import DataError
 from polybatch.figure_style import GREY, INK, colours, titled
 from polybatch.score_tables import View
 from polybatch.summary import SETTING_LABELS, UNTRAINED, languages_of, mean_and_spread, metric_label
@@ -32,7 +33,10 @@ def trade_off(view: View) -> alt.LayerChart:
 
     seeds = _trade_off_points(view)
     if seeds.empty:
-        raise ValueError("no arm has both a monolingual and a cross-lingual score")
+        raise DataError(
+            f"No run has both a monolingual and a cross-lingual {view.headline} on benchmark {view.benchmark}.",
+            remedy="see the notes of the main table for what is missing, and run the evaluation again",
+        )
     arms = [arm for arm in view.arms if view.summary.label(arm) in set(seeds["arm"])]
     labels = [view.summary.label(arm) for arm in arms]
     means = seeds.groupby("arm", sort=False)[["x", "y"]].mean().reset_index()

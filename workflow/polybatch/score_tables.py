@@ -213,15 +213,15 @@ def _main_caption(view: View, columns: Sequence[tuple[str, str]], seeds: Mapping
 
 
 def constants(summary: Summary) -> str:
-    """What all arms share, as one sentence."""
-    trained = [arm for arm in summary.arms if arm.sampling != UNTRAINED] or summary.arms
-    words = {"encoder": "encoder {}", "num_pairs": "{} training pairs", "languages": "trained on {}"}
+    """What all trained arms share, as one sentence."""
+    trained = [arm for arm in summary.arms if arm.sampling != UNTRAINED]
+    words = {"encoder": "encoder {}", "num_pairs": "{} training pairs", "languages": "languages {}"}
     shared = [
         text.format(getattr(trained[0], name))
         for name, text in words.items()
-        if name not in summary.varying and getattr(trained[0], name)
+        if trained and name not in summary.varying and getattr(trained[0], name)
     ]
-    return f" All rows: {', '.join(shared)}." if shared else ""
+    return f" Trained rows: {', '.join(shared)}." if shared else ""
 
 
 def significance_notes(view: View, comparisons: Sequence[Comparison]) -> list[str]:
