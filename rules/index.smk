@@ -21,7 +21,7 @@ rule encode:
         ),
         qrels=f"{BASE}/benchmarks/{{bench}}/qrels.parquet",
     output:
-        update(f"{BASE}/embeddings/{{run}}/{{bench}}/embeddings.json"),
+        f"{BASE}/embeddings/{{run}}/{{bench}}/embeddings.json",
     log:
         f"{BASE}/logs/encode/{{run}}/{{bench}}.log",
     benchmark:
@@ -44,7 +44,7 @@ rule build_index:
     input:
         f"{BASE}/embeddings/{{run}}/{{bench}}/embeddings.json",
     output:
-        update(f"{BASE}/index/{{run}}/{{bench}}/index.json"),
+        f"{BASE}/index/{{run}}/{{bench}}/index.json",
     log:
         f"{BASE}/logs/index/{{run}}/{{bench}}.log",
     benchmark:

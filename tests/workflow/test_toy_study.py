@@ -1,0 +1,223 @@
+"""The toy study through Snakemake, as a user runs it: results, re-runs, resuming, and refusals.
+
+One copy of the project serves the whole module, and its tests run in order: each builds on the state that the
+one before it left. Nothing here says anything about retrieval quality.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from toy_source import write
+
+from polybatch.text import text_key
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("Snakefile", "config.yaml", "rules", "workflow", "envs", "profiles", "resources")
+BASE = Path("results/toy")
+TRAINED = "toy/hybrid-a0.5/nall/en+de/s1"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh copy of the project with the toy source in it, after one complete run."""
+    folder = tmp_path_factory.mktemp("project")
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder)
+    overlay = yaml.safe_load((ROOT / "tests/workflow/toy.yaml").read_text("utf-8"))
+    overlay["languages"]["evaluate"] = ["en", "de"]
+    (folder / "toy.yaml").write_text(yaml.safe_dump(overlay), "utf-8")
+    write(folder / "toy.jsonl")
+    done = snakemake(folder)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return folder
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "snakemake", *arguments, "--configfile", "toy.yaml"]
+
+
+def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments), cwd=folder, capture_output=True, text=True, check=False)
+
+
+def planned(folder: Path, *arguments: str) -> dict[str, int]:
+    """rule -> number of jobs that a run would do."""
+    done = snakemake(folder, *arguments, "--dry-run", "--quiet", "rules")
+    assert done.returncode == 0, done.stderr[-4000:]
+    jobs: dict[str, int] = {}
+    for line in (done.stdout + done.stderr).splitlines():
+        words = line.split()
+        if len(words) == 2 and words[1].isdigit() and words[0] not in ("total", "all"):
+            jobs[words[0]] = int(words[1])
+    return jobs
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def version(folder: Path) -> str:
+    return (folder / "results/tables/toy/latest/VERSION").read_text("utf-8").strip()
+
+
+def test_the_run_leaves_whole_tables(project: Path) -> None:
+    latest = project / "results/tables/toy/latest"
+    main = (latest / "main-test.md").read_text("utf-8")
+    assert "toy data" in main, "a toy's table must say that it is one"
+    assert all(sampling in main for sampling in ("untrained", "x-x-mono", "hybrid-a0.5"))
+    scores = pd.read_parquet(latest / "scores.parquet")
+    assert scores["value"].notna().all()
+    assert set(scores["setting"]) == {"monolingual", "cross_lingual", "multilingual"}
+    manifest = json.loads((latest / "manifest.json").read_text("utf-8"))
+    assert manifest["config"]["study"]["name"] == "toy"
+    assert version(project) == "v1"
+
+
+def test_no_held_out_text_was_trained_on(project: Path) -> None:
+    base = project / BASE
+    for lang in ("en", "de"):
+        held_out = set()
+        collected = pd.read_parquet(base / "collected/en.parquet")
+        ids = set(collected.loc[collected["split"] != "train", "pair_id"])
+        text = collected if lang == "en" else pd.read_parquet(base / f"human/{lang}.parquet")
+        for row in text[text["pair_id"].isin(ids)].itertuples():
+            held_out |= {text_key(row.query), text_key(row.passage)}
+        trained = pd.read_parquet(base / f"parallel/{lang}.parquet")
+        assert len(trained)
+        assert len(held_out)
+        assert not held_out & {text_key(t) for side in ("query", "passage") for t in trained[side]}
+
+
+def test_nothing_to_do_after_a_run(project: Path) -> None:
+    assert planned(project) == {}
+
+
+def test_a_comment_re_runs_nothing_and_a_change_re_runs_what_depends_on_it(project: Path) -> None:
+    module = project / "workflow/polybatch/accept.py"
+    before = module.read_text("utf-8")
+    module.write_text("# said differently\n" + before, "utf-8")
+    assert planned(project) == {}
+    module.write_text(before.replace("_COPY_MIN_WORDS = 3", "_COPY_MIN_WORDS = 4"), "utf-8")
+    jobs = planned(project)
+    module.write_text(before, "utf-8")
+    assert jobs["accept_translations"] == 1
+    assert jobs["train_run"] == 2
+    assert "translate_shard" not in jobs
+    assert "collect_english" not in jobs
+
+
+def test_forcing_one_stage(project: Path) -> None:
+    assert planned(project, "index", "--forcerun", "build_index") == {"build_index": 3, "index": 1}
+
+
+def test_a_lost_shard_is_redone_alone(project: Path) -> None:
+    kept, lost = (project / BASE / f"translated/de/{shard}.parquet" for shard in (0, 1))
+    before, stamp = digest(lost), kept.stat().st_mtime_ns
+    lost.unlink()
+    assert planned(project)["translate_shard"] == 1
+    assert snakemake(project).returncode == 0
+    assert kept.stat().st_mtime_ns == stamp
+    assert digest(lost) == before
+    assert version(project) == "v1", "the same results must not make another version"
+
+
+def test_a_killed_training_resumes_to_the_same_weights(project: Path) -> None:
+    weights = project / BASE / "models" / TRAINED / "model.safetensors"
+    before = digest(weights)
+    checkpoints = project / BASE / "checkpoints" / TRAINED
+    target = f"{BASE}/models/{TRAINED}"
+    process = subprocess.Popen(
+        command(target, "--forcerun", target),
+        cwd=project,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 180
+    while not list(checkpoints.glob("**/checkpoint-*/trainer_state.json")):
+        assert process.poll() is None, "the training ended before it could be killed"
+        assert time.monotonic() < deadline, "no checkpoint appeared"
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not weights.exists(), "a killed training must leave no model"
+    snakemake(project, "--unlock")
+    done = snakemake(project)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "esum" in (project / BASE / f"logs/train/{TRAINED}.log").read_text("utf-8"), "it should say that it resumed"
+    assert digest(weights) == before
+    assert version(project) == "v1"
+
+
+def test_another_evaluation_language_costs_that_language_only(project: Path) -> None:
+    overlay = yaml.safe_load((project / "toy.yaml").read_text("utf-8"))
+    overlay["languages"]["evaluate"] = ["en", "de", "es"]
+    (project / "toy.yaml").write_text(yaml.safe_dump(overlay), "utf-8")
+    jobs = planned(project)
+    assert jobs["held_out_language"] == 1
+    assert not {"train_run", "translate_shard", "collect_english", "new_encoder"} & set(jobs)
+    old = project / BASE / "embeddings" / TRAINED / "test/corpus/de.npy"
+    stamp = old.stat().st_mtime_ns
+    first = {path.name: digest(path) for path in (project / "results/tables/toy/v1").iterdir() if path.is_file()}
+    assert snakemake(project).returncode == 0
+    assert old.stat().st_mtime_ns == stamp
+    assert version(project) == "v2"
+    assert first == {p.name: digest(p) for p in (project / "results/tables/toy/v1").iterdir() if p.is_file()}
+
+
+def test_versions_can_be_compared(project: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "polybatch.compare", "v1", "v2", "--study", "toy"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "languages.evaluate" in done.stdout
+
+
+def test_the_report_is_one_file_with_the_tables(project: Path) -> None:
+    done = snakemake(project, "report")
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert (project / "results/reports/toy.html").stat().st_size > 100_000
+
+
+def test_a_faulty_config_is_refused_before_any_job(project: Path) -> None:
+    (project / "bad.yaml").write_text("training: {batchsize: 3}\nlanguages: {evaluate: [xx]}\n", "utf-8")
+    done = subprocess.run([*command("--dry-run"), "bad.yaml"], cwd=project, capture_output=True, text=True, check=False)
+    text = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "batchsize" in text
+    assert "unknown language 'xx'" in text
+    assert "Traceback" not in text
+
+
+def test_a_damaged_input_is_told_and_costs_nothing_finished(project: Path) -> None:
+    source = project / "toy.jsonl"
+    good = source.read_text("utf-8")
+    source.write_text(good + '{"group": "x", "lang": "en", "question": "", "answer": "y"}\n', "utf-8")
+    done = snakemake(project)
+    assert done.returncode != 0
+    assert "line 361: empty query" in done.stdout + done.stderr
+    assert (project / BASE / "models" / TRAINED / "model.safetensors").exists()
+    source.write_text(good, "utf-8")
+    done = snakemake(project)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert version(project) == "v2"
