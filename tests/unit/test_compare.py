@@ -121,6 +121,15 @@ def test_show_has_bold_on_a_terminal_and_all_columns_on_demand(tables):
     assert "nDCG@10" in text
 
 
+def test_show_names_the_report_once_there_is_one(tables, tmp_path):
+    folder = shutil.copytree(tables / "default" / "v1", tmp_path / "results" / "tables" / "default" / "v1")
+    version = read_version(folder)
+    assert "reports" not in show.describe(version, bold=False)
+    (tmp_path / "results" / "reports").mkdir()
+    (tmp_path / "results" / "reports" / "default.html").write_text("<html>", "utf-8")
+    assert "reports/default.html" in show.describe(version, bold=False)
+
+
 def test_show_without_tables_says_what_to_do(tmp_path):
     with pytest.raises(DataError, match="no tables yet"):
         show.main(["--tables", str(tmp_path)])

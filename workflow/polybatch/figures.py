@@ -69,7 +69,8 @@ def trade_off(view: View) -> alt.LayerChart:
         for align, part in placed.groupby("align")
     ]
     chart = alt.layer(joined, *rules, small, large.encode(x, y, colour), *text).properties(width=_SIZE, height=_SIZE)
-    lines = ["small: one seed, large: mean over seeds; up and to the right is better", *note]
+    several = "small: one seed, large: mean over seeds" if len(shown) > len(means) else "one seed each"
+    lines = [f"{several}; up and to the right is better", *note]
     if len(set(paths["sampling"])) < len(paths):
         lines.append("grey lines join the means of one sampling in the order of the main table")
     return titled(chart, view, f"Monolingual against cross-lingual {metric}", lines)
@@ -297,7 +298,8 @@ def by_language(view: View) -> alt.VConcatChart:
         title = alt.TitleParams(setting, anchor="start", fontSize=14, offset=6)
         width = max(560, len(order) * (len(labels) * 13 + 16))
         panels.append(alt.layer(bars, whiskers).properties(width=width, height=170, title=title))
-    lines = ["mean over seeds, whiskers one standard deviation; cross-lingual: mean over the other languages' corpora"]
+    spread = "mean over seeds, whiskers one standard deviation" if frame["high"].notna().any() else "one seed each"
+    lines = [f"{spread}; cross-lingual: mean over the other languages' corpora"]
     return titled(alt.vconcat(*panels), view, f"{metric} by query language", [*lines, *_starred(unseen, trained)])
 
 
@@ -326,7 +328,7 @@ def _language_rows(view: View) -> list[dict[str, Any]]:
 
 
 def _starred(unseen: Sequence[str], trained: Sequence[str]) -> list[str]:
-    return [f"* evaluation only: no arm was trained on {', '.join(unseen)}"] if unseen and trained else []
+    return [f"* evaluation only: no run was trained on {', '.join(unseen)}"] if unseen and trained else []
 
 
 FIGURES = {

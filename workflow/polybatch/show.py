@@ -58,7 +58,9 @@ def _places(version: Version) -> list[str]:
         "manifest.json": "what the tables were made from",
     }
     lines += [f"  {name:<16} {words}" for name, words in files.items() if any(version.path.glob(name))]
-    return lines
+    study = version.path.absolute().parent
+    report = study.parents[1] / "reports" / f"{study.name}.html"
+    return [*lines, *([f"report in {os.path.relpath(report)}"] if report.is_file() else [])]
 
 
 def main(argv: list[str] | None = None) -> None:
