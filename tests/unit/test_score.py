@@ -11,6 +11,7 @@ import pytest
 from small_benchmark import random_embeddings, unit, write_embeddings, write_parallel, write_qrels, write_side
 
 from polybatch import contracts
+from polybatch.collection import pad_judgements
 from polybatch.errors import ConfigError, DataError
 from polybatch.files import read_parquet
 from polybatch.index import IndexOptions, build_indexes
@@ -92,6 +93,14 @@ def test_scores_carry_their_grid_point(tmp_path: Path, benchmark: Path) -> None:
     assert scores[list(GRID)].drop_duplicates().to_dict("records") == [{**GRID, "num_pairs": "100"}]
     assert set(scores.benchmark) == {"test"}
     assert set(scores.setting) == {"monolingual"}
+
+
+def test_judgements_are_padded_and_the_most_relevant_come_first() -> None:
+    """ranx takes the order of the judgements as the ideal ranking of nDCG."""
+    rows, passages, relevance = np.array([2, 0, 2, 2]), np.array([5, 9, 4, 7]), np.array([1, 1, 1, 3])
+    padded, grades = pad_judgements(rows, passages, relevance, 4)
+    assert padded.tolist() == [[9, -1, -1], [-1, -1, -1], [7, 4, 5], [-1, -1, -1]]
+    assert grades.tolist() == [[1, 0, 0], [0, 0, 0], [3, 1, 1], [0, 0, 0]]
 
 
 def test_the_run_holds_the_top_of_every_list(tmp_path: Path, benchmark: Path) -> None:
