@@ -108,6 +108,6 @@ def test_what_faiss_cannot_build_is_told_in_our_words(factory: str, error: type[
 
 
 def test_a_graph_is_the_same_on_every_run() -> None:
-    vectors = unit(np.random.default_rng(0).standard_normal((300, 8)))
+    vectors = unit(np.random.default_rng(0).standard_normal((1500, 8)))
     first, second = (faiss.serialize_index(build_index(vectors, "HNSW8", IndexOptions())) for _ in range(2))
     assert np.array_equal(first, second)
