@@ -18,6 +18,13 @@ rule make_tables:
             f"{BASE}/collected/en.parquet",
             *parallel_files(),
             *expand("{base}/benchmarks/{bench}/qrels.parquet", base=BASE, bench=BENCHMARKS),
+            *expand(
+                "{base}/benchmarks/{bench}/{side}/{lang}.parquet",
+                base=BASE,
+                bench=BENCHMARKS,
+                side=["queries", "corpus"],
+                lang=EVAL_LANGS,
+            ),
         ],
     output:
         [table_output(name) for name in expected_files(CONFIG)],
