@@ -152,6 +152,21 @@ def test_half_precision_halves_the_file_and_keeps_the_direction(model: Path, ben
     assert np.allclose(full, half, atol=1e-3)
 
 
+def test_a_model_with_a_head_computes_in_bfloat16(model: Path, benchmark: Path, tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Dense
+
+    plain = SentenceTransformer(str(model), device="cpu")
+    headed = SentenceTransformer(modules=[*plain, Dense(16, 8)], device="cpu")
+    headed.save_pretrained(str(tmp_path / "headed"))
+    run(tmp_path / "headed", benchmark)
+    full = vectors(benchmark, "corpus/en")
+    run(tmp_path / "headed", benchmark, options=EncodeOptions(compute_dtype="bfloat16"))
+    assert full.shape == (6, 8)
+    assert vectors(benchmark, "corpus/en").dtype == np.float32
+    assert ((vectors(benchmark, "corpus/en") * full).sum(axis=1) > 0.99).all()
+
+
 @pytest.mark.parametrize(("value", "length"), [(float("nan"), "nan"), (0.0, "0.0")])
 def test_vectors_without_a_direction_are_refused(model: Path, benchmark: Path, value: float, length: str) -> None:
     from safetensors.torch import load_file, save_file

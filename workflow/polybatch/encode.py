@@ -154,6 +154,7 @@ def model_digest(folder: Path) -> str:
 
 def load_model(folder: Path, options: EncodeOptions) -> SentenceTransformer:
     """Loads a sentence-transformers folder from the disk; no code and nothing from a network comes with it."""
+    import torch
     from safetensors import SafetensorError
     from sentence_transformers import SentenceTransformer
     from transformers.utils.logging import disable_progress_bar
@@ -161,13 +162,14 @@ def load_model(folder: Path, options: EncodeOptions) -> SentenceTransformer:
     if not sys.stderr.isatty():
         disable_progress_bar()
     try:
-        return SentenceTransformer(
+        model = SentenceTransformer(
             str(folder),
             device=options.device,
             trust_remote_code=False,
             local_files_only=True,
-            model_kwargs={"torch_dtype": options.compute_dtype, "use_safetensors": True},
+            model_kwargs={"use_safetensors": True},
         )
+        return model.to(getattr(torch, options.compute_dtype))  # heads too, and whatever type the file holds
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise DataError(
             "The model cannot be loaded.",

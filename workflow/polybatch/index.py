@@ -37,7 +37,7 @@ class IndexOptions(Options):
 
     Attributes:
         build_parameters: FAISS parameters set before vectors are added, for example "efConstruction=200".
-        threads: While building. With more than one, a graph index (HNSW) is not the same on every run.
+        threads: While building. With more than one, a graph index (HNSW) may differ from run to run.
     """
 
     build_parameters: str = ""
