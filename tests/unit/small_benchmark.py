@@ -18,13 +18,17 @@ Rows = list[tuple[str, str, str]]
 def write_side(folder: Path, side: str, lang: str, rows: Rows) -> None:
     """Writes one file of a benchmark from (id, text, group) rows."""
     name, schema = ("query_id", contracts.QUERIES) if side == "queries" else ("passage_id", contracts.CORPUS)
-    records = [{name: i, "lang": lang, "text": text, "group": group} for i, text, group in rows]
+    records: list[Mapping[str, str]] = [
+        {name: i, "lang": lang, "text": text, "group": group} for i, text, group in rows
+    ]
     write_rows(folder / side / f"{lang}.parquet", records, schema)
 
 
 def write_qrels(folder: Path, judgements: Sequence[tuple[str, str, int]]) -> None:
     """Writes qrels.parquet from (query_id, passage_id, relevance)."""
-    rows = [dict(zip(contracts.QRELS.names, judgement, strict=True)) for judgement in judgements]
+    rows: list[Mapping[str, object]] = [
+        dict(zip(contracts.QRELS.names, judgement, strict=True)) for judgement in judgements
+    ]
     write_rows(folder / "qrels.parquet", rows, contracts.QRELS)
 
 

@@ -35,7 +35,7 @@ def run(tmp_path: Path, benchmark: Path, **options: object) -> tuple[pd.DataFram
     } | dict(zip(("scores", "per-query", "run"), files, strict=True))
     main([word for flag, value in flags.items() for word in (f"--{flag}", str(value))])
     schemas = (contracts.SCORES, contracts.PER_QUERY, contracts.RUN)
-    return tuple(read_parquet(path, schema).to_pandas() for path, schema in zip(files, schemas, strict=True))  # type: ignore[return-value]
+    return tuple(read_parquet(path, schema).to_pandas() for path, schema in zip(files, schemas, strict=True))
 
 
 @pytest.fixture
