@@ -70,6 +70,7 @@ def test_all_faults_come_at_once(config: dict) -> None:
         (lambda c: c["study"]["runs"][0].update(alphas=[0.5]), "alphas belong to hybrid"),
         (lambda c: c["languages"].update(train=["de", "es"]), "must contain 'en'"),
         (lambda c: c["languages"].update(train=["en"]), "needs two training languages"),
+        (lambda c: c["languages"].update(evaluate=["en"]), "only the monolingual setting can be scored"),
         (lambda c: c["translation"].update(languages=["el"]), "'el' is not among languages.train"),
         (lambda c: c["study"].update(encoders=["big"]), "'big' is not among encoders (tiny)"),
         (lambda c: c["study"].update(benchmarks=["xquad"]), "'xquad' is not among benchmarks (test, dev)"),

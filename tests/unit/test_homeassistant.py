@@ -63,6 +63,18 @@ def test_a_passage_left_in_english_is_no_translation(lamp: Path) -> None:
     assert [(p.query, english[p.pair_id].query) for p in german] == [("Einschalten", "Turn on")]
 
 
+def test_another_wheel_than_the_pinned_one_is_refused(lamp: Path) -> None:
+    with pytest.raises(DataError, match="not the one that was pinned"):
+        list(HomeAssistant("ha", lamp, "0" * 64).english())
+
+
+def test_the_licence_is_the_one_that_the_wheel_declares(lamp: Path) -> None:
+    assert HomeAssistant("ha", lamp).license == "not declared"
+    with zipfile.ZipFile(lamp, "a") as archive:
+        archive.writestr("x.dist-info/METADATA", "Name: x\nLicense-Expression: Apache-2.0\n\nLicense: no\n")
+    assert HomeAssistant("ha", lamp).license == "Apache-2.0"
+
+
 def test_a_language_that_is_not_there_is_named(lamp: Path) -> None:
     with pytest.raises(DataError, match="no strings in Turkish"):
         read_strings(lamp, "tr")

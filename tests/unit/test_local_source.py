@@ -69,6 +69,10 @@ def test_english_alone_needs_no_lang_column(tmp_path: Path) -> None:
         ({"id": "3", "lang": "en", "question": "x"}, "line 4: no column answer"),
         ({"id": "3", "lang": "xx", "question": "x", "answer": "y"}, "line 4: unknown language 'xx'"),
         ({"id": "1", "lang": "de", "question": "x", "answer": "y"}, "line 4: group '1' comes twice in de"),
+        (
+            {"id": "3", "lang": "en", "question": "x", "answer": "y", "hard_negatives": "z"},
+            "line 4: hard_negatives is no list",
+        ),
         ({"id": None, "lang": "de", "question": "x", "answer": "y"}, "line 4: a language but no group"),
     ],
 )

@@ -59,7 +59,7 @@ def test_markdown_rows_have_as_many_cells_as_the_header(table):
     assert len(lines) == 5
     assert {line.count("|") for line in lines} == {4}
     assert "**0.200** ± 0.020" in lines[3]
-    assert "–" in lines[4]  # noqa: RUF001
+    assert "–" in lines[4]
 
 
 def test_markdown_bold_covers_the_value_of_a_number_that_looks_like_its_deviation():

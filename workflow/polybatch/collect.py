@@ -178,7 +178,7 @@ def main(argv: list[str] | None = None) -> None:
     for name in ("train", "dev", "test"):
         counts[name] = sum(row["split"] == name for row in table)
     counts["train, english_only"] = sum(row["kind"] == "english_only" for row in table)
-    write_json(args.output.with_suffix(".json"), {"source": source.name, "counts": counts})
+    write_json(args.output.with_suffix(".json"), {"source": source.name, "license": source.license, "counts": counts})
     write_rows(args.output, table, contracts.COLLECTED)
     stage.log.info("collected: %s", counts)
 

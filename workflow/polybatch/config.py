@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from polybatch.contracts import SETTINGS
 from polybatch.errors import ConfigError
 from polybatch.languages import LANGUAGES
 from polybatch.options import Options
@@ -201,6 +202,14 @@ def _study_faults(config: Config) -> Iterator[str]:
             yield f"study.runs.{i}: hybrid needs alphas, for example alphas: [0.5]"
         if entry["sampling"] != "hybrid" and "alphas" in entry:
             yield f"study.runs.{i}: alphas belong to hybrid, not to {entry['sampling']}"
+    if len(config["languages"]["evaluate"]) < 2:
+        for name in study["benchmarks"]:
+            chosen = config["benchmarks"].get(name, {}).get("settings") or config["scoring"].get("settings") or SETTINGS
+            if set(chosen) - {"monolingual"}:
+                yield (
+                    f"languages.evaluate: {name} has one language, so only the monolingual setting can be scored; "
+                    "add a language, or write scoring: {settings: [monolingual]}"
+                )
     if len(config["languages"]["train"]) < 2:
         for i, entry in enumerate(study["runs"]):
             if entry["sampling"] in ("x-y", "hybrid"):

@@ -110,8 +110,8 @@ for anything but the default study, name a pretrained translator in the config.
 |---|---|---|---|
 {rows}
 
-sacrebleu, beam {card["decoding"]["beam_size"]}, {card["quantization"]} weights, on distinct held-out strings of four English
-words or more without placeholders. The greedy float32 conversion agrees with transformers on
+sacrebleu, beam {card["decoding"]["beam_size"]}, {card["quantization"]} weights, on distinct held-out strings of four
+English words or more without placeholders. The greedy float32 conversion agrees with transformers on
 {card["agreement"]:.0%} of {_CHECKED_SENTENCES} sentences.
 
 - Licence: {card["license"]} (as the training data: {card["data"]}).

@@ -1,7 +1,7 @@
 """Fetches a source package from the Python package index and checks it.
 
 inputs: none (the network, through the ordinary pip client)
-outputs: the wheel under its own name, and `<wheel>.license.json` beside it
+outputs: the wheel under its own name
 
 Nothing is installed: the wheel is read as an archive. Its Python requirement is ignored, because none of its
 code ever runs.
@@ -13,12 +13,11 @@ import argparse
 import subprocess
 import sys
 import tempfile
-import zipfile
 from pathlib import Path
 
 from polybatch import stage
 from polybatch.errors import DataError
-from polybatch.files import sha256_file, write_json
+from polybatch.files import sha256_file
 
 
 def fetch_wheel(requirement: str, sha256: str, output: Path) -> None:
@@ -31,7 +30,6 @@ def fetch_wheel(requirement: str, sha256: str, output: Path) -> None:
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".fetch-") as folder:
         wheel = _download(requirement, Path(folder))
         check_wheel(wheel, sha256)
-        write_json(f"{output}.license.json", read_license(wheel, requirement, sha256))
         wheel.replace(output)
 
 
@@ -55,26 +53,12 @@ def check_wheel(wheel: Path, sha256: str) -> None:
     found = sha256_file(wheel)
     if found != sha256:
         raise DataError(
-            "A downloaded file is not the one that was pinned.",
-            where=wheel.name,
+            "The source's wheel is not the one that was pinned.",
+            where=wheel,
             expected=f"sha256 {sha256}",
             found=f"sha256 {found}",
-            remedy="delete it and fetch again; if the pin is old, review the new file and set source.sha256",
+            remedy="delete it and fetch again; if the pin is old, review the new file and set sources.<name>.sha256",
         )
-
-
-def read_license(wheel: Path, requirement: str, sha256: str) -> dict[str, str]:
-    """The licence that the wheel's own metadata declares, with the requirement and checksum it belongs to."""
-    with zipfile.ZipFile(wheel) as archive:
-        metadata = next(n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
-        headers = archive.read(metadata).decode("utf-8").split("\n\n")[0].splitlines()
-    fields = dict(line.split(": ", 1) for line in headers if ": " in line)
-    return {
-        "package": requirement,
-        "sha256": sha256,
-        "license": fields.get("License-Expression") or fields.get("License") or "not declared",
-        "home_page": fields.get("Home-page") or fields.get("Project-URL", ""),
-    }
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -83,10 +67,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--sha256", required=True)
     parser.add_argument("--output", required=True, type=Path, help="where the wheel goes")
     args = parser.parse_args(argv)
-    if args.output.exists():
-        check_wheel(args.output, args.sha256)  # put in place by hand, for a machine without a network
-        write_json(f"{args.output}.license.json", read_license(args.output, args.requirement, args.sha256))
-        return
     fetch_wheel(args.requirement, args.sha256, args.output)
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,7 +88,7 @@ def write_parquet(path: Path | str, batches: Iterable[pa.Table], schema: pa.Sche
     return rows
 
 
-def write_rows(path: Path | str, rows: list[Mapping[str, Any]], schema: pa.Schema) -> int:
+def write_rows(path: Path | str, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> int:
     """Writes a list of records that fits in memory; see `write_parquet` for streams."""
     import pyarrow as pa
 

@@ -20,8 +20,6 @@ from polybatch.errors import DataError
 from polybatch.languages import language
 from polybatch.text import clean_markup
 
-LICENSE = "Apache-2.0"
-
 _MEMBER = re.compile(r"homeassistant/components/([a-z0-9_]+)/translations/([A-Za-z-]+)\.json")
 _URL = re.compile(r"https?://|www\.", re.IGNORECASE)
 _MAX_MEMBER_BYTES = 16 << 20
@@ -54,6 +52,15 @@ def read_strings(wheel: Path, lang: str) -> dict[Key, str]:
             remedy="remove the language from the config",
         )
     return strings
+
+
+def declared_license(wheel: Path) -> str:
+    """The licence that the wheel's own metadata declares (License-Expression, PEP 639)."""
+    with _opened(wheel) as archive:
+        metadata = next((n for n in archive.namelist() if n.endswith(".dist-info/METADATA")), None)
+        lines = archive.read(metadata).decode("utf-8").split("\n\n")[0].splitlines() if metadata else []
+    fields = dict(line.split(": ", 1) for line in lines if ": " in line)
+    return fields.get("License-Expression") or fields.get("License") or "not declared"
 
 
 def pair_keys(keys: Iterator[Key] | dict[Key, str]) -> Iterator[tuple[Key, Key]]:

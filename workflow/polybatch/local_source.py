@@ -99,11 +99,11 @@ class LocalSource:
         values = {ours: raw.get(theirs) for ours, theirs in self.columns.items()}
         missing = [self.columns[name] for name in sorted(self._named) if self.columns[name] not in raw]
         text = {side: clean_markup(str(values[side] or "")) for side in ("query", "passage")}
-        row = {
+        row: dict[str, Any] = {
             **text,
             "lang": str(values["lang"] or "en"),
             "group": "" if values["group"] is None else str(values["group"]),
-            "hard_negatives": [str(text) for text in values["hard_negatives"] or []],
+            "hard_negatives": values["hard_negatives"] or [],
         }
         if missing:
             return row, f"no column {', '.join(missing)} (there are: {', '.join(map(str, raw))})"
@@ -113,6 +113,8 @@ class LocalSource:
             language(row["lang"])
         except ConfigError:
             return row, f"unknown language {row['lang']!r}"
+        if not isinstance(row["hard_negatives"], list):
+            return row, "hard_negatives is no list (CSV and TSV cannot hold lists; use JSON lines or Parquet)"
         if values["lang"] is not None and not row["group"]:
             return row, "a language but no group, so its translations cannot be found"
         return row, ""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from polybatch.errors import ConfigError
+from polybatch.fetch import check_wheel
 from polybatch.files import sha256_text
 from polybatch.text import has_placeholder, number_placeholders, text_key
 
@@ -51,7 +52,7 @@ class Source(Protocol):
 def open_source(spec: dict[str, Any], path: Path) -> Source:
     """The adapter for a config entry `{name, adapter, ...}`, reading `path`."""
     if spec["adapter"] == "homeassistant":
-        return HomeAssistant(spec["name"], path)
+        return HomeAssistant(spec["name"], path, spec.get("sha256", ""))
     if spec["adapter"] == "local":
         from polybatch.local_source import LocalSource
 
@@ -62,15 +63,21 @@ def open_source(spec: dict[str, Any], path: Path) -> Source:
 class HomeAssistant:
     """Interface strings of Home Assistant (see `polybatch.homeassistant`)."""
 
-    def __init__(self, name: str, wheel: Path) -> None:
+    def __init__(self, name: str, wheel: Path, sha256: str = "") -> None:
         from polybatch import homeassistant
 
         self._reader = homeassistant
-        self.name, self.wheel, self.license = name, wheel, homeassistant.LICENSE
+        self.name, self.wheel, self.sha256 = name, wheel, sha256
+        self.license = homeassistant.declared_license(wheel)
         self._english = homeassistant.read_strings(wheel, "en")
 
     def english(self) -> Iterator[Pair]:
-        """Pairs without placeholders; a reader of the interface sees text only. Checks the archive's paths."""
+        """Pairs without placeholders; a reader of the interface sees text only.
+
+        Checks the archive first, its checksum and its paths: it may have been put in place by hand.
+        """
+        if self.sha256:
+            check_wheel(self.wheel, self.sha256)
         self._reader.check_members(self.wheel)
         for query_key, passage_key in self._reader.pair_keys(self._english):
             query, passage = self._english[query_key], self._english[passage_key]

@@ -235,7 +235,7 @@ def new_model(options: TranslatorOptions, vocabulary: int) -> Any:
 def train(strings: dict[str, Path], directions: list[str], options: TranslatorOptions, work: Path) -> Path:
     """Trains in `work` (resuming from its last checkpoint) and returns the folder of the finished model."""
     fingerprint = {
-        "options": {k: v for k, v in asdict(options).items() if k not in ("max_steps", "eval_steps", "save_steps")},
+        "options": {k: v for k, v in asdict(options).items() if k not in ("eval_steps", "save_steps")},
         "directions": directions,
         "strings": {lang: sha256_file(path) for lang, path in sorted(strings.items())},
     }
@@ -313,10 +313,11 @@ def _trainer(train: list[Example], dev: list[Example], tokenizer: Any, options: 
             return torch.utils.data.DataLoader(stream, batch_size=None, generator=torch.Generator())
 
         def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
-            stream = eval_dataset or self.eval_dataset
-            return torch.utils.data.DataLoader(stream, batch_size=None, generator=torch.Generator())
+            return torch.utils.data.DataLoader(Stream(dev_batches, 0, 1), batch_size=None, generator=torch.Generator())
 
-        def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
+        def compute_loss(
+            self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+        ) -> Any:
             labels = inputs["labels"]
             outputs = model(**{k: v for k, v in inputs.items() if k != "labels"}, use_cache=False)
             smoothing = options.label_smoothing if model.training else 0.0
