@@ -7,6 +7,7 @@ A string is known by its component and key path; the same key path in another la
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import zipfile
@@ -95,11 +96,16 @@ def check_members(wheel: Path) -> None:
             _check_member(info, wheel)
 
 
+@functools.lru_cache(maxsize=1)
+def _archive(wheel: Path, modified: int) -> zipfile.ZipFile:
+    """The open archive; its table of 50,000 members is read once, not for every language."""
+    return zipfile.ZipFile(wheel)
+
+
 @contextmanager
 def _opened(wheel: Path) -> Iterator[zipfile.ZipFile]:
     try:
-        with zipfile.ZipFile(wheel) as archive:
-            yield archive
+        yield _archive(wheel, wheel.stat().st_mtime_ns)
     except FileNotFoundError as error:
         raise DataError("The source wheel is missing.", where=wheel, remedy="run `snakemake fetch`") from error
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:

@@ -70,6 +70,12 @@ class HomeAssistant:
         self.name, self.wheel, self.sha256 = name, wheel, sha256
         self.license = homeassistant.declared_license(wheel)
         self._english = homeassistant.read_strings(wheel, "en")
+        # (query key, passage key, pair id), worked out once and not anew for every language.
+        self._pairs = [
+            (query_key, passage_key, pair_id(name, self._english[query_key], self._english[passage_key]))
+            for query_key, passage_key in homeassistant.pair_keys(self._english)
+            if not has_placeholder(self._english[query_key] + self._english[passage_key])
+        ]
 
     def english(self) -> Iterator[Pair]:
         """Pairs without placeholders; a reader of the interface sees text only.
@@ -79,10 +85,8 @@ class HomeAssistant:
         if self.sha256:
             check_wheel(self.wheel, self.sha256)
         self._reader.check_members(self.wheel)
-        for query_key, passage_key in self._reader.pair_keys(self._english):
-            query, passage = self._english[query_key], self._english[passage_key]
-            if not has_placeholder(query + passage):
-                yield Pair(pair_id(self.name, query, passage), query, passage)
+        for query_key, passage_key, identity in self._pairs:
+            yield Pair(identity, self._english[query_key], self._english[passage_key])
 
     def translations(self, lang: str) -> Iterator[Pair]:
         """One translation a pair: the commonest, the first among equals.
@@ -91,14 +95,12 @@ class HomeAssistant:
         """
         other = self._reader.read_strings(self.wheel, lang)
         versions: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
-        for query_key, passage_key in self._reader.pair_keys(self._english):
+        for query_key, passage_key, identity in self._pairs:
             query, passage = other.get(query_key), other.get(passage_key)
-            english = self._english[passage_key]
             if not query or not passage or has_placeholder(query + passage):
                 continue
-            if lang != "en" and text_key(passage) == text_key(english):
-                continue
-            versions[pair_id(self.name, self._english[query_key], english)][(query, passage)] += 1
+            if lang == "en" or text_key(passage) != text_key(self._english[passage_key]):
+                versions[identity][(query, passage)] += 1
         for identity, found in versions.items():
             (query, passage), _ = found.most_common(1)[0]
             yield Pair(identity, query, passage)

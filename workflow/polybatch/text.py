@@ -9,6 +9,7 @@ _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _TAG = re.compile(r"</?[a-zA-Z][^>]*>")
 _EMPHASIS = re.compile(r"(\*\*|__|`+)")
 _BULLET = re.compile(r"^\s*(?:[-*•]|#+)\s+", re.MULTILINE)
+_MARKUP = re.compile(r"[\[<*_`\n#•-]")
 _SPACE = re.compile(r"\s+")
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 _NOT_WORD = re.compile(r"[\W_]+")
@@ -17,6 +18,8 @@ _NOT_WORD = re.compile(r"[\W_]+")
 def clean_markup(text: str) -> str:
     """Interface text as a person reads it: NFC, link texts for links, no markdown or tags, single spaces."""
     text = unicodedata.normalize("NFC", text)
+    if not _MARKUP.search(text):  # most strings, and they are met by the million
+        return _SPACE.sub(" ", text).strip()
     text = _LINK.sub(r"\1", text)
     text = _TAG.sub(" ", text)
     text = _BULLET.sub("", text)
