@@ -116,7 +116,7 @@ English words or more without placeholders. The greedy float32 conversion agrees
 
 - Licence: {card["license"]} (as the training data: {card["data"]}).
 - Architecture: {card["architecture"]}.
-- Training: {card["training"]}
+- Training options, where not the defaults: `{json.dumps(card["training"], sort_keys=True)}`.
 - Held out from training: the strings scored above, every text of the study's dev and test splits in any
   language, and the English-only training pairs, whose human translations score the machine translation.
 - Retrain with `{command}`.

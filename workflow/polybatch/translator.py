@@ -33,7 +33,7 @@ class DecodingOptions(Options):
         max_length: Tokens a translation may have at most.
     """
 
-    beam_size: int = 2
+    beam_size: int = 4
     batch_tokens: int = 2048
     compute_type: str = "default"
     device: str = "cpu"
