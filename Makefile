@@ -41,7 +41,7 @@ lint: $(VENV)/.tested
 	$(SNAKEMAKE) --lint
 
 unit: $(VENV)/.tested
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit
 
 toy: $(VENV)/.tested
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest tests/workflow
