@@ -67,6 +67,28 @@ def test_a_full_disk_is_told_as_such() -> None:
         stage.run(main, [])
 
 
+def test_a_full_disk_under_numpy() -> None:
+    import numpy as np
+
+    with pytest.raises(OSError) as caught, open("/dev/full", "wb") as handle:
+        np.save(handle, np.zeros(100_000))
+    assert stage.is_disk_full(caught.value)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [  # as safetensors and FAISS said it on a full file system
+        "Error while serializing: I/O error: No space left on device (os error 28)",
+        "Error: 'ret == (size * 4)' failed: write error in x.faiss: 65491 != 1280000 (No space left on device)",
+    ],
+)
+def test_a_full_disk_is_known_by_the_words_of_libraries(message: str) -> None:
+    error = ValueError("saving failed")
+    error.__cause__ = RuntimeError(message)
+    assert stage.is_disk_full(error)
+    assert not stage.is_disk_full(OSError(errno.EACCES, "no"))
+
+
 def test_other_system_errors_keep_their_traceback() -> None:
     def main(argv: list[str] | None) -> None:
         raise OSError(errno.EACCES, "no")

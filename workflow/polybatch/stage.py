@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +17,7 @@ T = TypeVar("T")
 log = logging.getLogger("polybatch")
 
 _LINE_EVERY_S = 10.0
+_NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded|\d+ requested and \d+ written")
 
 
 def run(main: Callable[[list[str] | None], None], argv: list[str] | None = None) -> None:
@@ -37,13 +39,29 @@ def run(main: Callable[[list[str] | None], None], argv: list[str] | None = None)
         main(argv)
     except PolybatchError as error:
         sys.exit(f"error: {error}")
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        if not is_disk_full(error):
             raise
         sys.exit(
-            f"error: the disk is full.\n  where: {error.filename or 'while writing an output'}\n"
+            f"error: the disk is full.\n  where: {getattr(error, 'filename', None) or 'while writing an output'}\n"
+            f"  found: {error}\n"
             "  to do: free some space and run the same command again; finished files are kept."
         )
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an exception, or one that it came from, says that there is no space left.
+
+    Libraries say so in their own ways: the system's error number, its words inside another exception
+    (safetensors, FAISS), or a count of elements that were not written (numpy).
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        numbered = isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT)
+        if numbered or _NO_SPACE.search(str(seen)):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
 
 
 def progress(items: Iterable[T], *, total: int | None, label: str, unit: str = "rows") -> Iterator[T]:
