@@ -24,7 +24,7 @@ $(VENV)/.tested: $(VENV)/.installed
 	touch $@
 
 demo: $(VENV)/.installed
-	$(SNAKEMAKE)
+	$(SNAKEMAKE) --quiet rules
 	$(SNAKEMAKE) --quiet all -- report
 	$(BIN)/python -m polybatch.show --study default
 
