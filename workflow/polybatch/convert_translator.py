@@ -19,6 +19,7 @@ from polybatch import stage
 from polybatch.errors import DataError, TrainingError
 from polybatch.files import atomic_path, read_json, write_json
 from polybatch.languages import language
+from polybatch.pairs import parse_paths
 from polybatch.train_translator import read_examples
 from polybatch.translator import CARD, SENTENCEPIECE, DecodingOptions, Translator
 
@@ -133,7 +134,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args(argv)
 
-    strings = {lang: Path(path) for lang, _, path in (item.partition("=") for item in args.strings)}
+    strings = parse_paths(args.strings)
     facts = dict(args.facts)
     command = facts.pop("command")
     config = read_json(args.model / "config.json")

@@ -23,6 +23,7 @@ from polybatch.errors import ConfigError, DataError, TrainingError
 from polybatch.files import atomic_path, read_json, read_parquet, sha256_file, write_json
 from polybatch.languages import directions as parse_direction
 from polybatch.options import Options, require
+from polybatch.pairs import parse_paths
 
 if TYPE_CHECKING:
     import numpy as np
@@ -372,10 +373,6 @@ def _stop_when_diverged() -> Any:
     return StopWhenDiverged()
 
 
-def _named_paths(items: list[str]) -> dict[str, Path]:
-    return {lang: Path(path) for lang, _, path in (item.partition("=") for item in items)}
-
-
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="polybatch.train_translator", description=__doc__.split("\n")[0])
     parser.add_argument("--strings", nargs="+", required=True, metavar="LANG=PATH")
@@ -383,7 +380,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--options", default="{}", type=TranslatorOptions.from_json, help="TranslatorOptions, as JSON")
     parser.add_argument("--work", required=True, type=Path, help="folder for checkpoints and the model")
     args = parser.parse_args(argv)
-    train(_named_paths(args.strings), args.directions, args.options, args.work)
+    train(parse_paths(args.strings), args.directions, args.options, args.work)
 
 
 if __name__ == "__main__":
