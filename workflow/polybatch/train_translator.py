@@ -12,15 +12,15 @@ Byte fallback keeps names that were never seen spellable.
 from __future__ import annotations
 
 import argparse
-import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polybatch import contracts, stage
+from polybatch.checkpoints import prepare, state_of
 from polybatch.errors import ConfigError, DataError, TrainingError
-from polybatch.files import atomic_path, read_json, read_parquet, sha256_file, write_json
+from polybatch.files import atomic_path, read_parquet, sha256_file, write_json
 from polybatch.languages import directions as parse_direction
 from polybatch.options import Options, require
 from polybatch.pairs import parse_paths
@@ -240,15 +240,17 @@ def train(strings: dict[str, Path], directions: list[str], options: TranslatorOp
         "directions": directions,
         "strings": {lang: sha256_file(path) for lang, path in sorted(strings.items())},
     }
-    _discard_other_work(work, fingerprint)
+    checkpoints = work / "checkpoints"
+    last = prepare(checkpoints, fingerprint)
     examples = read_examples(strings, directions, "train")
-    tokenizer_folder = work / "tokenizer"
+    tokenizer_folder = checkpoints / "tokenizer"  # of the same inputs as the checkpoints, and discarded with them
     if not tokenizer_folder.exists():
         with atomic_path(tokenizer_folder) as partial:
             partial.mkdir()
             train_sentencepiece(examples, options, partial)
     tokenizer = load_tokenizer(tokenizer_folder)
-    trainer, batches = _trainer(examples, read_examples(strings, directions, "dev"), tokenizer, options, work)
+    dev = read_examples(strings, directions, "dev")
+    trainer, batches = _trainer(examples, dev, tokenizer, options=options, checkpoints=checkpoints, last=last)
     stage.log.info(
         "%s: %d examples, %d batches an epoch, %d parameters",
         " ".join(directions),
@@ -256,39 +258,30 @@ def train(strings: dict[str, Path], directions: list[str], options: TranslatorOp
         len(batches.epoch(0)),
         sum(p.numel() for p in trainer.model.parameters()),
     )
-    trainer.train(resume_from_checkpoint=_last_checkpoint(work))
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
     with atomic_path(work / "model") as partial:
         trainer.model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
     return work / "model"
 
 
-def _discard_other_work(work: Path, fingerprint: dict) -> None:
-    """Checkpoints of other data or options are never continued."""
-    note = work / "fingerprint.json"
-    if note.exists() and read_json(note) != fingerprint:
-        stage.log.info("%s holds a training of other data or options: starting anew", work)
-        shutil.rmtree(work)
-    write_json(note, fingerprint)
-
-
-def _last_checkpoint(work: Path) -> str | None:
-    from transformers.trainer_utils import get_last_checkpoint
-
-    folder = work / "checkpoints"
-    return get_last_checkpoint(str(folder)) if folder.exists() else None
-
-
-def _trainer(train: list[Example], dev: list[Example], tokenizer: Any, options: TranslatorOptions, work: Path) -> Any:
-    """transformers' Trainer over token batches, with label smoothing in the loss."""
+def _trainer(
+    train: list[Example],
+    dev: list[Example],
+    tokenizer: Any,
+    *,
+    options: TranslatorOptions,
+    checkpoints: Path,
+    last: Path | None,
+) -> tuple[Any, TokenBatches]:
+    """transformers' Trainer over token batches, with label smoothing in the loss, ready to go on after `last`."""
     import torch
     from torch.nn.functional import cross_entropy
     from transformers import Trainer, TrainingArguments
 
     batches = TokenBatches(*encode(train, tokenizer, options.max_tokens), options)
     dev_batches = TokenBatches(*encode(dev, tokenizer, options.max_tokens), options)
-    last = _last_checkpoint(work)
-    first_step = int(last.rsplit("-", 1)[1]) if last else 0
+    first_step = state_of(last)["global_step"] if last else 0
 
     class Stream(torch.utils.data.IterableDataset):
         """Collated batches from `first` on; with it, a resumed training draws what an unbroken one would."""
@@ -326,7 +319,7 @@ def _trainer(train: list[Example], dev: list[Example], tokenizer: Any, options: 
             return (loss, {"logits": outputs.logits[:, :0]}) if return_outputs else loss
 
     arguments = TrainingArguments(
-        output_dir=str(work / "checkpoints"),
+        output_dir=str(checkpoints),
         max_steps=options.max_steps,
         learning_rate=options.learning_rate,
         adam_beta2=0.98,
