@@ -23,8 +23,33 @@ COLLECTED = pa.schema(
     ]
 )
 
-# human/<lang>.parquet and parallel/<lang>.parquet: texts of a pair in one language.
-PARALLEL = pa.schema([("pair_id", pa.string()), ("query", pa.string()), ("passage", pa.string())])
+# supplied/<lang>.parquet (translations that come with a source, by people or not) and parallel/<lang>.parquet:
+# texts of a pair in one language. `origin` is "english", "supplied" or "machine" (translated by the pipeline).
+PARALLEL = pa.schema(
+    [
+        ("pair_id", pa.string()),
+        ("source", pa.string()),
+        ("origin", pa.string()),
+        ("query", pa.string()),
+        ("passage", pa.string()),
+        ("hard_negatives", pa.list_(pa.string())),
+    ]
+)
+
+# decontamination/pairs.parquet: training pairs that overlap with evaluation text, once for each text of theirs that
+# does. `lang` and `side` (query, passage) say which text of the pair; `overlap` is "exact", "normalised" or "ngram".
+CONTAMINATED = pa.schema(
+    [
+        ("pair_id", pa.string()),
+        ("source", pa.string()),
+        ("lang", pa.string()),
+        ("side", pa.string()),
+        ("overlap", pa.string()),
+        ("share", pa.float32()),
+        ("benchmark", pa.string()),
+        ("text_id", pa.string()),
+    ]
+)
 
 # strings/<lang>.parquet: parallel short texts on which a translator is trained.
 STRINGS = pa.schema(
@@ -46,6 +71,7 @@ ROUND_TRIP = pa.schema(
             "passage_back",
         )
     ]
+    + [("hard_negatives", pa.list_(pa.string()))]
 )
 
 # translated/<lang>.parquet: one row an English-only pair, with the filter's verdict.
@@ -61,13 +87,26 @@ TRANSLATED = pa.schema(
         ("passage_chrf", pa.float32()),
         ("accepted", pa.bool_()),
         ("reason", pa.string()),
+        ("hard_negatives", pa.list_(pa.string())),
     ]
 )
 
-# benchmarks/<name>/{queries,corpus}/<lang>.parquet and benchmarks/<name>/qrels.parquet
-QUERIES = pa.schema([("query_id", pa.string()), ("lang", pa.string()), ("text", pa.string()), ("group", pa.string())])
+# benchmarks/<name>/{queries,corpus}/<lang>.parquet and benchmarks/<name>/qrels.parquet. `answers`: gold answer
+# strings where the data has them, else empty. A query's language may have no corpus, and the other way round.
+QUERIES = pa.schema(
+    [
+        ("query_id", pa.string()),
+        ("lang", pa.string()),
+        ("text", pa.string()),
+        ("group", pa.string()),
+        ("answers", pa.list_(pa.string())),
+    ]
+)
 CORPUS = pa.schema([("passage_id", pa.string()), ("lang", pa.string()), ("text", pa.string()), ("group", pa.string())])
 QRELS = pa.schema([("query_id", pa.string()), ("passage_id", pa.string()), ("relevance", pa.int32())])
+# benchmarks/<name>/documents/<lang>.parquet, where the passages were cut from longer documents: read by the
+# decontamination alone.
+DOCUMENTS = pa.schema([("document_id", pa.string()), ("lang", pa.string()), ("text", pa.string())])
 
 # runs/<run>/<bench>.parquet: the top of every ranked list.
 RUN = pa.schema(
@@ -80,12 +119,15 @@ RUN = pa.schema(
     ]
 )
 
-# The grid point that a row of scores belongs to. `seed` is -1 for an untrained encoder.
+# The grid point that a row of scores belongs to. `seed` is -1 for an untrained encoder; `alpha` is null but for
+# hybrid, "0.5" where it is constant, "1to0.5" where it changes over the training; `num_translated` ("all" or a
+# number) bounds the machine-translated pairs of each language.
 GRID_COLUMNS: list[tuple[str, pa.DataType]] = [
     ("encoder", pa.string()),
     ("sampling", pa.string()),
-    ("alpha", pa.float32()),
+    ("alpha", pa.string()),
     ("num_pairs", pa.string()),
+    ("num_translated", pa.string()),
     ("languages", pa.string()),
     ("seed", pa.int32()),
 ]
