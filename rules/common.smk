@@ -1,6 +1,7 @@
 # What all rules share: the resolved configuration, paths, and small helpers. Logic lives in the package.
 import json
 import os
+import re
 import shlex
 import sys
 
@@ -8,47 +9,70 @@ sys.path.insert(0, os.path.join(workflow.basedir, "workflow"))
 # Stages run as `python -m polybatch.<stage>`, also where the package is not installed.
 shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(sys.path[0])}; ")
 
+from polybatch import config as configuration
 from polybatch.code import code_digest
-from polybatch.config import resolve, runs, split_options
 from polybatch.errors import ConfigError
+from polybatch.hub_requests import hub_requests, translator_models
 from polybatch.table_files import expected_files, report_entries
 
 try:
-    CONFIG = resolve(config)
+    CONFIG = configuration.resolve(config)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
 BASE = f"results/{CONFIG['collection']}"
 STUDY = CONFIG["study"]["name"]
-SOURCE = CONFIG["source"]
-SOURCE_FILE = (
-    SOURCE["path"]
-    if SOURCE["adapter"] == "local"
-    else f"results/sources/{SOURCE['requirement'].replace('==', '-')}-py3-none-any.whl"
-)
 TABLES = f"results/tables/{STUDY}"
-RUNS = {run.name: run for run in runs(CONFIG)}
+RUNS = {run.name: run for run in configuration.runs(CONFIG)}
 TRAINED = [name for name, run in RUNS.items() if run.trained]
 TRAIN_LANGS = CONFIG["languages"]["train"]
-EVAL_LANGS = CONFIG["languages"]["evaluate"]
 MT_LANGS = CONFIG["translation"]["languages"]
-BENCHMARKS = CONFIG["study"]["benchmarks"]
 SHARDS = CONFIG["translation"]["shards"]
+
+# Name -> {name, adapter, ...} of every source that is read, the one for validation among them.
+SOURCES = {source["name"]: source for source in CONFIG["source"]}
+VALIDATION = CONFIG.get("validation", {}).get("source")
+ALL_SOURCES = {**SOURCES, **({VALIDATION: {"name": VALIDATION, **CONFIG["sources"][VALIDATION]}} if VALIDATION else {})}
+
+BENCHMARKS = CONFIG["study"]["benchmarks"]
+# Benchmarks whose text is kept out of the training data.
+KEPT_OUT = list(dict.fromkeys([*BENCHMARKS, *CONFIG["decontamination"]["benchmarks"]]))
+SPLIT_BENCHMARKS = [name for name, entry in CONFIG["benchmarks"].items() if "adapter" not in entry and "split" in entry]
+DERIVED_BENCHMARKS = [name for name, entry in CONFIG["benchmarks"].items() if "queries_of" in entry]
+ADAPTED_BENCHMARKS = [name for name, entry in CONFIG["benchmarks"].items() if "adapter" in entry]
+DECONTAMINATED = CONFIG["decontamination"]["enabled"]
+
 TRAINED_TRANSLATORS = CONFIG["translator_training"]
+HUB_TRANSLATORS = translator_models(CONFIG)
+HUB = hub_requests(CONFIG)
 REPORTED = report_entries(CONFIG)
+
+# Languages whose supplied translations are read: for training, and for benchmarks made from held-out text.
+SUPPLIED_LANGS = list(TRAIN_LANGS)
+for _name in SPLIT_BENCHMARKS:
+    if _name in KEPT_OUT:
+        SUPPLIED_LANGS += configuration.benchmark_languages(CONFIG, _name)[0]
+SUPPLIED_LANGS = [lang for lang in dict.fromkeys(SUPPLIED_LANGS) if lang != "en"]
+
 # Stages whose code the manifest records.
-STAGES = ["collect", "parallel_text", "translate", "accept", "parallel", "held_out"]
+STAGES = ["collect_source", "collect", "parallel_text", "decontaminate", "translate", "accept", "parallel", "held_out"]
 STAGES += ["encoder", "train", "encode", "index", "score", "tables"]
+
+
+def one_of(names):
+    """A pattern that matches these names and no other; one that matches nothing if there are none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
 
 
 wildcard_constraints:
     lang="[a-z]{2}",
     shard=r"\d+",
     encoder="[^/]+",
+    source="[^/]+",
+    record="[^/]+",
     bench="[^/]+",
     run=r"[^/]+/(untrained|[^/]+/n[^/]+/[^/]+/s\d+)",
     trained=r"[^/]+/[^/]+/n[^/]+/[^/]+/s\d+",
-    translator="[^/]+",
     direction="[a-z]{2}-[a-z]{2}",
 
 
@@ -57,14 +81,53 @@ def as_json(value):
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
+def source_file(name):
+    """The file of a source: the user's own, a wheel, or the record of a hub repository."""
+    source = ALL_SOURCES[name]
+    if source["adapter"] == "local":
+        return source["path"]
+    if source["adapter"] == "homeassistant":
+        return f"results/sources/{source['requirement'].replace('==', '-')}-py3-none-any.whl"
+    return f"results/hub/source--{name}.json"
+
+
+def supplied_files(wildcards=None):
+    """The supplied translations of all languages that are trained on."""
+    return [f"{BASE}/supplied/{lang}.parquet" for lang in TRAIN_LANGS if lang != "en"]
+
+
 def parallel_files(wildcards=None):
     """The training text, one file a language, in the config's order."""
     return [f"{BASE}/parallel/{lang}.parquet" for lang in TRAIN_LANGS]
 
 
-def named_parallel(wildcards=None):
-    """As `--parallel` wants it: en=path de=path ..."""
-    return [f"{lang}={path}" for lang, path in zip(TRAIN_LANGS, parallel_files())]
+def named(files):
+    """As stages want files by language: en=path de=path ..."""
+    return [f"{os.path.basename(path).partition('.')[0]}={path}" for path in files]
+
+
+def contaminated(wildcards=None):
+    """The pairs that overlap with evaluation text, unless decontamination is switched off."""
+    return [f"{BASE}/decontamination/pairs.parquet"] if DECONTAMINATED else []
+
+
+def evaluation_text(wildcards=None):
+    """The index of all evaluation text, unless decontamination is switched off."""
+    return [f"{BASE}/decontamination/text"] if DECONTAMINATED else []
+
+
+def flag(name, files):
+    """`--name file ...`, or nothing where there is no file."""
+    return f"--{name} {' '.join(files)}" if files else ""
+
+
+def benchmark_files(bench):
+    """What a benchmark is on disk: a folder, or files by language where it is made from held-out text."""
+    if bench not in SPLIT_BENCHMARKS:
+        return [f"{BASE}/benchmarks/{bench}"]
+    languages = configuration.benchmark_languages(CONFIG, bench)[0]
+    sides = expand("{base}/benchmarks/{bench}/{side}/{lang}.parquet", base=BASE, bench=bench, side=["queries", "corpus"], lang=languages)
+    return [*sides, f"{BASE}/benchmarks/{bench}/qrels.parquet"]
 
 
 def model_folder(run):
@@ -73,24 +136,12 @@ def model_folder(run):
     return f"{BASE}/models/{run}" if run in TRAINED else f"{BASE}/encoders/{encoder}"
 
 
-def translator_languages(wildcards):
-    """Languages, but English, of a translator's directions."""
-    directions = TRAINED_TRANSLATORS[wildcards.translator]["directions"]
-    return sorted({code for direction in directions for code in direction.split("-")} - {"en"})
-
-
-def translator_strings(wildcards):
-    return [f"{BASE}/strings/{lang}.parquet" for lang in translator_languages(wildcards)]
-
-
-def named_strings(wildcards):
-    return [f"{lang}={BASE}/strings/{lang}.parquet" for lang in translator_languages(wildcards)]
-
-
 def translator_folder(direction):
     """The translator that the config names for a direction."""
-    entry = CONFIG["translation"]["translators"][direction]
-    return entry.get("path") or f"{BASE}/translators/{entry['trained']}"
+    entry = configuration.translator_entry(CONFIG, direction)
+    if "path" in entry:
+        return entry["path"]
+    return f"{BASE}/translators/{entry.get('trained') or configuration.translator_name(entry)}"
 
 
 def table_output(name):

@@ -1,6 +1,4 @@
 # Embeddings and FAISS indexes: one of each a run, benchmark and language.
-ENCODED = ["queries", "corpus"]
-
 
 # Every index of the study.
 rule index:
@@ -8,35 +6,36 @@ rule index:
         expand("{base}/index/{run}/{bench}/index.json", base=BASE, run=RUNS, bench=BENCHMARKS),
 
 
-# Embeds queries and passages of all languages once. A language whose text and model did not change is kept.
+# Embeds the queries and passages of all benchmarks with one model, which is loaded once. What is up to date is kept.
 rule encode:
     input:
         model=lambda w: model_folder(w.run),
-        text=lambda w: expand(
-            "{base}/benchmarks/{bench}/{side}/{lang}.parquet",
-            base=BASE,
-            bench=w.bench,
-            side=ENCODED,
-            lang=EVAL_LANGS,
-        ),
-        qrels=f"{BASE}/benchmarks/{{bench}}/qrels.parquet",
+        benchmarks=lambda w: [path for bench in BENCHMARKS for path in benchmark_files(bench)],
     output:
-        f"{BASE}/embeddings/{{run}}/{{bench}}/embeddings.json",
+        expand("{base}/embeddings/{{run}}/{bench}/embeddings.json", base=BASE, bench=BENCHMARKS),
     log:
-        f"{BASE}/logs/encode/{{run}}/{{bench}}.log",
+        f"{BASE}/logs/encode/{{run}}/{STUDY}.log",
     benchmark:
-        f"{BASE}/timings/encode/{{run}}/{{bench}}.tsv"
+        f"{BASE}/timings/encode/{{run}}/{STUDY}.tsv"
     conda:
         "../envs/train.yaml"
     params:
         code=code_digest("encode"),
-        benchmark=lambda w, input: os.path.dirname(input.qrels),
-        languages=EVAL_LANGS,
-        options=as_json(CONFIG["encoding"]),
-        folder=lambda w, output: os.path.dirname(output[0]),
+        benchmarks=lambda w: as_json(
+            [
+                {
+                    "benchmark": f"{BASE}/benchmarks/{bench}",
+                    "output": f"{BASE}/embeddings/{w.run}/{bench}",
+                    "query_languages": configuration.benchmark_languages(CONFIG, bench)[0],
+                    "corpus_languages": configuration.benchmark_languages(CONFIG, bench)[1],
+                }
+                for bench in BENCHMARKS
+            ]
+        ),
+        options=lambda w: as_json(configuration.encoding_options(CONFIG, RUNS[w.run].encoder)),
     shell:
-        "python -m polybatch.encode --model {input.model} --benchmark {params.benchmark} "
-        "--languages {params.languages} --options {params.options:q} --output {params.folder} 2> {log}"
+        "python -m polybatch.encode --model {input.model} --benchmarks {params.benchmarks:q} "
+        "--options {params.options:q} 2> {log}"
 
 
 # One FAISS index a corpus language; the multilingual pool is their union.
@@ -53,7 +52,7 @@ rule build_index:
         "../envs/retrieve.yaml"
     params:
         code=code_digest("index"),
-        languages=EVAL_LANGS,
+        languages=lambda w: configuration.benchmark_languages(CONFIG, w.bench)[1],
         factory=CONFIG["index"]["factory"],
         options=as_json({k: v for k, v in CONFIG["index"].items() if k != "factory"}),
         embeddings=lambda w, input: os.path.dirname(input[0]),

@@ -1,18 +1,28 @@
 # Training text, encoders, and one training a grid point.
 
 
+SCRATCH_ENCODERS = [name for name, entry in CONFIG["encoders"].items() if "scratch" in entry]
+
+
+def translated_files(wildcards=None):
+    """The judged machine translations of all languages."""
+    return [f"{BASE}/translated/{lang}.parquet" for lang in MT_LANGS]
+
+
 # Every model of the study.
 rule train:
     input:
         [model_folder(run) for run in RUNS],
 
 
-# Human and accepted machine translations of one language, training split only.
+# Supplied and accepted machine translations of one language: training split only, nothing contaminated.
 rule parallel:
     input:
         collected=f"{BASE}/collected/en.parquet",
-        human=lambda w: [] if w.lang == "en" else f"{BASE}/human/{w.lang}.parquet",
+        contaminated=contaminated,
+        supplied=lambda w: [] if w.lang == "en" else f"{BASE}/supplied/{w.lang}.parquet",
         machine=lambda w: f"{BASE}/translated/{w.lang}.parquet" if w.lang in MT_LANGS else [],
+        every_machine=translated_files,
     output:
         f"{BASE}/parallel/{{lang}}.parquet",
     log:
@@ -23,17 +33,45 @@ rule parallel:
         "../envs/data.yaml"
     params:
         code=code_digest("parallel"),
-        human=lambda w, input: f"--human {input.human}" if input.human else "",
+        contaminated=flag("contaminated", contaminated()),
+        supplied=lambda w, input: f"--supplied {input.supplied}" if input.supplied else "",
         machine=lambda w, input: f"--machine {input.machine}" if input.machine else "",
+        every_machine=flag("translated-all", translated_files()),
     shell:
-        "python -m polybatch.parallel --collected {input.collected} --lang {wildcards.lang} "
-        "{params.human} {params.machine} --output {output} 2> {log}"
+        "python -m polybatch.parallel --collected {input.collected} --lang {wildcards.lang} {params.contaminated} "
+        "{params.supplied} {params.machine} {params.every_machine} --output {output} 2> {log}"
 
 
-# English dev pairs; the loss on them decides when to stop.
+# What came back from one language, as a second English text of each pair.
+rule paraphrases:
+    input:
+        collected=f"{BASE}/collected/en.parquet",
+        contaminated=contaminated,
+        machine=lambda w: f"{BASE}/translated/{CONFIG['translation']['paraphrases']}.parquet",
+        every_machine=translated_files,
+    output:
+        f"{BASE}/parallel/paraphrase.parquet",
+    log:
+        f"{BASE}/logs/parallel/paraphrase.log",
+    benchmark:
+        f"{BASE}/timings/parallel/paraphrase.tsv"
+    conda:
+        "../envs/data.yaml"
+    params:
+        code=code_digest("parallel"),
+        contaminated=flag("contaminated", contaminated()),
+        every_machine=flag("translated-all", translated_files()),
+    shell:
+        "python -m polybatch.parallel --collected {input.collected} --lang en {params.contaminated} "
+        "{params.every_machine} --paraphrase {input.machine} --output {output} 2> {log}"
+
+
+# English pairs whose loss decides when to stop: the dev split, or a source of their own.
 rule validation:
     input:
-        f"{BASE}/collected/en.parquet",
+        collected=f"{BASE}/collected/en.parquet",
+        contaminated=contaminated,
+        source=lambda w: f"{BASE}/collected/sources/{VALIDATION}.parquet" if VALIDATION else [],
     output:
         f"{BASE}/validation.parquet",
     log:
@@ -44,8 +82,15 @@ rule validation:
         "../envs/data.yaml"
     params:
         code=code_digest("parallel"),
+        contaminated=flag("contaminated", contaminated()),
+        pairs=lambda w, input: (
+            f"--validation-source {input.source} --max-pairs {CONFIG['validation']['max_pairs']}"
+            if VALIDATION
+            else "--split dev"
+        ),
     shell:
-        "python -m polybatch.parallel --collected {input} --lang en --split dev --output {output} 2> {log}"
+        "python -m polybatch.parallel --collected {input.collected} --lang en {params.contaminated} {params.pairs} "
+        "--output {output} 2> {log}"
 
 
 # A small encoder with random weights and a tokenizer of the training text.
@@ -60,13 +105,37 @@ rule new_encoder:
         f"{BASE}/timings/new_encoder/{{encoder}}.tsv"
     conda:
         "../envs/train.yaml"
+    wildcard_constraints:
+        encoder=one_of(SCRATCH_ENCODERS),
     params:
         code=code_digest("encoder"),
-        parallel=named_parallel,
+        parallel=named(parallel_files()),
         options=lambda w: as_json(CONFIG["encoders"][w.encoder]["scratch"]),
     shell:
         "python -m polybatch.encoder --parallel {params.parallel} --options {params.options:q} "
         "--output {output} 2> {log}"
+
+
+# A model of the hub, or of a folder, with the pooling and prompts that it is used with.
+rule pretrained_encoder:
+    input:
+        lambda w: CONFIG["encoders"][w.encoder].get("path") or f"results/hub/encoder--{w.encoder}.json",
+    output:
+        directory(f"{BASE}/encoders/{{encoder}}"),
+    log:
+        f"{BASE}/logs/pretrained_encoder/{{encoder}}.log",
+    benchmark:
+        f"{BASE}/timings/pretrained_encoder/{{encoder}}.tsv"
+    conda:
+        "../envs/train.yaml"
+    wildcard_constraints:
+        encoder=one_of(name for name in CONFIG["encoders"] if name not in SCRATCH_ENCODERS),
+    params:
+        code=code_digest("hub_encoder"),
+        origin=lambda w, input: f"{'--path' if 'path' in CONFIG['encoders'][w.encoder] else '--record'} {input}",
+        options=lambda w: as_json(CONFIG["encoders"][w.encoder]["options"]),
+    shell:
+        "python -m polybatch.hub_encoder {params.origin} --options {params.options:q} --output {output} 2> {log}"
 
 
 # One run of the grid; a killed training goes on from its last checkpoint to the same result.
@@ -74,6 +143,7 @@ rule train_run:
     input:
         encoder=lambda w: f"{BASE}/encoders/{RUNS[w.trained].encoder}",
         parallel=parallel_files,
+        paraphrases=f"{BASE}/parallel/paraphrase.parquet" if "paraphrases" in CONFIG["translation"] else [],
         validation=f"{BASE}/validation.parquet",
     output:
         directory(f"{BASE}/models/{{trained}}"),
@@ -85,16 +155,20 @@ rule train_run:
         "../envs/train.yaml"
     params:
         code=code_digest("train"),
-        parallel=named_parallel,
+        parallel=named(parallel_files()),
+        paraphrases=lambda w, input: f"--paraphrases {input.paraphrases}" if input.paraphrases else "",
         sampling=lambda w: RUNS[w.trained].sampling,
-        alpha=lambda w: "" if RUNS[w.trained].alpha is None else f"--alpha {RUNS[w.trained].alpha:g}",
+        alpha=lambda w: "" if RUNS[w.trained].alpha is None else f"--alpha {RUNS[w.trained].alpha}",
         num_pairs=lambda w: RUNS[w.trained].num_pairs,
+        num_translated=lambda w: RUNS[w.trained].num_translated,
         seed=lambda w: RUNS[w.trained].seed,
-        options=as_json(CONFIG["training"]),
-        license=SOURCE.get("license", "not stated"),
+        weights=as_json({source["name"]: source["weight"] for source in CONFIG["source"] if "weight" in source}),
+        options=lambda w: as_json(configuration.training_options(CONFIG, RUNS[w.trained].encoder)),
+        licenses=as_json({source["name"]: source.get("license", "not stated") for source in CONFIG["source"]}),
         checkpoints=lambda w: f"{BASE}/checkpoints/{w.trained}",
     shell:
-        "python -m polybatch.train --encoder {input.encoder} --parallel {params.parallel} "
+        "python -m polybatch.train --encoder {input.encoder} --parallel {params.parallel} {params.paraphrases} "
         "--validation {input.validation} --sampling {params.sampling} {params.alpha} "
-        "--num-pairs {params.num_pairs} --seed {params.seed} --options {params.options:q} "
-        "--license {params.license:q} --checkpoints {params.checkpoints} --output {output} 2> {log}"
+        "--num-pairs {params.num_pairs} --num-translated {params.num_translated} --seed {params.seed} "
+        "--source-weights {params.weights:q} --options {params.options:q} --license {params.licenses:q} "
+        "--checkpoints {params.checkpoints} --output {output} 2> {log}"

@@ -9,6 +9,7 @@ rule translate:
 rule translate_shard:
     input:
         collected=f"{BASE}/collected/en.parquet",
+        contaminated=contaminated,
         forward=lambda w: translator_folder(f"en-{w.lang}"),
         backward=lambda w: translator_folder(f"{w.lang}-en"),
     output:
@@ -24,8 +25,11 @@ rule translate_shard:
         shards=SHARDS,
         decoding=as_json(CONFIG["translation"]["decoding"]),
         min_distinct=CONFIG["translation"]["min_distinct"],
+        contaminated=flag("contaminated", contaminated()),
+        hard_negatives=CONFIG["translation"]["hard_negatives"],
     shell:
-        "python -m polybatch.translate --collected {input.collected} --lang {wildcards.lang} "
+        "python -m polybatch.translate --collected {input.collected} {params.contaminated} --lang {wildcards.lang} "
+        "--hard-negatives {params.hard_negatives} "
         "--forward {input.forward} --backward {input.backward} --shard {wildcards.shard} "
         "--shards {params.shards} --decoding {params.decoding:q} --min-distinct {params.min_distinct} "
         "--threads {threads} --output {output} 2> {log}"
@@ -36,7 +40,9 @@ rule accept_translations:
     input:
         shards=expand("{base}/translated/{{lang}}/{shard}.parquet", base=BASE, shard=range(SHARDS)),
         collected=f"{BASE}/collected/en.parquet",
-        human=f"{BASE}/human/{{lang}}.parquet",
+        contaminated=contaminated,
+        supplied=f"{BASE}/supplied/{{lang}}.parquet",
+        evaluation_text=evaluation_text,
         forward=lambda w: translator_folder(f"en-{w.lang}"),
         backward=lambda w: translator_folder(f"{w.lang}-en"),
     output:
@@ -51,7 +57,9 @@ rule accept_translations:
     params:
         code=code_digest("accept"),
         options=as_json(CONFIG["translation"]["accept"]),
+        contaminated=flag("contaminated", contaminated()),
+        evaluation_text=flag("evaluation-text", evaluation_text()),
     shell:
         "python -m polybatch.accept --shards {input.shards} --collected {input.collected} "
-        "--human {input.human} --lang {wildcards.lang} --forward {input.forward} --backward {input.backward} "
+        "{params.contaminated} {params.evaluation_text} --supplied {input.supplied} --lang {wildcards.lang} --forward {input.forward} --backward {input.backward} "
         "--options {params.options:q} --output {output.pairs} 2> {log}"

@@ -1,14 +1,46 @@
-# Small translators from the parallel training text, for places without a pretrained one (hours on one core).
-# Every translator that the config says how to train.
+# Translators: models of the hub, converted; and small ones trained here, for places without a hub (hours on one core).
+
+
+def translator_strings(wildcards):
+    """The strings of the languages, but English, of a translator's directions."""
+    directions = TRAINED_TRANSLATORS[wildcards.translator]["directions"]
+    languages = sorted({code for direction in directions for code in direction.split("-")} - {"en"})
+    return [f"{BASE}/strings/{lang}.parquet" for lang in languages]
+
+
+# Every translator that the config names or says how to train.
 rule translators:
     input:
-        expand("{base}/translators/{name}", base=BASE, name=TRAINED_TRANSLATORS),
+        expand("{base}/translators/{name}", base=BASE, name=[*HUB_TRANSLATORS, *TRAINED_TRANSLATORS]),
+
+
+# Converts a model of the hub to CTranslate2.
+rule convert_hub_translator:
+    input:
+        lambda w: f"results/hub/translator--{w.translator}.json",
+    output:
+        directory(f"{BASE}/translators/{{translator}}"),
+    log:
+        f"{BASE}/logs/convert_translator/{{translator}}.log",
+    benchmark:
+        f"{BASE}/timings/convert_translator/{{translator}}.tsv"
+    conda:
+        "../envs/translate.yaml"
+    wildcard_constraints:
+        translator=one_of(HUB_TRANSLATORS),
+    params:
+        code=code_digest("hub_translator"),
+        directions=lambda w: HUB_TRANSLATORS[w.translator]["directions"],
+        options=lambda w: as_json({"quantization": HUB_TRANSLATORS[w.translator]["quantization"]}),
+    shell:
+        "python -m polybatch.hub_translator --record {input} --directions {params.directions} "
+        "--options {params.options:q} --output {output} 2> {log}"
 
 
 # Parallel strings of one language, without anything held out.
 rule translator_strings:
     input:
-        source=SOURCE_FILE,
+        files=[source_file(name) for name in SOURCES],
         collected=f"{BASE}/collected/en.parquet",
     output:
         f"{BASE}/strings/{{lang}}.parquet",
@@ -20,9 +52,9 @@ rule translator_strings:
         "../envs/data.yaml"
     params:
         code=code_digest("parallel_text"),
-        source=as_json(SOURCE),
+        sources=as_json(CONFIG["source"]),
     shell:
-        "python -m polybatch.parallel_text --source {params.source:q} --file {input.source:q} "
+        "python -m polybatch.parallel_text --sources {params.sources:q} --files {input.files:q} "
         "--collected {input.collected} --lang {wildcards.lang} --strings {output} 2> {log}"
 
 
@@ -38,9 +70,11 @@ rule train_translator:
         f"{BASE}/timings/train_translator/{{translator}}.tsv"
     conda:
         "../envs/train.yaml"
+    wildcard_constraints:
+        translator=one_of(TRAINED_TRANSLATORS),
     params:
         code=code_digest("train_translator"),
-        strings=named_strings,
+        strings=lambda w: named(translator_strings(w)),
         directions=lambda w: TRAINED_TRANSLATORS[w.translator]["directions"],
         options=lambda w: as_json(TRAINED_TRANSLATORS[w.translator]["options"]),
         work=lambda w, output: os.path.dirname(output[0]),
@@ -62,15 +96,17 @@ rule convert_translator:
         f"{BASE}/timings/convert_translator/{{translator}}.tsv"
     conda:
         "../envs/train.yaml"
+    wildcard_constraints:
+        translator=one_of(TRAINED_TRANSLATORS),
     params:
         code=code_digest("convert_translator"),
-        strings=named_strings,
+        strings=lambda w: named(translator_strings(w)),
         directions=lambda w: TRAINED_TRANSLATORS[w.translator]["directions"],
         quantization=lambda w: TRAINED_TRANSLATORS[w.translator]["quantization"],
         facts=lambda w: as_json(
             {
-                "license": SOURCE.get("license", "not stated"),
-                "data": SOURCE.get("requirement", SOURCE["name"]),
+                "license": ", ".join(source.get("license", "not stated") for source in CONFIG["source"]),
+                "data": ", ".join(source.get("requirement", source["name"]) for source in CONFIG["source"]),
                 "training": TRAINED_TRANSLATORS[w.translator]["options"],
                 "command": "snakemake translators",
             }

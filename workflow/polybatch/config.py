@@ -1,6 +1,6 @@
 """Reads a configuration: fills defaults, finds every fault at once, and spells out the grid of runs.
 
-inputs: config.yaml with its overlays, as Snakemake merged them
+inputs: config.yaml with its overlays, as Snakemake merged them; the catalogue of known sources, encoders, benchmarks
 outputs: a resolved plain dictionary (`resolve`), and the runs it asks for (`runs`)
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from polybatch.languages import LANGUAGES
 from polybatch.options import Options
 
 SCHEMA = Path(__file__).parents[1] / "schemas" / "config.schema.yaml"
+CATALOGUE = Path(__file__).parents[1] / "catalogue.yaml"
 
 Config = dict[str, Any]
 
@@ -27,13 +29,15 @@ Config = dict[str, Any]
 class Run:
     """One grid point: an encoder trained with one sampling, on so many pairs, with one seed.
 
-    `name` is its path below models/, embeddings/ and scores/.
+    `alpha` is a label: "0.5", or "1to0.5" where it changes over the training. `name` is the run's path below
+    models/, embeddings/ and scores/.
     """
 
     encoder: str
     sampling: str
-    alpha: float | None
+    alpha: str | None
     num_pairs: str
+    num_translated: str
     languages: tuple[str, ...]
     seed: int
 
@@ -45,8 +49,9 @@ class Run:
     def name(self) -> str:
         if not self.trained:
             return f"{self.encoder}/untrained"
-        sampling = self.sampling if self.alpha is None else f"{self.sampling}-a{self.alpha:g}"
-        return f"{self.encoder}/{sampling}/n{self.num_pairs}/{'+'.join(self.languages)}/s{self.seed}"
+        sampling = self.sampling if self.alpha is None else f"{self.sampling}-a{self.alpha}"
+        size = self.num_pairs if self.num_translated == "all" else f"{self.num_pairs}-mt{self.num_translated}"
+        return f"{self.encoder}/{sampling}/n{size}/{'+'.join(self.languages)}/s{self.seed}"
 
     @property
     def grid(self) -> dict[str, Any]:
@@ -56,6 +61,7 @@ class Run:
             "sampling": self.sampling,
             "alpha": self.alpha,
             "num_pairs": self.num_pairs,
+            "num_translated": self.num_translated,
             "languages": "+".join(self.languages),
             "seed": self.seed,
         }
@@ -67,27 +73,44 @@ def runs(config: Config) -> list[Run]:
     grid: list[Run] = []
     for encoder in study["encoders"]:
         if study["untrained"]:
-            grid.append(Run(encoder, "untrained", None, "0", (), -1))
-        for num_pairs in study["num_pairs"]:
+            grid.append(Run(encoder, "untrained", None, "0", "all", (), -1))
+        for num_pairs, num_translated in itertools.product(study["num_pairs"], study["num_translated"]):
             for entry in study["runs"]:
-                for alpha in entry.get("alphas", [None]):
-                    grid += [
-                        Run(encoder, entry["sampling"], alpha, str(num_pairs), languages, seed)
-                        for seed in entry["seeds"]
-                    ]
+                grid += [
+                    Run(
+                        encoder,
+                        entry["sampling"],
+                        alpha_label(alpha),
+                        str(num_pairs),
+                        str(num_translated),
+                        languages,
+                        seed,
+                    )
+                    for alpha in entry.get("alphas", [None])
+                    for seed in entry["seeds"]
+                ]
     return list(dict.fromkeys(grid))
 
 
+def alpha_label(alpha: float | dict[str, float] | None) -> str | None:
+    """How run names and score files spell an alpha of the config: "0.5", or "1to0.5" for {from: 1, to: 0.5}."""
+    if isinstance(alpha, dict):
+        return f"{alpha['from']:g}to{alpha['to']:g}"
+    return None if alpha is None else f"{alpha:g}"
+
+
 def resolve(config: Config) -> Config:
-    """The config with its defaults filled in and its source looked up.
+    """The config with its defaults filled in, and what it names looked up in the catalogue.
+
+    `source` becomes a list of {name, adapter, ...}; sources, encoders and benchmarks hold what the study uses.
 
     Raises:
         ConfigError: Once, with all faults: unknown or missing keys, wrong types and values, unknown languages,
             samplings, encoders, benchmarks, and languages without a translator.
     """
     schema = _schema()
-    faults = list(_schema_faults(config, schema))
-    resolved = copy.deepcopy(config)
+    resolved = _with_catalogue(config)
+    faults = list(_schema_faults(resolved, schema))
     _fill_defaults(resolved, schema, schema)
     faults += _semantic_faults(resolved, shape_is_sound=not faults)
     if faults:
@@ -96,8 +119,9 @@ def resolve(config: Config) -> Config:
             + "\n".join(f"  {i}. {f}" for i, f in enumerate(faults, 1)),
             remedy="correct config.yaml or the overlay given with --configfile; docs/config.md explains every key",
         )
-    resolved["source"] = _resolve_source(resolved)
-    resolved.setdefault("collection", resolved["source"]["name"])
+    resolved["source"] = [_resolve_source(resolved, entry) for entry in _listed(resolved["source"])]
+    names = [source["name"] for source in resolved["source"]]
+    resolved.setdefault("collection", names[0] if len(names) == 1 else resolved["study"]["name"])
     return resolved
 
 
@@ -105,6 +129,42 @@ def _schema() -> dict[str, Any]:
     import yaml
 
     return yaml.safe_load(SCHEMA.read_text("utf-8"))
+
+
+def _with_catalogue(config: Config) -> Config:
+    """A copy of the config in which sources, encoders and benchmarks that the catalogue alone knows have an entry."""
+    import yaml
+
+    catalogue = yaml.safe_load(CATALOGUE.read_text("utf-8"))
+    resolved = copy.deepcopy(config)
+    for kind, wanted in _named(resolved).items():
+        own = resolved.setdefault(kind, {})
+        if isinstance(own, dict):
+            own.update({name: catalogue[kind][name] for name in wanted if name in catalogue[kind] and name not in own})
+            # A derived benchmark names another one.
+            further = [entry.get("queries_of") for entry in own.values() if isinstance(entry, dict)]
+            own.update({name: catalogue[kind][name] for name in further if name in catalogue[kind] and name not in own})
+    return resolved
+
+
+def _named(config: Config) -> dict[str, list[str]]:
+    """The sources, encoders and benchmarks that a config names, as far as its shape allows to tell."""
+
+    def texts(*path: str) -> list[str]:
+        value: Any = config
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        return [name for name in _listed(value) if isinstance(name, str)]
+
+    return {
+        "sources": texts("source") + texts("validation", "source"),
+        "encoders": texts("study", "encoders"),
+        "benchmarks": texts("study", "benchmarks") + texts("decontamination", "benchmarks"),
+    }
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _schema_faults(config: Config, schema: dict[str, Any]) -> Iterator[str]:
@@ -161,7 +221,16 @@ def _fill_defaults(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> 
 def _semantic_faults(config: Config, *, shape_is_sound: bool) -> list[str]:
     """What the schema cannot see. With a fault in its shape, the parts that can still be read are checked."""
     faults: list[str] = []
-    for check in (_language_faults, _study_faults, _translation_faults, _option_faults, _source_faults):
+    checks = (
+        _language_faults,
+        _study_faults,
+        _benchmark_faults,
+        _translation_faults,
+        _option_faults,
+        _source_faults,
+        _encoder_faults,
+    )
+    for check in checks:
         try:
             faults += check(config)
         except (KeyError, TypeError, AttributeError, ValueError):
@@ -171,11 +240,37 @@ def _semantic_faults(config: Config, *, shape_is_sound: bool) -> list[str]:
 
 
 def _source_faults(config: Config) -> Iterator[str]:
-    if isinstance(config["source"], str) and config["source"] not in config["sources"]:
-        yield (
-            f"source: {config['source']!r} is not among sources ({', '.join(config['sources'])}); "
-            "for a file of your own write source: {path: ...}"
-        )
+    from polybatch.sources import ADAPTERS
+
+    for name in (entry for entry in _listed(config["source"]) if isinstance(entry, str)):
+        if name not in config["sources"]:
+            yield _unknown("source", name, "sources", config) + "; for a file of your own write source: {path: ...}"
+    names = [_source_name(entry) for entry in _listed(config["source"])]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"source: two sources are called {name!r}; give one of them another name"
+    for name, entry in config["sources"].items():
+        if entry["adapter"] not in ADAPTERS:
+            yield f"sources.{name}.adapter: {entry['adapter']!r} is not one of {', '.join(ADAPTERS)}"
+    validation = (config.get("validation") or {}).get("source")
+    if validation and validation not in config["sources"]:
+        yield _unknown("validation.source", validation, "sources", config)
+    if not validation and config["split"].get("dev_passages") == 0:
+        yield "split.dev_passages: 0 leaves no validation pairs; name validation.source, or hold some passages out"
+
+
+def _unknown(where: str, name: str, kind: str, config: Config) -> str:
+    import yaml
+
+    known = [*config[kind], *yaml.safe_load(CATALOGUE.read_text("utf-8"))[kind]]
+    close = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {close[0]!r}?" if close else ", ".join(known)
+    return f"{where}: {name!r} is neither among {kind} nor in the catalogue ({hint})"
+
+
+def _source_name(entry: Any) -> str:
+    if isinstance(entry, str):
+        return entry
+    return entry.get("name") or Path(entry["path"]).name.split(".")[0].lower()
 
 
 def _language_faults(config: Config) -> Iterator[str]:
@@ -185,6 +280,9 @@ def _language_faults(config: Config) -> Iterator[str]:
         "split.parallel_in": config["split"].get("parallel_in", []),
         "translation.languages": config["translation"]["languages"],
     }
+    for name, entry in config["benchmarks"].items():
+        for key in ("languages", "corpus_languages", "translate"):
+            lists[f"benchmarks.{name}.{key}"] = entry.get(key, [])
     for where, codes in lists.items():
         for code in codes:
             if code not in LANGUAGES:
@@ -196,24 +294,82 @@ def _study_faults(config: Config) -> Iterator[str]:
     for kind in ("encoders", "benchmarks"):
         for name in study[kind]:
             if name not in config[kind]:
-                yield f"study.{kind}: {name!r} is not among {kind} ({', '.join(config[kind])})"
+                yield _unknown(f"study.{kind}", name, kind, config)
     for i, entry in enumerate(study["runs"]):
         if entry["sampling"] == "hybrid" and "alphas" not in entry:
             yield f"study.runs.{i}: hybrid needs alphas, for example alphas: [0.5]"
         if entry["sampling"] != "hybrid" and "alphas" in entry:
             yield f"study.runs.{i}: alphas belong to hybrid, not to {entry['sampling']}"
-    if len(config["languages"]["evaluate"]) < 2:
-        for name in study["benchmarks"]:
-            chosen = config["benchmarks"].get(name, {}).get("settings") or config["scoring"].get("settings") or SETTINGS
-            if set(chosen) - {"monolingual"}:
-                yield (
-                    f"languages.evaluate: {name} has one language, so only the monolingual setting can be scored; "
-                    "add a language, or write scoring: {settings: [monolingual]}"
-                )
     if len(config["languages"]["train"]) < 2:
         for i, entry in enumerate(study["runs"]):
             if entry["sampling"] in ("x-y", "hybrid"):
                 yield f"study.runs.{i}: {entry['sampling']} needs two training languages or more"
+
+
+def _benchmark_faults(config: Config) -> Iterator[str]:
+    for name in (*config["study"]["benchmarks"], *config["decontamination"]["benchmarks"]):
+        if name not in config["benchmarks"]:
+            continue  # told by _study_faults
+        yield from (f"benchmarks.{name}: {fault}" for fault in _faults_of_benchmark(config, name))
+
+
+def _faults_of_benchmark(config: Config, name: str) -> Iterator[str]:
+    entry = config["benchmarks"][name]
+    needed = {"mteb": ("task",), "lareqa": (), "mlqa": (), "beir": ("path",)}.get(entry.get("adapter", ""), ())
+    for key in needed:
+        if key not in entry:
+            yield f"the adapter {entry['adapter']} needs {key}"
+    if entry.get("adapter") in ("lareqa", "mlqa") and not {"files", "path"} & set(entry):
+        yield f"the adapter {entry['adapter']} needs files or path"
+    if "adapter" not in entry and "split" in entry and entry["split"] not in ("dev", "test"):
+        yield f"split: {entry['split']!r} is neither dev nor test"
+    if "adapter" not in entry and "split" in entry and not config["split"].get(f"{entry['split']}_passages", 1):
+        yield f"split.{entry['split']}_passages is 0, so there is nothing to make it from"
+    original = entry.get("queries_of")
+    if original and config["benchmarks"].get(original, {}).get("queries_of", original) == original:
+        if original not in config["benchmarks"]:
+            yield _unknown("queries_of", original, "benchmarks", config)
+    for code in entry.get("translate", []):
+        if translator_entry(config, f"en-{code}") is None:
+            yield f"translate: no translator for en-{code}; add translation.translators.en-{code} or translation.default"
+    queries, corpus = benchmark_languages(config, name)
+    possible = _possible_settings(queries, corpus)
+    for setting in entry.get("settings") or config["scoring"].get("settings") or ():
+        if setting in SETTINGS and setting not in possible:
+            yield (
+                f"{setting} cannot be scored with queries in {' '.join(queries)} and passages in {' '.join(corpus)}; "
+                f"add a language, or write settings: [{', '.join(possible)}]"
+            )
+
+
+def benchmark_languages(config: Config, name: str) -> tuple[list[str], list[str]]:
+    """The languages of a benchmark's queries and of its corpus, as far as the study evaluates them."""
+    entry = config["benchmarks"][name]
+    if "queries_of" in entry:
+        return ["en", *(code for code in entry["translate"] if code != "en")], ["en"]
+    queries = list(entry.get("languages") or config["languages"]["evaluate"])
+    return queries, list(entry.get("corpus_languages") or queries)
+
+
+def benchmark_settings(config: Config, name: str) -> list[str]:
+    """The settings that a benchmark is scored in: those it names, else all that its languages allow."""
+    named = config["benchmarks"][name].get("settings") or config["scoring"].get("settings")
+    return list(named or _possible_settings(*benchmark_languages(config, name)))
+
+
+def _possible_settings(queries: list[str], corpus: list[str]) -> list[str]:
+    possible = {
+        "monolingual": bool(set(queries) & set(corpus)),
+        "cross_lingual": any(query != passage for query in queries for passage in corpus),
+        "multilingual": len(corpus) > 1,
+    }
+    return [setting for setting in SETTINGS if possible[setting]]
+
+
+def translator_entry(config: Config, direction: str) -> dict[str, Any] | None:
+    """Which translator the config names for a direction: its own entry, else the default, else None."""
+    translation = config["translation"]
+    return translation["translators"].get(direction) or translation.get("default")
 
 
 def _translation_faults(config: Config) -> Iterator[str]:
@@ -222,11 +378,13 @@ def _translation_faults(config: Config) -> Iterator[str]:
         if code not in config["languages"]["train"]:
             yield f"translation.languages: {code!r} is not among languages.train"
         for direction in (f"en-{code}", f"{code}-en"):
-            if direction not in translation["translators"]:
+            if translator_entry(config, direction) is None:
                 yield (
-                    f"translation.languages: no translator for {direction}; "
-                    f"add translation.translators.{direction} or take {code!r} out of translation.languages"
+                    f"translation.languages: no translator for {direction}; add translation.translators.{direction} "
+                    f"or translation.default, or take {code!r} out of translation.languages"
                 )
+    if (code := translation.get("paraphrases")) and code not in translation["languages"]:
+        yield f"translation.paraphrases: {code!r} is not among translation.languages"
     for direction, entry in translation["translators"].items():
         where = f"translation.translators.{direction}"
         if "trained" in entry:
@@ -234,10 +392,16 @@ def _translation_faults(config: Config) -> Iterator[str]:
                 yield f"{where}: {entry['trained']!r} is not among translator_training ({', '.join(trained)})"
             elif direction not in trained[entry["trained"]]["directions"]:
                 yield f"{where}: translator_training.{entry['trained']} does not train {direction}"
-        elif direction.replace("en-", "").replace("-en", "") in translation["languages"]:
+        elif "path" in entry and direction.replace("en-", "").replace("-en", "") in translation["languages"]:
             folder = Path(entry["path"])
             if not (folder / "translator.json").exists():
                 yield f"{where}: {folder} is no translator folder (it has no translator.json)"
+
+
+def _encoder_faults(config: Config) -> Iterator[str]:
+    for name, entry in config["encoders"].items():
+        if "path" in entry and not Path(entry["path"]).is_dir():
+            yield f"encoders.{name}.path: there is no folder {entry['path']}"
 
 
 def _option_faults(config: Config) -> Iterator[str]:
@@ -251,10 +415,14 @@ def _option_faults(config: Config) -> Iterator[str]:
 def _stage_options(config: Config) -> Iterator[tuple[str, type[Options], dict[str, Any]]]:
     """(config key, option class, values) of everything that a stage validates itself."""
     from polybatch.accept import AcceptOptions
-    from polybatch.collect import SplitOptions
+    from polybatch.cleaning import CleaningOptions
+    from polybatch.collect import MixtureOptions, SplitOptions
     from polybatch.encode import EncodeOptions
     from polybatch.encoder import EncoderOptions
+    from polybatch.hub_encoder import EncoderSource
+    from polybatch.hub_translator import TranslatorSource
     from polybatch.index import IndexOptions
+    from polybatch.overlap import OverlapOptions
     from polybatch.score import ScoreOptions
     from polybatch.table_files import TableOptions
     from polybatch.train import TrainingOptions
@@ -262,6 +430,9 @@ def _stage_options(config: Config) -> Iterator[tuple[str, type[Options], dict[st
     from polybatch.translator import DecodingOptions
 
     yield "split", SplitOptions, split_options(config)
+    yield "cleaning", CleaningOptions, config["cleaning"]
+    yield "mixture", MixtureOptions, config["mixture"]
+    yield "decontamination", OverlapOptions, overlap_options(config)
     yield "training", TrainingOptions, config["training"]
     yield "translation.decoding", DecodingOptions, config["translation"]["decoding"]
     yield "translation.accept", AcceptOptions, config["translation"]["accept"]
@@ -269,8 +440,18 @@ def _stage_options(config: Config) -> Iterator[tuple[str, type[Options], dict[st
     yield "index", IndexOptions, {key: value for key, value in config["index"].items() if key != "factory"}
     yield "scoring", ScoreOptions, config["scoring"]
     yield "tables", TableOptions, config["tables"]
+    for name in config["benchmarks"]:
+        yield f"benchmarks.{name}.scoring", ScoreOptions, scoring_options(config, name)
     for name, entry in config["encoders"].items():
-        yield f"encoders.{name}.scratch", EncoderOptions, entry["scratch"]
+        if "scratch" in entry:
+            yield f"encoders.{name}.scratch", EncoderOptions, entry["scratch"]
+        yield f"encoders.{name}.options", EncoderSource, entry["options"]
+        yield f"encoders.{name}.training", TrainingOptions, training_options(config, name)
+        yield f"encoders.{name}.encoding", EncodeOptions, encoding_options(config, name)
+    for direction, entry in config["translation"]["translators"].items():
+        if "model" in entry:
+            where = f"translation.translators.{direction}"
+            yield where, TranslatorSource, {"quantization": entry["quantization"]}
     for name, entry in config["translator_training"].items():
         yield f"translator_training.{name}.options", TranslatorOptions, entry["options"]
 
@@ -280,9 +461,29 @@ def split_options(config: Config) -> dict[str, Any]:
     return {key: value for key, value in config["split"].items() if key != "parallel_in"}
 
 
-def _resolve_source(config: Config) -> dict[str, Any]:
-    """The source as the stages take it: {name, adapter, ...}."""
-    source = config["source"]
+def overlap_options(config: Config) -> dict[str, Any]:
+    """The `decontamination` entry without what says where it is used."""
+    return {key: value for key, value in config["decontamination"].items() if key not in ("enabled", "benchmarks")}
+
+
+def training_options(config: Config, encoder: str) -> dict[str, Any]:
+    """The training options of one encoder: the study's, with the encoder's own over them."""
+    return {**config["training"], **config["encoders"][encoder]["training"]}
+
+
+def encoding_options(config: Config, encoder: str) -> dict[str, Any]:
+    """The encoding options of one encoder: the study's, with the encoder's own over them."""
+    return {**config["encoding"], **config["encoders"][encoder]["encoding"]}
+
+
+def scoring_options(config: Config, benchmark: str) -> dict[str, Any]:
+    """The scoring options of one benchmark: the study's, with the benchmark's own over them, and its settings."""
+    own = config["benchmarks"][benchmark]
+    return {**config["scoring"], **own["scoring"], "settings": benchmark_settings(config, benchmark)}
+
+
+def _resolve_source(config: Config, source: Any) -> dict[str, Any]:
+    """One source as the stages take it: {name, adapter, ...}."""
     if isinstance(source, str):
         return {"name": source, **config["sources"][source]}
-    return {"name": Path(source["path"]).name.split(".")[0].lower(), **source, "adapter": "local"}
+    return {"name": _source_name(source), **source, "adapter": "local"}

@@ -1,0 +1,116 @@
+# Benchmarks: from held-out text, from published files and the hub, and with machine-translated queries.
+
+
+# Every benchmark of the study.
+rule benchmarks:
+    input:
+        lambda w: [path for bench in KEPT_OUT for path in benchmark_files(bench)],
+
+
+# Queries and passages of one language.
+rule held_out_language:
+    input:
+        collected=f"{BASE}/collected/en.parquet",
+        supplied=lambda w: [] if w.lang == "en" else f"{BASE}/supplied/{w.lang}.parquet",
+    output:
+        f"{BASE}/benchmarks/{{bench}}/queries/{{lang}}.parquet",
+        f"{BASE}/benchmarks/{{bench}}/corpus/{{lang}}.parquet",
+    log:
+        f"{BASE}/logs/benchmark/{{bench}}/{{lang}}.log",
+    benchmark:
+        f"{BASE}/timings/benchmark/{{bench}}-{{lang}}.tsv"
+    conda:
+        "../envs/data.yaml"
+    wildcard_constraints:
+        bench=one_of(SPLIT_BENCHMARKS),
+    params:
+        code=code_digest("held_out"),
+        folder=f"{BASE}/benchmarks/{{bench}}",
+        split=lambda w: CONFIG["benchmarks"][w.bench]["split"],
+        supplied=lambda w, input: f"--supplied {input.supplied}" if input.supplied else "",
+    shell:
+        "python -m polybatch.held_out --benchmark {params.folder} --collected {input.collected} "
+        "{params.supplied} --split {params.split} --lang {wildcards.lang} 2> {log}"
+
+
+# Which passage answers which query, over all languages.
+rule qrels:
+    input:
+        lambda w: expand(
+            "{base}/benchmarks/{bench}/{side}/{lang}.parquet",
+            base=BASE,
+            bench=w.bench,
+            side=["queries", "corpus"],
+            lang=configuration.benchmark_languages(CONFIG, w.bench)[0],
+        ),
+    output:
+        f"{BASE}/benchmarks/{{bench}}/qrels.parquet",
+    log:
+        f"{BASE}/logs/benchmark/{{bench}}/qrels.log",
+    benchmark:
+        f"{BASE}/timings/benchmark/{{bench}}-qrels.tsv"
+    conda:
+        "../envs/data.yaml"
+    wildcard_constraints:
+        bench=one_of(SPLIT_BENCHMARKS),
+    params:
+        code=code_digest("held_out"),
+        folder=f"{BASE}/benchmarks/{{bench}}",
+        languages=lambda w: configuration.benchmark_languages(CONFIG, w.bench)[0],
+    shell:
+        "python -m polybatch.held_out --benchmark {params.folder} --qrels {params.languages} 2> {log}"
+
+
+# A published benchmark: mteb's by the name of its task, LAReQA's and MLQA's files, or a folder in BEIR's layout.
+rule adapted_benchmark:
+    input:
+        lambda w: CONFIG["benchmarks"][w.bench].get("path") or f"results/hub/benchmark--{w.bench}.json",
+    output:
+        directory(f"{BASE}/benchmarks/{{bench}}"),
+    log:
+        f"{BASE}/logs/benchmark/{{bench}}.log",
+    benchmark:
+        f"{BASE}/timings/benchmark/{{bench}}.tsv"
+    conda:
+        "../envs/data.yaml"
+    wildcard_constraints:
+        bench=one_of(ADAPTED_BENCHMARKS),
+    params:
+        code=code_digest("adapted_benchmark"),
+        entry=lambda w: as_json(CONFIG["benchmarks"][w.bench]),
+        languages=lambda w: configuration.benchmark_languages(CONFIG, w.bench)[0],
+        corpus_languages=lambda w: configuration.benchmark_languages(CONFIG, w.bench)[1],
+    shell:
+        "python -m polybatch.adapted_benchmark --benchmark {params.entry:q} --origin {input:q} "
+        "--languages {params.languages} --corpus-languages {params.corpus_languages} --output {output} 2> {log}"
+
+
+# An English benchmark whose queries are machine-translated into other languages.
+rule translated_queries:
+    input:
+        benchmark=lambda w: benchmark_files(CONFIG["benchmarks"][w.bench]["queries_of"]),
+        translators=lambda w: query_translators(w.bench).values(),
+    output:
+        directory(f"{BASE}/benchmarks/{{bench}}"),
+    log:
+        f"{BASE}/logs/benchmark/{{bench}}.log",
+    benchmark:
+        f"{BASE}/timings/benchmark/{{bench}}.tsv"
+    conda:
+        "../envs/translate.yaml"
+    wildcard_constraints:
+        bench=one_of(DERIVED_BENCHMARKS),
+    params:
+        code=code_digest("translate_queries"),
+        original=lambda w: f"{BASE}/benchmarks/{CONFIG['benchmarks'][w.bench]['queries_of']}",
+        translators=lambda w: [f"{lang}={folder}" for lang, folder in query_translators(w.bench).items()],
+        languages=lambda w: list(query_translators(w.bench)),
+        decoding=as_json(CONFIG["translation"]["decoding"]),
+    shell:
+        "python -m polybatch.translate_queries --benchmark {params.original} --languages {params.languages} "
+        "--translators {params.translators} --decoding {params.decoding:q} --output {output} 2> {log}"
+
+
+def query_translators(bench):
+    """Language -> translator folder for the queries of a benchmark that are translated from English."""
+    return {lang: translator_folder(f"en-{lang}") for lang in CONFIG["benchmarks"][bench]["translate"] if lang != "en"}

@@ -1,0 +1,50 @@
+# Everything that comes from a network, fetched before anything is computed.
+
+
+# Sources, encoders, translators and benchmarks: afterwards no other stage needs a connection.
+rule fetch:
+    input:
+        [source_file(name) for name in ALL_SOURCES],
+        expand("results/hub/{record}.json", record=HUB),
+
+
+# One repository of the Hugging Face hub, into the hub's own cache (HF_HOME); the record says where it is.
+rule fetch_hub:
+    output:
+        "results/hub/{record}.json",
+    log:
+        "results/hub/logs/{record}.log",
+    conda:
+        "../envs/data.yaml"
+    wildcard_constraints:
+        record=one_of(HUB),
+    params:
+        code=code_digest("fetch_request"),
+        request=lambda w: as_json(HUB[w.record]),
+    shell:
+        "python -m polybatch.fetch_request --request {params.request:q} --revisions results/hub/revisions "
+        "--record {output} 2> {log}"
+
+
+if any(source["adapter"] == "homeassistant" for source in ALL_SOURCES.values()):
+
+    # Downloads a pinned wheel with pip; nothing is installed.
+    rule fetch_wheel:
+        output:
+            "results/sources/{wheel}-py3-none-any.whl",
+        log:
+            "results/sources/logs/{wheel}.log",
+        conda:
+            "../envs/data.yaml"
+        params:
+            code=code_digest("fetch"),
+            requirement=lambda w: wheel_source(w.wheel)["requirement"],
+            sha256=lambda w: wheel_source(w.wheel)["sha256"],
+        shell:
+            "python -m polybatch.fetch --requirement {params.requirement} --sha256 {params.sha256} "
+            "--output {output} 2> {log}"
+
+
+def wheel_source(wheel):
+    """The source whose wheel has this name."""
+    return next(s for name, s in ALL_SOURCES.items() if source_file(name).endswith(f"/{wheel}-py3-none-any.whl"))
