@@ -1,6 +1,7 @@
 """Polybatch: one retriever for many languages, from raw pairs to versioned tables.
 
-Targets: fetch, collect, translators, translate, train, index, score, tables (the default), report.
+Targets, in this order: plan, fetch, collect, benchmarks, decontaminate, translators, translate, train, index, score,
+tables (the default), report.
 """
 
 from snakemake.utils import min_version
@@ -8,7 +9,10 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
-configfile: "config.yaml"
+# A study that says `standalone: true` takes nothing from config.yaml; any other file is an overlay of it.
+if not config.get("standalone"):
+
+    configfile: "config.yaml"
 
 
 report: "workflow/report/workflow.rst"
@@ -26,12 +30,15 @@ include: "rules/index.smk"
 include: "rules/evaluate.smk"
 include: "rules/tables.smk"
 include: "rules/report.smk"
+include: "rules/plan.smk"
 
 
 localrules:
     all,
     fetch,
     collect,
+    benchmarks,
+    decontaminate,
     translators,
     translate,
     train,
@@ -39,6 +46,7 @@ localrules:
     score,
     tables,
     report,
+    plan,
 
 
 # The tables of the configured study.

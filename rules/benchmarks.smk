@@ -19,10 +19,10 @@ rule held_out_language:
         f"{BASE}/logs/benchmark/{{bench}}/{{lang}}.log",
     benchmark:
         f"{BASE}/timings/benchmark/{{bench}}-{{lang}}.tsv"
-    conda:
-        "../envs/data.yaml"
     wildcard_constraints:
         bench=one_of(SPLIT_BENCHMARKS),
+    conda:
+        "../envs/data.yaml"
     params:
         code=code_digest("held_out"),
         folder=f"{BASE}/benchmarks/{{bench}}",
@@ -49,10 +49,10 @@ rule qrels:
         f"{BASE}/logs/benchmark/{{bench}}/qrels.log",
     benchmark:
         f"{BASE}/timings/benchmark/{{bench}}-qrels.tsv"
-    conda:
-        "../envs/data.yaml"
     wildcard_constraints:
         bench=one_of(SPLIT_BENCHMARKS),
+    conda:
+        "../envs/data.yaml"
     params:
         code=code_digest("held_out"),
         folder=f"{BASE}/benchmarks/{{bench}}",
@@ -71,10 +71,10 @@ rule adapted_benchmark:
         f"{BASE}/logs/benchmark/{{bench}}.log",
     benchmark:
         f"{BASE}/timings/benchmark/{{bench}}.tsv"
-    conda:
-        "../envs/data.yaml"
     wildcard_constraints:
         bench=one_of(ADAPTED_BENCHMARKS),
+    conda:
+        "../envs/data.yaml"
     params:
         code=code_digest("adapted_benchmark"),
         entry=lambda w: as_json(CONFIG["benchmarks"][w.bench]),
@@ -96,10 +96,10 @@ rule translated_queries:
         f"{BASE}/logs/benchmark/{{bench}}.log",
     benchmark:
         f"{BASE}/timings/benchmark/{{bench}}.tsv"
-    conda:
-        "../envs/translate.yaml"
     wildcard_constraints:
         bench=one_of(DERIVED_BENCHMARKS),
+    conda:
+        "../envs/translate.yaml"
     params:
         code=code_digest("translate_queries"),
         original=lambda w: f"{BASE}/benchmarks/{CONFIG['benchmarks'][w.bench]['queries_of']}",

@@ -126,7 +126,13 @@ def benchmark_files(bench):
     if bench not in SPLIT_BENCHMARKS:
         return [f"{BASE}/benchmarks/{bench}"]
     languages = configuration.benchmark_languages(CONFIG, bench)[0]
-    sides = expand("{base}/benchmarks/{bench}/{side}/{lang}.parquet", base=BASE, bench=bench, side=["queries", "corpus"], lang=languages)
+    sides = expand(
+        "{base}/benchmarks/{bench}/{side}/{lang}.parquet",
+        base=BASE,
+        bench=bench,
+        side=["queries", "corpus"],
+        lang=languages,
+    )
     return [*sides, f"{BASE}/benchmarks/{bench}/qrels.parquet"]
 
 

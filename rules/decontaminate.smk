@@ -65,10 +65,16 @@ rule exposure:
         "../envs/data.yaml"
     params:
         code=code_digest("exposure"),
-        encoders=as_json({name: {"model": CONFIG["encoders"][name].get("model")} for name in CONFIG["study"]["encoders"]}),
+        encoders=as_json(
+            {name: {"model": CONFIG["encoders"][name].get("model")} for name in CONFIG["study"]["encoders"]}
+        ),
         benchmarks=as_json(
             {
-                name: {key: CONFIG["benchmarks"][name][key] for key in ("adapter", "task", "queries_of") if key in CONFIG["benchmarks"][name]}
+                name: {
+                    key: CONFIG["benchmarks"][name][key]
+                    for key in ("adapter", "task", "queries_of")
+                    if key in CONFIG["benchmarks"][name]
+                }
                 for name in BENCHMARKS
             }
         ),

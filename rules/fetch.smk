@@ -14,10 +14,10 @@ rule fetch_hub:
         "results/hub/{record}.json",
     log:
         "results/hub/logs/{record}.log",
-    conda:
-        "../envs/data.yaml"
     wildcard_constraints:
         record=one_of(HUB),
+    conda:
+        "../envs/data.yaml"
     params:
         code=code_digest("fetch_request"),
         request=lambda w: as_json(HUB[w.record]),

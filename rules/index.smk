@@ -1,5 +1,6 @@
 # Embeddings and FAISS indexes: one of each a run, benchmark and language.
 
+
 # Every index of the study.
 rule index:
     input:

@@ -103,10 +103,10 @@ rule new_encoder:
         f"{BASE}/logs/new_encoder/{{encoder}}.log",
     benchmark:
         f"{BASE}/timings/new_encoder/{{encoder}}.tsv"
-    conda:
-        "../envs/train.yaml"
     wildcard_constraints:
         encoder=one_of(SCRATCH_ENCODERS),
+    conda:
+        "../envs/train.yaml"
     params:
         code=code_digest("encoder"),
         parallel=named(parallel_files()),
@@ -126,10 +126,10 @@ rule pretrained_encoder:
         f"{BASE}/logs/pretrained_encoder/{{encoder}}.log",
     benchmark:
         f"{BASE}/timings/pretrained_encoder/{{encoder}}.tsv"
-    conda:
-        "../envs/train.yaml"
     wildcard_constraints:
         encoder=one_of(name for name in CONFIG["encoders"] if name not in SCRATCH_ENCODERS),
+    conda:
+        "../envs/train.yaml"
     params:
         code=code_digest("hub_encoder"),
         origin=lambda w, input: f"{'--path' if 'path' in CONFIG['encoders'][w.encoder] else '--record'} {input}",

@@ -24,10 +24,10 @@ rule convert_hub_translator:
         f"{BASE}/logs/convert_translator/{{translator}}.log",
     benchmark:
         f"{BASE}/timings/convert_translator/{{translator}}.tsv"
-    conda:
-        "../envs/translate.yaml"
     wildcard_constraints:
         translator=one_of(HUB_TRANSLATORS),
+    conda:
+        "../envs/translate.yaml"
     params:
         code=code_digest("hub_translator"),
         directions=lambda w: HUB_TRANSLATORS[w.translator]["directions"],
@@ -68,10 +68,10 @@ rule train_translator:
         f"{BASE}/logs/train_translator/{{translator}}.log",
     benchmark:
         f"{BASE}/timings/train_translator/{{translator}}.tsv"
-    conda:
-        "../envs/train.yaml"
     wildcard_constraints:
         translator=one_of(TRAINED_TRANSLATORS),
+    conda:
+        "../envs/train.yaml"
     params:
         code=code_digest("train_translator"),
         strings=lambda w: named(translator_strings(w)),
@@ -94,10 +94,10 @@ rule convert_translator:
         f"{BASE}/logs/convert_translator/{{translator}}.log",
     benchmark:
         f"{BASE}/timings/convert_translator/{{translator}}.tsv"
-    conda:
-        "../envs/train.yaml"
     wildcard_constraints:
         translator=one_of(TRAINED_TRANSLATORS),
+    conda:
+        "../envs/train.yaml"
     params:
         code=code_digest("convert_translator"),
         strings=lambda w: named(translator_strings(w)),

@@ -82,7 +82,8 @@ def runs(config: Config) -> list[Run]:
                         entry["sampling"],
                         alpha_label(alpha),
                         str(num_pairs),
-                        str(num_translated),
+                        # English batches see no translation: one run serves every number of them.
+                        "all" if entry["sampling"] == "en-en" else str(num_translated),
                         languages,
                         seed,
                     )
