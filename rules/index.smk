@@ -42,22 +42,21 @@ rule encode:
 # One FAISS index a corpus language; the multilingual pool is their union.
 rule build_index:
     input:
-        f"{BASE}/embeddings/{{run}}/{{bench}}/embeddings.json",
+        expand("{base}/embeddings/{{run}}/{bench}/embeddings.json", base=BASE, bench=BENCHMARKS),
     output:
-        f"{BASE}/index/{{run}}/{{bench}}/index.json",
+        expand("{base}/index/{{run}}/{bench}/index.json", base=BASE, bench=BENCHMARKS),
     log:
-        f"{BASE}/logs/index/{{run}}/{{bench}}.log",
+        f"{BASE}/logs/index/{{run}}/{STUDY}.log",
     benchmark:
-        f"{BASE}/timings/index/{{run}}/{{bench}}.tsv"
+        f"{BASE}/timings/index/{{run}}/{STUDY}.tsv"
     conda:
         "../envs/retrieve.yaml"
     params:
         code=code_digest("index"),
-        languages=lambda w: configuration.benchmark_languages(CONFIG, w.bench)[1],
         factory=CONFIG["index"]["factory"],
         options=as_json({k: v for k, v in CONFIG["index"].items() if k != "factory"}),
-        embeddings=lambda w, input: os.path.dirname(input[0]),
-        folder=lambda w, output: os.path.dirname(output[0]),
+        embeddings=lambda w, input: [os.path.dirname(path) for path in input],
+        folders=lambda w, output: [os.path.dirname(path) for path in output],
     shell:
-        "python -m polybatch.index --embeddings {params.embeddings} --languages {params.languages} "
-        "--factory {params.factory:q} --options {params.options:q} --output {params.folder} 2> {log}"
+        "python -m polybatch.index --embeddings {params.embeddings} --factory {params.factory:q} "
+        "--options {params.options:q} --output {params.folders} 2> {log}"

@@ -160,15 +160,23 @@ def _write_index(vectors: np.ndarray, options: IndexOptions, path: Path, made_fr
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="polybatch.index", description=__doc__.split("\n")[0])
-    parser.add_argument("--embeddings", required=True, type=Path)
-    parser.add_argument("--languages", required=True, nargs="+")
+    parser.add_argument("--embeddings", required=True, type=Path, nargs="+", help="one folder for each benchmark")
+    parser.add_argument("--languages", nargs="*", default=[], help="default: all that the embeddings hold")
     parser.add_argument("--factory", default="Flat", help="a FAISS factory string")
     parser.add_argument("--options", default="{}", type=IndexOptions.from_json, help="IndexOptions, as JSON")
-    parser.add_argument("--output", required=True, type=Path)
+    parser.add_argument("--output", required=True, type=Path, nargs="+", help="one folder for each benchmark")
     args = parser.parse_args(argv)
 
-    counts = build_indexes(args.embeddings, args.languages, args.factory, args.options, args.output)
-    stage.log.info("%s: %d index(es) built, %d up to date", args.output, counts["built"], counts["kept"])
+    if len(args.embeddings) != len(args.output):
+        raise ConfigError(
+            "Each set of embeddings needs one output folder.",
+            expected=f"{len(args.embeddings)} after --output",
+            found=str(len(args.output)),
+        )
+    for embeddings, output in zip(args.embeddings, args.output, strict=True):
+        languages = args.languages or list(read_json(embeddings / "embeddings.json")["corpus"])
+        counts = build_indexes(embeddings, languages, args.factory, args.options, output)
+        stage.log.info("%s: %d index(es) built, %d up to date", output, counts["built"], counts["kept"])
 
 
 if __name__ == "__main__":
