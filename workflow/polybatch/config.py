@@ -24,6 +24,13 @@ CATALOGUE = Path(__file__).parents[1] / "catalogue.yaml"
 
 Config = dict[str, Any]
 
+# Keys that say what a source, encoder or benchmark is.
+_IDENTITY = {
+    "sources": {"adapter"},
+    "encoders": {"scratch", "model", "path"},
+    "benchmarks": {"adapter", "split", "queries_of"},
+}
+
 
 @dataclass(frozen=True)
 class Run:
@@ -133,18 +140,24 @@ def _schema() -> dict[str, Any]:
 
 
 def _with_catalogue(config: Config) -> Config:
-    """A copy of the config in which sources, encoders and benchmarks that the catalogue alone knows have an entry."""
+    """A copy of the config with the catalogue's entries below those that it names or adds to.
+
+    An entry of the config that says what the thing is (an encoder's `model`, a benchmark's `adapter`) stands alone;
+    one that does not, such as {languages: [...]}, is laid over the catalogue's.
+    """
     import yaml
 
     catalogue = yaml.safe_load(CATALOGUE.read_text("utf-8"))
     resolved = copy.deepcopy(config)
     for kind, wanted in _named(resolved).items():
         own = resolved.setdefault(kind, {})
-        if isinstance(own, dict):
-            own.update({name: catalogue[kind][name] for name in wanted if name in catalogue[kind] and name not in own})
-            # A derived benchmark names another one.
-            further = [entry.get("queries_of") for entry in own.values() if isinstance(entry, dict)]
-            own.update({name: catalogue[kind][name] for name in further if name in catalogue[kind] and name not in own})
+        if not isinstance(own, dict):
+            continue
+        originals = [entry.get("queries_of") for entry in own.values() if isinstance(entry, dict)]
+        for name in (*wanted, *originals, *own):
+            entry = own.get(name, {})
+            if name in catalogue[kind] and isinstance(entry, dict) and not _IDENTITY[kind] & set(entry):
+                own[name] = {**catalogue[kind][name], **entry}
     return resolved
 
 

@@ -1,0 +1,45 @@
+"""Makes everything that the studies take from a network: tiny random models and a few dozen rows of each data set.
+
+    python tests/standins/make.py standins
+
+The models lie under their real ids, and the data sets in their real layout and columns, in a Hugging Face cache as
+the hub's own client lays it out; files that come from elsewhere lie below standins/files. A study runs on them with
+
+    HF_HOME=standins HF_HUB_OFFLINE=1 snakemake --configfile workflow/studies/paper.yaml \
+        workflow/studies/standins/common.yaml workflow/studies/standins/paper.yaml
+
+What comes out has the right shape and no meaning.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2] / "workflow")]
+
+import benchmarks
+import data_sets
+import encoders
+import translators
+from hub_cache import HubCache
+
+
+def make(folder: Path) -> None:
+    """Fills `folder`, which HF_HOME is to name."""
+    cache = HubCache(folder)
+    data_sets.make(cache)
+    benchmarks.make(cache, folder / "files")
+    encoders.make(cache)
+    translators.make(cache)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path)
+    make(parser.parse_args().folder)
+
+
+if __name__ == "__main__":
+    main()
