@@ -14,10 +14,7 @@ What comes out has the right shape and no meaning.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2] / "workflow")]
 
 import benchmarks
 import data_sets

@@ -339,13 +339,11 @@ def _faults_of_benchmark(config: Config, name: str) -> Iterator[str]:
         yield f"split: {entry['split']!r} is neither dev nor test"
     if "adapter" not in entry and "split" in entry and not config["split"].get(f"{entry['split']}_passages", 1):
         yield f"split.{entry['split']}_passages is 0, so there is nothing to make it from"
-    original = entry.get("queries_of")
-    if original and config["benchmarks"].get(original, {}).get("queries_of", original) == original:
-        if original not in config["benchmarks"]:
-            yield _unknown("queries_of", original, "benchmarks", config)
+    if "queries_of" in entry and entry["queries_of"] not in config["benchmarks"]:
+        yield _unknown("queries_of", entry["queries_of"], "benchmarks", config)
     for code in entry.get("translate", []):
         if translator_entry(config, f"en-{code}") is None:
-            yield f"translate: no translator for en-{code}; add translation.translators.en-{code} or translation.default"
+            yield f"translate: no translator for en-{code}; add translation.translators.en-{code}, or a default"
     queries, corpus = benchmark_languages(config, name)
     possible = _possible_settings(queries, corpus)
     for setting in entry.get("settings") or config["scoring"].get("settings") or ():

@@ -83,7 +83,7 @@ def fetch(
     """
     from huggingface_hub import snapshot_download
 
-    with _told(repo_id, kind, revision):
+    with _Told(repo_id, kind, revision):
         folder = Path(
             snapshot_download(repo_id, repo_type=kind, revision=revision, allow_patterns=list(patterns) or None)
         )
@@ -121,7 +121,7 @@ def _hold_to(snapshot: Snapshot, revisions: Path) -> None:
         )
 
 
-class _told:
+class _Told:
     """Turns what the hub client raises into errors that name the repository and the remedy."""
 
     def __init__(self, repo_id: str, kind: str, revision: str) -> None:
@@ -135,7 +135,8 @@ class _told:
 
         if not isinstance(error, (errors.HfHubHTTPError, OSError, errors.HTTPError, errors.HFValidationError)):
             return
-        where, first = f"{self.kind} {self.repo_id}, revision {self.revision}", str(error).splitlines()[0]
+        where = f"{self.kind} {self.repo_id}, revision {self.revision}"
+        first = next(iter(str(error).splitlines()), type(error).__name__)
         if isinstance(error, errors.GatedRepoError):
             raise ConfigError(
                 f"The {self.kind} {self.repo_id} is gated.",
@@ -204,7 +205,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--repo", required=True, help="org/name")
     parser.add_argument("--kind", required=True, choices=KINDS)
     parser.add_argument("--revision", required=True, help="a commit, or a branch")
-    parser.add_argument("--files", nargs="*", default=[], metavar="PATTERN", help="shell patterns; all if none is given")
+    parser.add_argument("--files", nargs="*", default=[], metavar="PATTERN", help="shell patterns; all by default")
     parser.add_argument("--revisions", type=Path, help="where the commits of branches are kept")
     parser.add_argument("--record", required=True, type=Path)
     args = parser.parse_args(argv)

@@ -289,8 +289,11 @@ def render(config: Config, jobs: Mapping[str, int], plan: Sequence[Line]) -> str
 
 def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    body = [header, ["-" * width for width in widths], *rows]
-    return ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in body]
+    padded = [
+        [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        for row in (header, ["-" * width for width in widths], *rows)
+    ]
+    return [f"| {' | '.join(row)} |" for row in padded]
 
 
 def _bytes(size: float) -> str:
