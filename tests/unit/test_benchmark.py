@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from small_benchmark import write_parallel, write_qrels, write_side
+from small_benchmark import random_embeddings, write_parallel, write_qrels, write_side
 
-from polybatch.benchmark import load
+from polybatch.benchmark import absent_schema, excluded_schema, load
+from polybatch.collection import open_collection
 from polybatch.errors import DataError
+from polybatch.files import write_json, write_rows
+from polybatch.ranking import numbers_of
 
 LANGUAGES = ["en", "de", "tr"]
 
@@ -86,6 +89,58 @@ def test_translations_of_a_query_must_have_the_same_relevant_groups(folder: Path
     write_qrels(folder, [row for row in judgements() if row[0] != "q2-de"])
     with pytest.raises(DataError, match=r"differ in what is relevant \(1: g2\)"):
         load(folder, LANGUAGES)
+
+
+def test_queries_of_one_group_find_the_same_passages_where_passages_have_none(tmp_path: Path) -> None:
+    """As in LAReQA: two English queries share a sentence, whose translations are two sentences in German."""
+    write_side(tmp_path, "queries", "en", [("q0-en", "one", "q0"), ("q1-en", "two", "q1")])
+    write_side(tmp_path, "queries", "de", [("q0-de", "eins", "q0"), ("q1-de", "zwei", "q1")])
+    write_side(tmp_path, "corpus", "en", [("s0-en", "one and two", "")])
+    write_side(tmp_path, "corpus", "de", [("s0-de", "eins", ""), ("s1-de", "zwei", "")])
+    pairs = [(f"q{i}-{lang}", passage, 1) for lang in ("en", "de") for i in (0, 1) for passage in ("s0-en", f"s{i}-de")]
+    write_qrels(tmp_path, pairs)
+    assert load(tmp_path, ["en", "de"]).qrels.num_rows == 8
+    write_qrels(tmp_path, [pair for pair in pairs if pair[:2] != ("q1-en", "s1-de")])
+    with pytest.raises(DataError, match=r"differ in what is relevant \(1: q1\)"):
+        load(tmp_path, ["en", "de"])
+    assert load(tmp_path, ["de"], ["en", "de"]).qrels.num_rows == 4
+
+
+def test_queries_and_corpus_may_stand_in_other_languages(folder: Path, tmp_path: Path) -> None:
+    (folder / "corpus" / "de.parquet").unlink()
+    write_qrels(folder, [row for row in judgements() if not row[1].endswith("-de")])
+    benchmark = load(folder, ["en", "de"], ["tr"])
+    assert (list(benchmark.queries), list(benchmark.corpus), benchmark.languages) == (
+        ["en", "de"],
+        ["tr"],
+        ["en", "de", "tr"],
+    )
+    assert benchmark.qrels.num_rows == 4 * 2
+
+
+def test_excluded_passages_are_in_no_ranking_and_absent_ones_are_never_found(folder: Path, tmp_path: Path) -> None:
+    write_rows(folder / "excluded.parquet", [{"query_id": "q1-en", "passage_id": "p4-de"}], excluded_schema())
+    write_rows(folder / "absent.parquet", [{"passage_id": "gone", "lang": "de"}], absent_schema())
+    write_qrels(folder, [*judgements(), *((f"q2-{lang}", "gone", 1) for lang in LANGUAGES)])
+    random_embeddings(tmp_path, folder, LANGUAGES)
+    collection = open_collection(tmp_path / "embeddings", tmp_path / "index", folder)
+    excluded = collection.passage_ids.index("p4-de").as_py()
+    for depth, size in (("all", 5), (3, 3)):
+        ranked = numbers_of(collection.search("en", slice(0, 4), "de", depth))
+        assert (ranked[1] >= 0).sum() == size
+        assert excluded not in ranked[1]
+    assert excluded in numbers_of(collection.search("en", slice(0, 4), "de", "all"))[0]
+    assert (collection.judged["en", "de"][0] == len(collection.passage_ids)).sum() == 1
+    assert (collection.judged["en", "tr"][0] < len(collection.passage_ids)).all()
+    assert (collection.judged["tr", "all"][0] == len(collection.passage_ids)).any(axis=1).tolist() == [0, 0, 1, 0]
+
+
+def test_empty_passages_are_accepted_only_where_the_card_counts_them(folder: Path) -> None:
+    write_side(folder, "corpus", "de", [(f"p{i}-de", "" if i == 5 else f"text {i}", f"g{i}") for i in range(6)])
+    with pytest.raises(DataError, match=r"corpus/de.parquet: empty text \(1: p5-de\)"):
+        load(folder, LANGUAGES)
+    write_json(folder / "card.json", {"empty_passages": {"de": 1}})
+    assert load(folder, LANGUAGES).corpus["de"].texts[5].as_py() == ""
 
 
 def test_texts_without_a_group_are_parallel_to_nothing(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from polybatch.ranking import (
     pack,
     scores_of,
     set_search_parameters,
+    without,
 )
 
 
@@ -27,7 +28,7 @@ def shard(vectors: np.ndarray, numbers: np.ndarray | None = None, factory: str =
         index.train(vectors)
     index.add(vectors)
     rows = np.arange(len(vectors))
-    return Shard(index, rows if numbers is None else numbers, rows)
+    return Shard(index, rows if numbers is None else numbers, pa.array([f"text {row}" for row in rows]))
 
 
 def test_keys_sort_by_score_then_number() -> None:
@@ -60,10 +61,8 @@ def test_the_same_text_ties_whatever_the_last_bit_says() -> None:
     rng = np.random.default_rng(1)
     vectors = unit(rng.standard_normal((1000, 385)))
     corpus, queries = np.concatenate([vectors, vectors[:333]]), unit(rng.standard_normal((391, 385)))
-    rows = np.arange(len(corpus))
-    copies = np.concatenate([np.arange(1000), np.arange(333)])
-    one = shard(corpus)
-    keys = Shard(one.index, rows[::-1].copy(), copies).search(queries, "all")
+    texts = pa.array([f"text {row % 1000}" for row in range(len(corpus))])
+    keys = Shard(shard(corpus).index, np.arange(len(corpus))[::-1].copy(), texts).search(queries, "all")
     scores = np.empty(keys.shape, np.float32)
     np.put_along_axis(scores, numbers_of(keys), scores_of(keys), axis=1)
     scores = scores[:, ::-1]  # by row again
@@ -93,10 +92,18 @@ def test_an_unknown_search_parameter_is_told() -> None:
         set_search_parameters(shard(np.eye(4, dtype=np.float32)).index, "efSearch=5")
 
 
-def test_numbers_follow_the_ids_over_all_corpora() -> None:
+def test_numbers_fall_as_the_ids_rise_over_all_corpora() -> None:
     ids, numbers = number_passages([pa.array(["p10", "p2"]), pa.array(["p1", "é", "a"])])
-    assert ids.to_pylist() == ["a", "p1", "p10", "p2", "é"]
-    assert [part.tolist() for part in numbers] == [[2, 3], [1, 4, 0]]
+    assert ids.to_pylist() == ["é", "p2", "p10", "p1", "a"]
+    assert [part.tolist() for part in numbers] == [[2, 1], [3, 0, 4]]
+
+
+@pytest.mark.parametrize("depth", ["all", 2])
+def test_excluded_passages_leave_no_gap(depth: int | str) -> None:
+    keys = pack(np.array([[0.9, 0.8, 0.7, 0.6]] * 3, np.float32), np.array([[4, 3, 2, 1]] * 3))
+    left = numbers_of(without(keys, np.array([[3, 9], [-1, -1], [1, 4]]), depth))
+    full = [[4, 2, 1, -1], [4, 3, 2, 1], [3, 2, -1, -1]]
+    assert left.tolist() == (full if depth == "all" else [row[:2] for row in full])
 
 
 def test_first_copies() -> None:

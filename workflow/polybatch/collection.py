@@ -6,16 +6,16 @@ outputs: a `Collection`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polybatch.benchmark import Benchmark, load
+from polybatch.benchmark import Benchmark, Texts, load
 from polybatch.contracts import POOL
 from polybatch.errors import DataError
 from polybatch.files import read_json, sha256_file
 from polybatch.metrics import PADDING
-from polybatch.ranking import Shard, first_copies, number_passages, set_search_parameters
+from polybatch.ranking import ALL, Shard, number_passages, set_search_parameters, without
 from polybatch.records import read_vectors
 
 if TYPE_CHECKING:
@@ -33,7 +33,10 @@ class Collection:
         shards: language -> the index of its corpus.
         passage_ids: The ids of the pool's passages by number.
         judged: (query language, corpus language or "all") -> passages and relevances, both (queries, R), highest
-            relevance first, padded with -1 and 0.
+            relevance first, padded with -1 and 0. A number from len(passage_ids) on is a relevant passage that no
+            corpus holds (see benchmark.absent_schema): it has no id and no ranking contains it.
+        excluded: query language -> (queries, E) passages to take out of each query's rankings, padded with -1; only
+            languages that have any.
     """
 
     benchmark: Benchmark
@@ -41,6 +44,20 @@ class Collection:
     shards: dict[str, Shard]
     passage_ids: pa.Array
     judged: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
+    excluded: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def search(self, query_lang: str, rows: slice, corpus_lang: str, depth: int | str) -> np.ndarray:
+        """Ranks one language's corpus for some queries, without the passages that are excluded for them.
+
+        Returns:
+            (n, k) keys, best first, see ranking.py; k is the depth, or the number of passages where that is less.
+        """
+        queries, shard = self.queries[query_lang][rows], self.shards[corpus_lang]
+        if query_lang not in self.excluded:
+            return shard.search(queries, depth)
+        excluded = self.excluded[query_lang][rows]
+        deeper = depth if depth == ALL else int(depth) + excluded.shape[1]
+        return without(shard.search(queries, deeper), excluded, depth)
 
 
 def open_collection(embeddings: Path, index: Path, benchmark_folder: Path, search_parameters: str = "") -> Collection:
@@ -48,7 +65,7 @@ def open_collection(embeddings: Path, index: Path, benchmark_folder: Path, searc
 
     Args:
         embeddings, index: embeddings/<run>/<name> and index/<run>/<name>.
-        benchmark_folder: benchmarks/<name>; the languages are those of the embeddings.
+        benchmark_folder: benchmarks/<name>; the languages of queries and corpus are those of the embeddings.
         search_parameters: See `set_search_parameters`.
 
     Raises:
@@ -58,13 +75,13 @@ def open_collection(embeddings: Path, index: Path, benchmark_folder: Path, searc
     import faiss
 
     embedded, indexed = read_json(embeddings / "embeddings.json"), read_json(index / "index.json")
-    benchmark = load(benchmark_folder, embedded["languages"])
+    benchmark = load(benchmark_folder, *embedded_languages(embedded))
     _require_same_texts(embeddings, embedded, benchmark)
     _require_same_vectors(index, indexed, embedded)
     passage_ids, numbers = number_passages([texts.ids for texts in benchmark.corpus.values()])
     shards = {}
     for (lang, texts), of_lang in zip(benchmark.corpus.items(), numbers, strict=True):
-        shard = Shard(faiss.read_index(str(index / f"{lang}.faiss")), of_lang, first_copies(texts.texts))
+        shard = Shard(faiss.read_index(str(index / f"{lang}.faiss")), of_lang, texts.texts)
         if search_parameters:
             set_search_parameters(shard.index, search_parameters)
         shards[lang] = shard
@@ -72,7 +89,13 @@ def open_collection(embeddings: Path, index: Path, benchmark_folder: Path, searc
         lang: read_vectors(embeddings / "queries" / f"{lang}.npy", embedded["queries"][lang])
         for lang in benchmark.queries
     }
-    return Collection(benchmark, queries, shards, passage_ids, _judgements(benchmark, passage_ids, shards))
+    judged = _judgements(benchmark, passage_ids, shards)
+    return Collection(benchmark, queries, shards, passage_ids, judged, _exclusions(benchmark, passage_ids))
+
+
+def embedded_languages(embedded: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """The languages of queries and corpus that embeddings.json lists, in the order in which they were asked for."""
+    return embedded["languages"], embedded.get("corpus_languages", embedded["languages"])
 
 
 def _require_same_texts(folder: Path, embedded: dict[str, Any], benchmark: Benchmark) -> None:
@@ -94,9 +117,10 @@ def _require_same_texts(folder: Path, embedded: dict[str, Any], benchmark: Bench
 
 def _require_same_vectors(folder: Path, indexed: dict[str, Any], embedded: dict[str, Any]) -> None:
     records = indexed["corpus"]
+    languages = embedded_languages(embedded)[1]
     other = [
         lang
-        for lang in embedded["languages"]
+        for lang in languages
         if records.get(lang, {}).get("vectors") != embedded["corpus"][lang]["sha256"]
         or not (folder / f"{lang}.faiss").is_file()
         or sha256_file(folder / f"{lang}.faiss") != records[lang]["sha256"]
@@ -105,7 +129,7 @@ def _require_same_vectors(folder: Path, indexed: dict[str, Any], embedded: dict[
         raise DataError(
             "The indexes were not made from these embeddings, or are damaged.",
             where=folder,
-            expected=f"one index for each of {' '.join(embedded['languages'])}",
+            expected=f"one index for each of {' '.join(languages)}",
             found="missing, outdated or damaged: " + " ".join(other),
             remedy="run polybatch.index on these embeddings again",
         )
@@ -115,21 +139,49 @@ def _judgements(
     benchmark: Benchmark, passage_ids: pa.Array, shards: dict[str, Shard]
 ) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
     import numpy as np
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     qrels = benchmark.qrels
-    passages = pc.index_in(qrels["passage_id"], passage_ids).to_numpy()
+    absent = pa.chunked_array([*benchmark.absent.values()], pa.string())
+    passages = pc.index_in(qrels["passage_id"], pa.chunked_array([passage_ids, *absent.chunks])).to_numpy()
     relevance = qrels["relevance"].to_numpy()
-    lang_of = np.empty(len(passage_ids), np.int64)
-    for code, shard in enumerate(shards.values()):
+    lang_of = np.empty(len(passage_ids) + len(absent), np.int64)
+    start = len(passage_ids)
+    for code, (lang, shard) in enumerate(shards.items()):
         lang_of[shard.numbers] = code
+        missing = len(benchmark.absent.get(lang, ()))
+        lang_of[start : start + missing] = code
+        start += missing
     judged = {}
     for query_lang, texts in benchmark.queries.items():
-        rows = pc.fill_null(pc.index_in(qrels["query_id"], texts.ids), PADDING).to_numpy()
+        rows = _rows_of(qrels, texts)
         for code, corpus_lang in enumerate([*shards, POOL]):
             mine = (rows >= 0) & ((lang_of[passages] == code) | (corpus_lang == POOL))
             judged[query_lang, corpus_lang] = pad_judgements(rows[mine], passages[mine], relevance[mine], len(texts))
     return judged
+
+
+def _exclusions(benchmark: Benchmark, passage_ids: pa.Array) -> dict[str, np.ndarray]:
+    import numpy as np
+    import pyarrow.compute as pc
+
+    passages = pc.index_in(benchmark.excluded["passage_id"], passage_ids).to_numpy()
+    excluded = {}
+    for lang, texts in benchmark.queries.items():
+        rows = _rows_of(benchmark.excluded, texts)
+        mine = rows >= 0
+        if mine.any():
+            excluded[lang] = pad_judgements(rows[mine], passages[mine], np.ones(mine.sum(), np.int64), len(texts))[0]
+    return excluded
+
+
+def _rows_of(table: pa.Table, texts: Texts) -> np.ndarray:
+    """The rows of `texts` that the column query_id names, PADDING for queries of other languages."""
+    import pyarrow.compute as pc
+
+    rows: np.ndarray = pc.fill_null(pc.index_in(table["query_id"], texts.ids), PADDING).to_numpy()
+    return rows
 
 
 def pad_judgements(

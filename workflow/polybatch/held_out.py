@@ -1,6 +1,6 @@
 """Makes a retrieval benchmark from a held-out split: its queries and passages in every language evaluated.
 
-inputs: collected/en.parquet, human/<lang>.parquet
+inputs: collected/en.parquet, supplied/<lang>.parquet
 outputs: benchmarks/<split>/queries/<lang>.parquet and corpus/<lang>.parquet; and, by a second call with
          --qrels, benchmarks/<split>/qrels.parquet (contracts.QUERIES, CORPUS, QRELS)
 
@@ -35,7 +35,9 @@ def benchmark_rows(
     for group, row in pairs:
         if any(seen[side][text_key(row[side])] > 1 for side in seen):
             continue
-        queries.append({"query_id": f"{group}.{lang}.q", "lang": lang, "text": row["query"], "group": group})
+        queries.append(
+            {"query_id": f"{group}.{lang}.q", "lang": lang, "text": row["query"], "group": group, "answers": []}
+        )
         corpus.append({"passage_id": f"{group}.{lang}.p", "lang": lang, "text": row["passage"], "group": group})
     if not queries:
         raise DataError(
@@ -60,7 +62,7 @@ def qrels_rows(queries: list[dict], corpus: list[dict]) -> list[dict]:
 
 def _write_language(args: argparse.Namespace) -> None:
     collected = read_parquet(args.collected, contracts.COLLECTED).to_pylist()
-    rows = collected if args.lang == "en" else read_parquet(args.human, contracts.PARALLEL).to_pylist()
+    rows = collected if args.lang == "en" else read_parquet(args.supplied, contracts.PARALLEL).to_pylist()
     queries, corpus = benchmark_rows(collected, {row["pair_id"]: row for row in rows}, args.split, args.lang)
     write_rows(args.benchmark / "queries" / f"{args.lang}.parquet", queries, contracts.QUERIES)
     write_rows(args.benchmark / "corpus" / f"{args.lang}.parquet", corpus, contracts.CORPUS)
@@ -80,7 +82,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--benchmark", required=True, type=Path, help="the benchmark's folder")
     parser.add_argument("--qrels", nargs="+", metavar="LANG", help="write the qrels over these languages' files")
     parser.add_argument("--collected", type=Path)
-    parser.add_argument("--human", type=Path)
+    parser.add_argument("--supplied", type=Path, help="translations that come with the sources; not for en")
     parser.add_argument("--split", choices=["dev", "test"])
     parser.add_argument("--lang")
     args = parser.parse_args(argv)

@@ -1,8 +1,9 @@
 """Ranked lists from FAISS indexes, and their merging.
 
 An entry of a ranked list is one uint64 key: the high half falls as the score rises, the low half is the passage's
-number. Sorting keys sorts by score, best first, and equal scores by number; numbers follow the passage ids. One
-vectorised sort of whole blocks does that, and merging lists is sorting them together. The greatest key stands for
+number. Sorting keys sorts by score, best first, and equal scores by number; numbers fall as the passage ids rise,
+because trec_eval ranks equal scores so, and mteb with it. One vectorised sort of whole blocks does that, and merging
+lists is sorting them together. The greatest key stands for
 "no passage": FAISS fills lists that it could not complete, and such an entry must never become a passage.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from polybatch.errors import ConfigError, DataError
@@ -59,6 +61,21 @@ def merge(lists: Sequence[np.ndarray], depth: int | str) -> np.ndarray:
     return merged if depth == ALL else merged[:, : int(depth)]
 
 
+def without(keys: np.ndarray, numbers: np.ndarray, depth: int | str) -> np.ndarray:
+    """Takes passages out of rankings.
+
+    Args:
+        keys: (n, k) keys, best first; changed in place.
+        numbers: (n, E) passages to take out of each ranking, padded with PADDING.
+        depth: Entries a list afterwards, or "all".
+    """
+    ranked = numbers_of(keys)
+    for column in numbers.T:
+        keys[(ranked == column[:, None]) & (column != PADDING)[:, None]] = NO_PASSAGE
+    keys.sort(axis=1)
+    return keys if depth == ALL else keys[:, : int(depth)]
+
+
 @dataclass(frozen=True)
 class Shard:
     """The index of one language's corpus.
@@ -66,12 +83,17 @@ class Shard:
     Attributes:
         index: Over the corpus in the order of its file, inner product.
         numbers: (rows,) the passages' numbers in the pool, int64.
-        first_copy: (rows,) for each row, the first row with the same text.
+        texts: (rows,) the passages.
     """
 
     index: faiss.Index
     numbers: np.ndarray
-    first_copy: np.ndarray
+    texts: pa.Array
+
+    @cached_property
+    def first_copy(self) -> np.ndarray:
+        """(rows,) for each row, the first row with the same text. Only a full ranking needs it, of small corpora."""
+        return first_copies(self.texts)
 
     def search(self, queries: np.ndarray, depth: int | str) -> np.ndarray:
         """Ranks the corpus, or its best part, for each query.
@@ -129,7 +151,7 @@ def set_search_parameters(index: faiss.Index, parameters: str) -> None:
 
 
 def number_passages(ids: Sequence[pa.Array]) -> tuple[pa.Array, list[np.ndarray]]:
-    """Numbers the passages of several corpora in the order of their ids (byte by byte, over UTF-8).
+    """Numbers the passages of several corpora in the reverse order of their ids (byte by byte, over UTF-8).
 
     Returns:
         All ids in that order, and for each corpus the numbers of its rows, int64.
@@ -139,7 +161,7 @@ def number_passages(ids: Sequence[pa.Array]) -> tuple[pa.Array, list[np.ndarray]
     import pyarrow.compute as pc
 
     together = pa.chunked_array(ids).combine_chunks()
-    order = pc.sort_indices(together)
+    order = pc.array_sort_indices(together, order="descending")
     numbers = np.empty(len(together), np.int64)
     numbers[order.to_numpy()] = np.arange(len(together))
     return together.take(order), np.split(numbers, np.cumsum([len(part) for part in ids])[:-1])
