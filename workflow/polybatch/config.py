@@ -384,6 +384,11 @@ def translator_entry(config: Config, direction: str) -> dict[str, Any] | None:
     return translation["translators"].get(direction) or translation.get("default")
 
 
+def translator_name(entry: dict[str, Any]) -> str:
+    """The folder of a translator of the hub: its id and quantisation, as a file name."""
+    return "--".join([*entry["model"].split("/"), entry["quantization"]])
+
+
 def _translation_faults(config: Config) -> Iterator[str]:
     translation, trained = config["translation"], config["translator_training"]
     for code in translation["languages"]:

@@ -150,10 +150,12 @@ def _training_lines(
         trained = [run for run in grid if run.trained and run.encoder == encoder]
         options = training_options(config, encoder)
         steps, batch = _steps(options, pairs), options.get("batch_size", 100)
-        parameters = _parameters(config, base, encoder, rates)
+        parameters, computing = _parameters(config, base, encoder, rates)
         rate = _training_rate(base, trained)
         if rate is None:
-            flops = 6 * 2 * rates["tokens_per_text"] * parameters.value
+            # Kaplan et al. (2020, arXiv 2001.08361, section 2.1): two operations a weight and token forward, four back.
+            texts = 2 + options.get("hard_negatives", 0)
+            flops = 6 * texts * rates["tokens_per_text"] * computing
             flops *= 4 / 3 if options.get("gradient_checkpointing") else 1
             rate = Amount(rates["effective_tflops"] * 1e12 / flops, "assumed")
         yield Line(
@@ -177,10 +179,10 @@ def _encoding_lines(config: Config, base: Path, grid: Sequence[Run], rates: Mapp
         mine = [run for run in grid if run.encoder == encoder]
         sizes = {name: benchmark_size(config, base, name) for name in config["study"]["benchmarks"]}
         passages = sum(size.value for size in sizes.values())
-        parameters = _parameters(config, base, encoder, rates)
+        parameters, computing = _parameters(config, base, encoder, rates)
         rate = _encoding_rate(base, mine)
         if rate is None:
-            flops = 2 * rates["tokens_per_text"] * parameters.value
+            flops = 2 * rates["tokens_per_text"] * computing
             rate = Amount(rates["effective_tflops"] * 1e12 / flops, "assumed")
         unknown = [name for name, size in sizes.items() if size.origin == "unknown"]
         note = f" (without {', '.join(unknown)}, whose size is not known yet)" if unknown else ""
@@ -194,16 +196,18 @@ def _encoding_lines(config: Config, base: Path, grid: Sequence[Run], rates: Mapp
         )
 
 
-def _parameters(config: Config, base: Path, encoder: str, rates: Mapping[str, float]) -> Amount:
-    card = base / "encoders" / encoder / "encoder.json"
-    if card.exists() and read_json(card).get("parameters"):
-        return Amount(read_json(card)["parameters"], "measured")
-    from polybatch.known_encoders import KNOWN
+def _parameters(config: Config, base: Path, encoder: str, rates: Mapping[str, float]) -> tuple[Amount, float]:
+    """An encoder's weights, and how many of them take part in the arithmetic (all but the word embeddings)."""
+    from polybatch.known_encoders import known
 
-    known = KNOWN.get(config["encoders"][encoder].get("model", ""))
-    if known is not None and known.parameters:
-        return Amount(known.parameters, "stated")
-    return Amount(rates["encoder_parameters"], "assumed")
+    stated = known(config["encoders"][encoder].get("model", ""))
+    embedded = stated.embedding_parameters if stated else rates["encoder_embedding_parameters"]
+    card = base / "encoders" / encoder / "encoder.json"
+    if card.exists() and (parameters := read_json(card).get("parameters")):
+        return Amount(parameters, "measured"), max(parameters - embedded, parameters / 4)
+    if stated is not None:
+        return Amount(stated.parameters, "stated"), stated.parameters - embedded
+    return Amount(rates["encoder_parameters"], "assumed"), rates["encoder_parameters"] - embedded
 
 
 def _translation_rate(base: Path) -> Amount | None:

@@ -1,0 +1,93 @@
+"""What a study needs from a network, as requests that `fetch_request` carries out one at a time.
+
+inputs: the resolved config
+outputs: record name -> request: {kind: model | dataset, repo, revision, files}, {kind: task, task, languages} for a
+    benchmark of mteb, {kind: files, files: {name: {url, sha256}}} for plain files
+
+A Snakefile imports this at every start, so it imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from polybatch.config import Config, benchmark_languages, translator_entry, translator_name
+
+Request = dict[str, Any]
+
+
+def hub_requests(config: Config) -> dict[str, Request]:
+    """All requests of a study, by the name of the record that each leaves in results/hub/."""
+    requests: dict[str, Request] = {}
+    for source in sources_read(config):
+        if source["adapter"] not in ("local", "homeassistant") and "path" not in source:
+            from polybatch.hub_sources import request
+
+            requests[f"source--{source['name']}"] = request(source)
+    for name in config["study"]["encoders"]:
+        if "model" in config["encoders"][name]:
+            requests[f"encoder--{name}"] = encoder_request(config["encoders"][name])
+    for name, translator in translator_models(config).items():
+        requests[f"translator--{name}"] = translator_request(translator)
+    for name in benchmarks_read(config):
+        if request_ := benchmark_request(config, name):
+            requests[f"benchmark--{name}"] = request_
+    return requests
+
+
+def sources_read(config: Config) -> list[dict[str, Any]]:
+    """The sources of the training text, and that of the validation pairs if it is another."""
+    named = (config.get("validation") or {}).get("source")
+    validation = [{"name": named, **config["sources"][named]}] if named else []
+    return [*config["source"], *validation]
+
+
+def benchmarks_read(config: Config) -> list[str]:
+    """The study's benchmarks, those kept out of the training data, and those that these are derived from."""
+    names = [*config["study"]["benchmarks"], *config["decontamination"]["benchmarks"]]
+    originals = [config["benchmarks"][name].get("queries_of") for name in names]
+    return list(dict.fromkeys([*names, *filter(None, originals)]))
+
+
+def encoder_request(entry: dict[str, Any]) -> Request:
+    """What an encoder of the hub is made from; without a revision in the config, the known one, else main."""
+    from polybatch.known_encoders import file_patterns, known
+
+    repo = entry["model"]
+    entry_known = known(repo)
+    revision = entry.get("revision") or (entry_known.revision if entry_known else "") or "main"
+    return {"kind": "model", "repo": repo, "revision": revision, "files": file_patterns(repo)}
+
+
+def translator_models(config: Config) -> dict[str, dict[str, Any]]:
+    """Folder name -> {model, revision, quantization, directions} of every translator of the hub that is used."""
+    directions = [
+        direction for lang in config["translation"]["languages"] for direction in (f"en-{lang}", f"{lang}-en")
+    ]
+    for name in benchmarks_read(config):
+        directions += [f"en-{lang}" for lang in config["benchmarks"][name].get("translate", []) if lang != "en"]
+    models: dict[str, dict[str, Any]] = {}
+    for direction in dict.fromkeys(directions):
+        entry = translator_entry(config, direction) or {}
+        if "model" in entry:
+            models.setdefault(translator_name(entry), {**entry, "directions": []})["directions"].append(direction)
+    return models
+
+
+def translator_request(translator: dict[str, Any]) -> Request:
+    """What a translator of the hub is converted from."""
+    from polybatch.hub_translator import FILE_PATTERNS
+
+    revision = translator.get("revision", "main")
+    return {"kind": "model", "repo": translator["model"], "revision": revision, "files": list(FILE_PATTERNS)}
+
+
+def benchmark_request(config: Config, name: str) -> Request | None:
+    """What a benchmark is made from, None if nothing of it comes from a network."""
+    entry = config["benchmarks"][name]
+    if "path" in entry or "adapter" not in entry:
+        return None
+    if entry["adapter"] == "mteb":
+        queries, corpus = benchmark_languages(config, name)
+        return {"kind": "task", "task": entry["task"], "languages": list(dict.fromkeys([*queries, *corpus]))}
+    return {"kind": "files", "files": entry["files"]}
