@@ -38,7 +38,7 @@ def benchmark(tmp_path: Path) -> Path:
 def run(
     model: Path, benchmark: Path, languages: list[str] = LANGUAGES, options: EncodeOptions | None = None
 ) -> dict[str, int]:
-    return encode(Model(model, options or EncodeOptions()), load(benchmark, languages), benchmark.parent / "embeddings")
+    return encode(Model(model, options or EncodeOptions()), benchmark, languages, benchmark.parent / "embeddings")
 
 
 def vectors(benchmark: Path, name: str) -> np.ndarray:
