@@ -195,13 +195,20 @@ def _read_texts(path: Path, lang: str, may_be_empty: int, faults: list[str]) -> 
         faults.append(f"{place} has no row")
     if ids.null_count:
         faults.append(f"{place}: {ids.null_count} row(s) without an id")
-    empty = pc.fill_null(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0), True)
+    empty = is_empty(texts)
     if texts.null_count or pc.sum(empty).as_py() != may_be_empty:
         faults += _named(f"{place}: empty text", ids.filter(empty))
     elsewhere = pc.fill_null(pc.not_equal(table.column("lang").combine_chunks(), lang), True)
     faults += _named(f"{place}: lang is not {lang!r}", ids.filter(elsewhere))
     groups = pc.fill_null(table.column("group").combine_chunks(), "")
     return Texts(ids, texts, groups, table.column("answers").combine_chunks() if queries else None)
+
+
+def is_empty(texts: pa.Array) -> pa.Array:
+    """Which texts are null or hold nothing but white space."""
+    import pyarrow.compute as pc
+
+    return pc.fill_null(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0), True)
 
 
 def _named(fault: str, ids: Iterable[object]) -> Iterator[str]:
