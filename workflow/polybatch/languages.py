@@ -56,8 +56,13 @@ class Language:
 
     @property
     def spaced(self) -> bool:
-        """Whether white space stands between its sentences. Thai has none between words, but between sentences."""
-        return self.iso not in ("zh", "ja")
+        """Whether white space stands between its sentences."""
+        return self.iso not in ("ja", "zh")
+
+    @property
+    def spaced_words(self) -> bool:
+        """Whether white space stands between its words. Thai, for one, has it between sentences only."""
+        return self.iso not in ("ja", "km", "lo", "my", "th", "zh")
 
     def opus_tokens(self) -> Iterator[str]:
         """What may ask an OPUS-MT model of several target languages for this one, the most specific first."""

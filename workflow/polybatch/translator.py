@@ -1,12 +1,19 @@
-"""A translator: a CTranslate2 model with its tokenizer, ready to translate plain sentences in one direction.
+"""A translator: a CTranslate2 model with its tokenizer, ready to translate plain texts in one direction.
 
-A translator folder holds what `ct2-transformers-converter` writes, the SentencePiece model, and
-`translator.json`, which says which directions it serves, under which licence, and how well it did.
+inputs: a translator folder: a CTranslate2 model, the SentencePiece models, and `translator.json` (its card), which
+    says of what family it is, which directions it serves, under which licence, and how well it did
+outputs: translations, in the order of the texts
+
+A text is split into sentences, and a sentence longer than the model reads is split further, at clauses or spaces:
+nothing is cut off unseen. What stood between the parts is put back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+import time
+import unicodedata
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +22,13 @@ from polybatch.errors import ConfigError, DataError
 from polybatch.files import read_json
 from polybatch.languages import directions, language
 from polybatch.options import Options, require
+from polybatch.translator_families import FILES, tokenizer
 
-SENTENCEPIECE = "sentencepiece.bpe.model"
+SENTENCEPIECE = FILES["m2m100"][0]
 CARD = "translator.json"
 DEVICES = ("cpu", "cuda", "auto")
+_POSITIONS = 1024  # of a card that does not say: M2M100's
+_CLAUSE_END = ",;:)\u2013\u2014\u3001\uff0c\uff1b\uff1a\u3002\u060c\u061b"
 
 
 @dataclass(frozen=True)
@@ -28,9 +38,9 @@ class DecodingOptions(Options):
     Attributes:
         beam_size: Beam width; 1 is greedy search.
         batch_tokens: Source tokens a batch, padding included; bounds memory.
-        compute_type: CTranslate2's name ("int8", "float32", "default": as stored).
+        compute_type: CTranslate2's name ("int8", "float32", "default": as stored, or what the device has next to it).
         device: "cpu", "cuda" or "auto".
-        max_length: Tokens a translation may have at most.
+        max_length: Tokens a translation may have at most. A sentence of more source tokens is split.
     """
 
     beam_size: int = 4
@@ -45,27 +55,52 @@ class DecodingOptions(Options):
         yield from require(self.device in DEVICES, f"device must be one of {', '.join(DEVICES)}")
 
 
+@dataclass
+class Work:
+    """What a translator has done so far.
+
+    Attributes:
+        sentences: Sentences, or parts of too long ones, that were translated.
+        tokens: Source tokens, special ones included.
+        split: Sentences that were too long and were split.
+        unfinished: Translations that ended because they were `max_length` tokens long.
+        seconds: Time in the model, s.
+    """
+
+    sentences: int = 0
+    tokens: int = 0
+    split: int = 0
+    unfinished: int = 0
+    seconds: float = 0.0
+
+
 def read_card(folder: Path) -> dict[str, Any]:
     """`translator.json` of a translator folder; a DataError says what is missing."""
-    missing = [name for name in (CARD, "model.bin", SENTENCEPIECE) if not (folder / name).exists()]
+    card = read_json(folder / CARD) if (folder / CARD).exists() else {}
+    needed = (CARD, "model.bin", *FILES[card.get("family", "m2m100")])
+    missing = [name for name in needed if not (folder / name).exists()]
     if missing:
         raise DataError(
             "A translator folder is incomplete.",
             where=folder,
-            expected=f"{CARD}, model.bin and {SENTENCEPIECE}",
+            expected=", ".join(needed),
             found=f"no {', no '.join(missing)}",
             remedy="make it with `snakemake translators`, or name another folder in translation.translators",
         )
-    return read_json(folder / CARD)
+    return card
 
 
 class Translator:
-    """Translates sentences from one language into another."""
+    """Translates texts from one language into another.
+
+    Attributes:
+        card: What `translator.json` says.
+        source_lang, target_lang: ISO 639-1.
+        device, compute_type: What is used, not what was asked for.
+        work: Counts over all calls.
+    """
 
     def __init__(self, folder: Path, direction: str, options: DecodingOptions, threads: int = 1) -> None:
-        import ctranslate2
-        import sentencepiece
-
         card = read_card(folder)
         if direction not in card["directions"]:
             raise ConfigError(
@@ -75,64 +110,143 @@ class Translator:
                 found=direction,
                 remedy="name a translator for this direction in translation.translators",
             )
-        self.folder, self.options, self.card = folder, options, card
+        self.folder, self.options, self.card, self.work = folder, options, card, Work()
         self.source_lang, self.target_lang = directions(direction)
-        self._tokenizer = sentencepiece.SentencePieceProcessor(model_file=str(folder / SENTENCEPIECE))
-        self._model = ctranslate2.Translator(
+        self._tokenizer = tokenizer(folder, card, self.source_lang, self.target_lang)
+        self._model = _load(folder, options, threads)
+        self.device, self.compute_type = self._model.device, self._model.compute_type
+        self._longest = min(card.get("positions", _POSITIONS), options.max_length)
+
+    def translate(self, sentences: list[str]) -> list[str]:
+        """Translations in the order of `sentences`; an empty sentence stays empty."""
+        parts = [list(self._parts(sentence)) for sentence in sentences]
+        translations = iter(self._translate_tokens([tokens for part in parts for tokens, _ in part]))
+        return [self._rejoin([(next(translations), space) for _, space in part]) for part in parts]
+
+    def translate_texts(self, texts: list[str]) -> list[str]:
+        """Translates texts of several sentences: split, each distinct sentence translated once, rejoined."""
+        split = [list(_sentences(text, self.source_lang)) for text in texts]
+        distinct = list(dict.fromkeys(sentence for parts in split for sentence, _ in parts))
+        translated = dict(zip(distinct, self.translate(distinct), strict=True))
+        return [self._rejoin([(translated[sentence], space) for sentence, space in parts]) for parts in split]
+
+    def _parts(self, sentence: str) -> Iterator[tuple[list[str], str]]:
+        """(tokens, white space after them) of a sentence, or of the parts of a too long one."""
+        if not sentence.strip():
+            return
+        tokens = self._tokenizer.tokens(sentence)
+        if len(tokens) <= self._longest:
+            yield tokens, ""
+            return
+        self.work.split += 1
+        for part, space in split_long(sentence, lambda text: len(self._tokenizer.tokens(text)) <= self._longest):
+            yield self._tokenizer.tokens(part), space
+
+    def _translate_tokens(self, sources: list[list[str]]) -> list[str]:
+        prefix, start = self._tokenizer.prefix, time.perf_counter()
+        results = self._model.translate_batch(
+            sources,
+            target_prefix=[prefix] * len(sources) if prefix else None,
+            beam_size=self.options.beam_size,
+            max_batch_size=self.options.batch_tokens,
+            batch_type="tokens",
+            max_input_length=0,
+            max_decoding_length=self.options.max_length,
+        )
+        self.work.seconds += time.perf_counter() - start
+        self.work.sentences += len(sources)
+        self.work.tokens += sum(map(len, sources))
+        found = [result.hypotheses[0] for result in results]
+        self.work.unfinished += sum(len(tokens) >= self.options.max_length for tokens in found)
+        return [self._tokenizer.text(tokens[len(prefix) :]) for tokens in found]
+
+    def _rejoin(self, parts: list[tuple[str, str]]) -> str:
+        return "".join(text + _gap(space, self.source_lang, self.target_lang) for text, space in parts).strip()
+
+
+def _load(folder: Path, options: DecodingOptions, threads: int) -> Any:
+    import ctranslate2
+
+    if options.device == "cuda" and not ctranslate2.get_cuda_device_count():
+        raise ConfigError(
+            "Translation is to run on a GPU, and CTranslate2 finds none.",
+            where="translation.decoding.device",
+            found=options.device,
+            remedy="set it to cpu or auto, or run on a machine with an NVIDIA GPU and its CUDA libraries",
+        )
+    try:
+        return ctranslate2.Translator(
             str(folder),
             device=options.device,
             compute_type=options.compute_type,
             inter_threads=1,
             intra_threads=threads,
         )
-
-    def translate(self, sentences: list[str]) -> list[str]:
-        """Translations in the order of `sentences`; an empty sentence stays empty."""
-        full = [i for i, sentence in enumerate(sentences) if sentence.strip()]
-        results = self._model.translate_batch(
-            [self._source_tokens(sentences[i]) for i in full],
-            target_prefix=[[_language_token(self.target_lang)]] * len(full),
-            beam_size=self.options.beam_size,
-            max_batch_size=self.options.batch_tokens,
-            batch_type="tokens",
-            max_decoding_length=self.options.max_length,
-        )
-        translations = [""] * len(sentences)
-        for i, result in zip(full, results, strict=True):
-            translations[i] = self._tokenizer.decode_pieces(result.hypotheses[0][1:]).strip()
-        return translations
-
-    def translate_texts(self, texts: list[str]) -> list[str]:
-        """Translates texts of several sentences: split, each distinct sentence translated once, rejoined.
-
-        The white space between two sentences is kept as it was, unless the target is written without.
-        """
-        split = [list(_sentences(text, self.source_lang)) for text in texts]
-        distinct = list(dict.fromkeys(sentence for parts in split for sentence, _ in parts))
-        translated = dict(zip(distinct, self.translate(distinct), strict=True))
-        spaced = self.target_lang not in ("zh", "ja", "th")
-        return [
-            "".join(translated[sentence] + (space if spaced else "") for sentence, space in parts).strip()
-            for parts in split
-        ]
-
-    def _source_tokens(self, sentence: str) -> list[str]:
-        return [
-            _language_token(self.source_lang),
-            *self._tokenizer.encode(sentence, out_type=str),
-            "</s>",
-        ]
+    except ValueError as error:
+        device = "cuda" if options.device != "cpu" and ctranslate2.get_cuda_device_count() else "cpu"
+        raise ConfigError(
+            f"The translator cannot be run as {options.compute_type} on {device}.",
+            where="translation.decoding.compute_type",
+            expected="default, or one of " + " ".join(sorted(ctranslate2.get_supported_compute_types(device))),
+            found=str(error),
+        ) from error
 
 
-def _language_token(iso: str) -> str:
-    return f"__{language(iso).m2m100}__"
+def _gap(space: str, source_lang: str, target_lang: str) -> str:
+    """What stands after a part of the translation, where `space` stood after that part of the source.
+
+    A language without spaces between sentences keeps the line ends alone; from one into a language with them, a
+    space is put where the source had none.
+    """
+    if not language(target_lang).spaced:
+        return "\n" * space.count("\n")
+    return space if space or language(source_lang).spaced_words else " "
 
 
 def _sentences(text: str, lang: str) -> Iterator[tuple[str, str]]:
-    """(sentence, white space after it), which joined give the text again."""
+    """(sentence, white space after it), which joined give the text again, its leading white space left out."""
     import sentencex
 
-    for part in sentencex.segment(lang, text):
-        sentence = part.rstrip()
+    parts = list(sentencex.segment(lang, text))
+    if "".join(parts) != text:  # no rule of its makers, so not to be relied upon: a text is never lost to it
+        parts = [text]
+    sentence, space = "", ""
+    for part in parts:
+        if not part.strip():
+            space += part
+            continue
         if sentence:
-            yield sentence, part[len(sentence) :]
+            yield sentence, space
+        sentence = part.rstrip()
+        space = part[len(sentence) :]
+    if sentence:
+        yield sentence, space
+
+
+def split_long(sentence: str, fits: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
+    """(part, white space after it) of a sentence that does not fit, cut near the middle until every part does.
+
+    Cut after a clause if one ends in the middle half, else at a space, else between any two characters. A single
+    character is a part even if it does not fit.
+    """
+    if fits(sentence) or len(sentence) < 2:
+        yield sentence, ""
+        return
+    cut = _middle_cut(sentence)
+    left = sentence[:cut].rstrip()
+    right = sentence[cut:].lstrip()
+    *first, (last, _) = split_long(left, fits)
+    yield from first
+    yield last, sentence[len(left) : len(sentence) - len(right)]
+    yield from split_long(right, fits)
+
+
+def _middle_cut(sentence: str) -> int:
+    """Where to cut a sentence of two characters or more without outer white space: both sides hold some text."""
+    half, quarter = len(sentence) // 2, len(sentence) // 4
+    clauses = [m.end() for m in re.finditer(rf"[{_CLAUSE_END}](?=\s|[^\x00-\u02ff])", sentence)]
+    clauses = [i for i in clauses if quarter <= i <= len(sentence) - quarter]
+    spaces = [m.start() for m in re.finditer(r"\s+", sentence)]
+    whole = [i for i in range(1, len(sentence)) if not unicodedata.category(sentence[i]).startswith("M")]
+    inside = [[i for i in found if 0 < i < len(sentence)] for found in (clauses, spaces, whole)]
+    return min(next((found for found in inside if found), [half]), key=lambda i: abs(i - half))
