@@ -1,186 +1,374 @@
-"""Collects English pairs, cleans them, and splits them before anything is trained.
+"""Joins the English pairs of all sources, and splits them before anything is trained.
 
-inputs: a source (a downloaded wheel, or the user's own file)
-outputs: collected/en.parquet (contracts.COLLECTED) and collected/en.json (counts per cleaning step)
+inputs: collected/sources/<name>.parquet and .json of every source (polybatch.collect_source), and the sources' files
+outputs: collected/en.parquet (contracts.COLLECTED, in the order of pair ids) and collected/en.json: what was removed at
+    each step for each source, sizes, licences
 
-The split goes by distinct English passage. Test and dev passages have exactly one query, that query belongs
-to no other passage, and they are translated into every language of `--parallel-in`, so that all languages are
-scored on the same queries. The languages of a study do not enter: adding one moves no pair to another split.
+A pair that two sources hold counts for the first. The split goes by distinct English passage: test and dev passages
+have exactly one query, that query belongs to no other passage, and they are translated into every language of
+`--parallel-in`, so that all languages are scored on the same queries. The languages of a study do not enter: adding
+one moves no pair to another split. Row limits and the mixture go by a hash of the pair: a larger limit keeps what a
+smaller one kept.
+
+The files are read twice: for what is remembered of each row (about 40 bytes), then for the texts.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+import tempfile
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from polybatch import contracts, stage
-from polybatch.errors import DataError
-from polybatch.files import write_json, write_rows
+from polybatch.cleaning import AMBIGUOUS, CleaningOptions, RowKeys, passages_per_query
+from polybatch.errors import ConfigError, DataError
+from polybatch.files import read_json, write_json, write_parquet
+from polybatch.near_duplicates import NearDuplicates
 from polybatch.options import Options, require
-from polybatch.sources import Pair, Source, open_source
-from polybatch.text import text_key, unit_interval, word_count
+from polybatch.sources import Source, open_source
+from polybatch.streams import batches, combined, id_key, id_keys, is_first, is_in, scrambled, sorted_by_id
+from polybatch.text import text_key, unit_interval
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TRAIN, DEV, TEST, DROPPED = range(4)
+SPLITS = ("train", "dev", "test")
 
 
 @dataclass(frozen=True)
 class SplitOptions(Options):
-    """How the source is divided.
+    """How the pairs are divided.
 
     Attributes:
-        test_passages, dev_passages: Distinct English passages held out.
-        english_only: Share of the training pairs whose human translations are set aside.
-        max_passages_per_query: A training query with more relevant passages than this is dropped.
-        min_words, max_words: Length limits of a passage, in words.
+        test_passages, dev_passages: Distinct English passages held out; 0 holds none out.
+        english_only: Share of the training pairs with translations of their own whose translations are set aside.
         seed: Another seed, another split.
     """
 
     test_passages: int = 400
     dev_passages: int = 200
     english_only: float = 0.3
-    max_passages_per_query: int = 3
-    min_words: int = 3
-    max_words: int = 60
     seed: int = 0
 
     def faults(self) -> Iterator[str]:
-        for name in ("test_passages", "dev_passages", "max_passages_per_query", "min_words"):
-            yield from require(getattr(self, name) >= 1, f"{name} must be at least 1")
-        yield from require(self.max_words >= self.min_words, "max_words must not be below min_words")
+        for name in ("test_passages", "dev_passages"):
+            yield from require(getattr(self, name) >= 0, f"{name} must not be negative")
         yield from require(0.0 <= self.english_only <= 1.0, "english_only must be within 0 and 1")
 
 
-def clean(pairs: Iterable[Pair], options: SplitOptions) -> tuple[list[Pair], dict[str, int]]:
-    """Drops what no retriever can learn from; returns the pairs kept and the count dropped at each step."""
-    counts: Counter[str] = Counter()
-    kept: dict[str, Pair] = {}
-    for pair in pairs:
-        counts["collected"] += 1
-        if fault := _fault(pair, options, kept):
-            counts[fault] += 1
-        else:
-            kept[pair.pair_id] = pair
-    passages: dict[str, set[str]] = defaultdict(set)
-    for pair in kept.values():
-        passages[text_key(pair.query)].add(text_key(pair.passage))
-    clear = [p for p in kept.values() if len(passages[text_key(p.query)]) <= options.max_passages_per_query]
-    counts["ambiguous query"] = len(kept) - len(clear)
-    counts["kept"] = len(clear)
-    return clear, dict(counts)
+@dataclass(frozen=True)
+class MixtureOptions(Options):
+    """How much of each source is taken.
+
+    Attributes:
+        max_pairs: Pairs of all sources together; 0 takes all.
+        temperature: Shares go with size^(1/temperature): 1 is in proportion to size, more favours small sources.
+            A source's size is its `weight` in the config, else its examples (its pairs; triples for mMARCO).
+            What a source has too few pairs for goes to the others.
+    """
+
+    max_pairs: int = 0
+    temperature: float = 1.0
+
+    def faults(self) -> Iterator[str]:
+        yield from require(self.max_pairs >= 0, "max_pairs must not be negative")
+        yield from require(self.temperature >= 1.0, "temperature must be at least 1")
+        yield from require(
+            self.max_pairs > 0 or self.temperature == 1.0, "temperature needs max_pairs, the number to be shared out"
+        )
 
 
-def _fault(pair: Pair, options: SplitOptions, kept: dict[str, Pair]) -> str:
-    query, passage = text_key(pair.query), text_key(pair.passage)
-    if not query or not passage:
-        return "empty"
-    if not any(ch.isalpha() for ch in query):
-        return "query without letters"
-    if query == passage:
-        return "query equals passage"
-    if not options.min_words <= word_count(pair.passage) <= options.max_words:
-        return "passage too short or too long"
-    if pair.pair_id in kept:
-        return "duplicate"
-    return ""
+@dataclass
+class Rows:
+    """What is remembered of the rows of all sources, in the order of the files.
+
+    Attributes:
+        ids, queries, passages: (n,) uint64 keys.
+        place: (n,) float64 in [0, 1): where its passage stands in the order of holding out.
+        aside: (n,) bool: its translations would be set aside.
+        source: (n,) int64: which file it is of.
+    """
+
+    ids: np.ndarray
+    queries: np.ndarray
+    passages: np.ndarray
+    place: np.ndarray
+    aside: np.ndarray
+    source: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
-def split(pairs: list[Pair], translated: dict[str, set[str]], options: SplitOptions) -> dict[str, str]:
-    """Assigns every pair to train, dev or test.
+@dataclass
+class Counts:
+    """Rows that each step removed, by source."""
+
+    steps: list[list[dict[str, Any]]]
+
+    def remove(self, kept: np.ndarray, gone: np.ndarray, rows: Rows, step: str) -> np.ndarray:
+        """Counts the rows of `kept` that are `gone`; returns what is left."""
+        removed = np.bincount(rows.source[kept & gone], minlength=len(self.steps))
+        for steps, number in zip(self.steps, removed.tolist(), strict=True):
+            steps.append({"step": step, "removed": number})
+        return kept & ~gone
+
+
+def read_rows(paths: Sequence[Path], options: SplitOptions, near: NearDuplicates | None = None) -> Rows:
+    """The first reading of the sources' files; fills `near` on the way."""
+    keys, place, aside = RowKeys(), array("d"), array("b")
+    sizes = []
+    for path in paths:
+        before = len(keys.ids)
+        for table in batches(path, contracts.COLLECTED, ["pair_id", "query", "passage"]):
+            texts = [[text_key(text) for text in table.column(side).to_pylist()] for side in ("query", "passage")]
+            for pair_id, query, passage in zip(table.column("pair_id").to_pylist(), *texts, strict=True):
+                keys.add(id_key(pair_id), query, passage)
+                place.append(unit_interval(str(options.seed), "passage", passage))
+                aside.append(unit_interval(str(options.seed), "kind", passage) < options.english_only)
+            if near is not None:
+                near.add(*texts)
+        sizes.append(len(keys.ids) - before)
+    ids, queries, passages = keys.arrays()
+    source = np.repeat(np.arange(len(paths)), sizes)
+    return Rows(ids, queries, passages, np.array(place), np.array(aside, dtype=bool), source)
+
+
+def select(
+    rows: Rows,
+    specs: Sequence[dict[str, Any]],
+    sizes: Sequence[float],
+    *,
+    cleaning: CleaningOptions,
+    mixture: MixtureOptions,
+    near: NearDuplicates | None,
+    counts: Counts,
+) -> np.ndarray:
+    """Which rows are taken, (n,) bool: duplicates across sources, row limits, the mixture. Fills `counts`."""
+    kept = np.ones(len(rows), dtype=bool)
+    if len(specs) > 1:
+        repeated = ~is_first(combined(rows.queries, rows.passages))
+        kept = counts.remove(kept, repeated, rows, "duplicate of another source")
+        if near is not None:
+            kept = counts.remove(kept, near.removed(kept), rows, "near duplicate of another source")
+        ambiguous = passages_per_query(rows.queries, rows.passages, kept) > cleaning.max_passages_per_query
+        kept = counts.remove(kept, ambiguous, rows, AMBIGUOUS)
+    limits = [spec.get("max_pairs") or 0 for spec in specs]
+    if any(limits):
+        kept = counts.remove(kept, _beyond(rows, kept, [limit or len(rows) for limit in limits]), rows, "row limit")
+    if mixture.max_pairs:
+        available = np.bincount(rows.source[kept], minlength=len(specs)).tolist()
+        kept = counts.remove(kept, _beyond(rows, kept, shares(sizes, available, mixture)), rows, "mixture")
+    return kept
+
+
+def _beyond(rows: Rows, kept: np.ndarray, limits: Sequence[int]) -> np.ndarray:
+    """Rows of `kept` over their source's limit, in an order that the pair alone decides; (n,) bool."""
+    order = scrambled(rows.ids)
+    beyond = np.zeros(len(rows), dtype=bool)
+    for source, limit in enumerate(limits):
+        own = np.flatnonzero(kept & (rows.source == source))
+        beyond[own[np.argsort(order[own], kind="stable")[limit:]]] = True
+    return beyond
+
+
+def shares(sizes: Sequence[float], available: Sequence[int], options: MixtureOptions) -> list[int]:
+    """How many pairs of each source are taken.
 
     Args:
-        pairs: Cleaned English pairs with distinct ids.
-        translated: language -> ids of the pairs that people translated into it. A held-out passage has a
-            translation into every one of these languages.
+        sizes: Of each source, in any unit.
+        available: Pairs that each source has.
+        options: How many in all, and the temperature.
+
+    Returns:
+        Whole numbers, none above what is available; their sum is `max_pairs`, or all there is.
+    """
+    weights = np.array(sizes, dtype=np.float64) ** (1 / options.temperature)
+    room = np.array(available, dtype=np.int64)
+    taken = np.zeros(len(room), dtype=np.int64)
+    left = min(options.max_pairs, int(room.sum()))
+    while left:
+        open_ = np.where(taken < room, weights, 0.0)
+        wanted = left * open_ / open_.sum()
+        step = np.minimum(np.floor(wanted).astype(np.int64), room - taken)
+        if not step.any():  # less than one each: the largest fractions first
+            fit = [i for i in np.argsort(-wanted, kind="stable") if taken[i] < room[i]][:left]
+            step[fit] = 1
+        taken += step
+        left -= int(step.sum())
+    return taken.tolist()
+
+
+def split(rows: Rows, kept: np.ndarray, translated: np.ndarray, options: SplitOptions) -> np.ndarray:
+    """Assigns every row to a split.
+
+    Args:
+        rows, kept: The rows, and which of them are taken.
+        translated: (n,) bool: has translations into all languages that a held-out passage must have.
         options: See SplitOptions.
 
     Returns:
-        pair_id -> "train", "dev", "test", or "dropped" (another query of a held-out passage).
+        (n,) int8: TRAIN, DEV, TEST, or DROPPED (not taken, or another query of a held-out passage).
+
+    Raises:
+        DataError: Too few passages can be held out, or no training row is left.
     """
-    by_passage: dict[str, list[Pair]] = defaultdict(list)
-    passages_of_query: dict[str, set[str]] = defaultdict(set)
-    for pair in pairs:
-        by_passage[text_key(pair.passage)].append(pair)
-        passages_of_query[text_key(pair.query)].add(text_key(pair.passage))
-
-    def can_be_held_out(pair: Pair) -> bool:
-        return len(passages_of_query[text_key(pair.query)]) == 1 and all(
-            pair.pair_id in ids for ids in translated.values()
-        )
-
-    order = sorted(by_passage, key=lambda key: unit_interval(str(options.seed), "passage", key))
-    fate: dict[str, str] = {}
-    wanted = {"test": options.test_passages, "dev": options.dev_passages}
-    for key in order:
-        fit = sorted((p for p in by_passage[key] if can_be_held_out(p)), key=lambda p: p.pair_id)
-        name = next((n for n, left in wanted.items() if left), "") if fit else ""
-        for pair in by_passage[key]:
-            fate[pair.pair_id] = "dropped" if name else "train"
-        if name:
-            fate[fit[0].pair_id] = name
-            wanted[name] -= 1
-    if any(wanted.values()):
+    fate = np.where(kept, TRAIN, DROPPED).astype(np.int8)
+    fit = np.flatnonzero(kept & translated & (passages_per_query(rows.queries, rows.passages, kept) == 1))
+    # One row a passage, the one of the lowest id; passages in their order of holding out.
+    fit = fit[np.lexsort((rows.ids[fit], rows.passages[fit], rows.place[fit]))]
+    fit = fit[is_first(rows.passages[fit])]
+    wanted = options.test_passages + options.dev_passages
+    if len(fit) < wanted:
         raise DataError(
-            "The source holds too few passages to hold out.",
-            expected=f"{options.test_passages} test and {options.dev_passages} dev passages, each with a query "
-            f"of its own and translated into {' '.join(translated) or 'no language'}",
-            found=f"{wanted['test']} test and {wanted['dev']} dev passages are missing",
+            "The sources hold too few passages to hold out.",
+            expected=f"{options.test_passages} test and {options.dev_passages} dev passages, each with a query of its "
+            "own and translated into all languages of split.parallel_in",
+            found=f"{max(0, options.test_passages - len(fit))} test and "
+            f"{min(options.dev_passages, wanted - len(fit))} dev passages are missing",
             remedy="lower split.test_passages and split.dev_passages, or name fewer languages in split.parallel_in",
+        )
+    held = fit[:wanted]
+    fate[kept & is_in(rows.passages, np.sort(rows.passages[held]))] = DROPPED
+    fate[held[: options.test_passages]] = TEST
+    fate[held[options.test_passages :]] = DEV
+    if not (fate == TRAIN).any():
+        raise DataError(
+            "After cleaning and splitting, no training pair is left.",
+            found=f"{int(kept.sum())} clean pairs, all held out" if kept.any() else "no clean pair",
+            remedy="hold out fewer passages (config: split), or loosen the limits (config: cleaning)",
         )
     return fate
 
 
-def rows(pairs: list[Pair], fate: dict[str, str], source: Source, options: SplitOptions) -> list[dict]:
-    """The rows of collected/en.parquet, in the order of their ids."""
-    table = []
-    for pair in sorted(pairs, key=lambda p: p.pair_id):
-        if fate[pair.pair_id] == "dropped":
-            continue
-        aside = unit_interval(str(options.seed), "kind", text_key(pair.passage)) < options.english_only
-        kind = "english_only" if fate[pair.pair_id] == "train" and aside else "parallel"
-        table.append(
-            {
-                "pair_id": pair.pair_id,
-                "source": source.name,
-                "query": pair.query,
-                "passage": pair.passage,
-                "hard_negatives": pair.hard_negatives,
-                "license": source.license,
-                "split": fate[pair.pair_id],
-                "kind": kind,
+def kinds(rows: Rows, fate: np.ndarray, has_translations: Sequence[bool]) -> np.ndarray:
+    """Which rows reach other languages through machine translation alone, (n,) bool.
+
+    Args:
+        rows, fate: The rows and their splits.
+        has_translations: Of each source.
+    """
+    supplied = np.array(has_translations, dtype=bool)[rows.source] if len(rows) else np.zeros(0, dtype=bool)
+    return ~supplied | ((fate == TRAIN) & rows.aside)
+
+
+def has_all_translations(rows: Rows, sources: Sequence[Source], languages: Sequence[str]) -> np.ndarray:
+    """Which rows have a translation from their source into each language, (n,) bool."""
+    complete = np.ones(len(rows), dtype=bool)
+    for lang in languages:
+        able = [source for source in sources if lang in source.languages]
+        found = [id_keys(pair.pair_id for pair in source.translations(lang)) for source in able]
+        complete &= is_in(rows.ids, np.unique(np.concatenate(found)) if found else np.zeros(0, dtype=np.uint64))
+    return complete
+
+
+def _tables(paths: Sequence[Path], fate: np.ndarray, english_only: np.ndarray) -> Iterator[pa.Table]:
+    """The second reading: the rows that are taken, with split and kind."""
+    import pyarrow as pa
+
+    names, start = np.array([*SPLITS, ""]), 0
+    for path in paths:
+        for table in batches(path, contracts.COLLECTED):
+            here = slice(start, start + len(table))
+            start += len(table)
+            kind = np.where(english_only[here], "english_only", "parallel")
+            columns = [*table.columns[:-2], pa.array(names[fate[here]], pa.string()), pa.array(kind, pa.string())]
+            yield pa.table(columns, schema=contracts.COLLECTED).filter(pa.array(fate[here] != DROPPED))
+
+
+def collect(
+    paths: Sequence[Path],
+    specs: Sequence[dict[str, Any]],
+    files: Sequence[Path],
+    *,
+    parallel_in: Sequence[str],
+    options: tuple[SplitOptions, CleaningOptions, MixtureOptions],
+    output: Path,
+) -> dict[str, Any]:
+    """Writes collected/en.parquet; returns the record that goes beside it.
+
+    Args:
+        paths: The collected file of each source.
+        specs, files: The config's entry and the file of each source.
+        parallel_in: Languages that held-out pairs are translated into.
+        options: How to split, which near duplicates to drop, how much of each source to take.
+        output: The file.
+    """
+    splitting, cleaning, mixture = options
+    records = [read_json(path.with_suffix(".json")) for path in paths]
+    sizes = [spec.get("weight") or record["examples"] for spec, record in zip(specs, records, strict=True)]
+    sources = [open_source(spec, file) for spec, file in zip(specs, files, strict=True)]
+    counts = Counts([[{k: step[k] for k in ("step", "removed")} for step in record["counts"]] for record in records])
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".en-") as scratch:
+        across = cleaning.near_duplicate_threshold if len(paths) > 1 else 0.0
+        near = NearDuplicates(across, Path(scratch)) if across else None
+        rows = read_rows(paths, splitting, near)
+        kept = select(rows, specs, sizes, cleaning=cleaning, mixture=mixture, near=near, counts=counts)
+    held_out = splitting.test_passages + splitting.dev_passages
+    translated = has_all_translations(rows, sources, parallel_in if held_out else [])
+    fate = split(rows, kept, translated, splitting)
+    counts.remove(kept, fate == DROPPED, rows, "another query of a held-out passage")
+    english_only = kinds(rows, fate, [bool(source.languages) for source in sources])
+    taken = fate != DROPPED
+    tables = sorted_by_id(_tables(paths, fate, english_only), contracts.COLLECTED, int(taken.sum()), output.parent)
+    write_parquet(output, tables, contracts.COLLECTED)
+    by_source = np.bincount(rows.source[taken], minlength=len(paths)).tolist()
+    return {
+        "sources": {
+            record["source"]: {
+                "license": record["license"],
+                "examples": record["examples"],
+                "weight": size,
+                "collected": record["collected"],
+                "steps": steps,
+                "kept": number,
             }
-        )
-    if not any(row["split"] == "train" for row in table):
-        raise DataError(
-            "After cleaning and splitting, no training pair is left.",
-            found=f"{len(pairs)} clean pairs, all held out" if pairs else "no clean pair",
-            remedy="hold out fewer passages, or loosen the length limits (config: split)",
-        )
-    return table
+            for record, size, steps, number in zip(records, sizes, counts.steps, by_source, strict=True)
+        },
+        "splits": {
+            **{name: int((fate == number).sum()) for number, name in enumerate(SPLITS)},
+            "train, english_only": int(((fate == TRAIN) & english_only).sum()),
+        },
+    }
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="polybatch.collect", description=__doc__.split("\n")[0])
-    parser.add_argument("--source", required=True, type=json.loads, help="the config's source entry, as JSON")
-    parser.add_argument("--file", required=True, type=Path, help="the source's file")
+    parser.add_argument("--collected", nargs="+", required=True, type=Path, help="one file a source")
+    parser.add_argument("--sources", required=True, type=json.loads, help="[{name, adapter, ...}, ...], as JSON")
+    parser.add_argument("--files", nargs="+", required=True, type=Path, help="the file of each source")
+    parser.add_argument("--cleaning", default="{}", type=CleaningOptions.from_json, help="CleaningOptions, as JSON")
+    parser.add_argument("--mixture", default="{}", type=MixtureOptions.from_json, help="MixtureOptions, as JSON")
     parser.add_argument("--split", default="{}", type=SplitOptions.from_json, help="SplitOptions, as JSON")
     parser.add_argument("--parallel-in", nargs="*", default=[], metavar="LANG", help="held-out text is in all of these")
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args(argv)
-
-    source = open_source(args.source, args.file)
-    pairs, counts = clean(source.english(), args.split)
-    translated = {lang: {p.pair_id for p in source.translations(lang)} for lang in args.parallel_in}
-    fate = split(pairs, translated, args.split)
-    table = rows(pairs, fate, source, args.split)
-    counts["another query of a held-out passage"] = sum(f == "dropped" for f in fate.values())
-    for name in ("train", "dev", "test"):
-        counts[name] = sum(row["split"] == name for row in table)
-    counts["train, english_only"] = sum(row["kind"] == "english_only" for row in table)
-    write_json(args.output.with_suffix(".json"), {"source": source.name, "license": source.license, "counts": counts})
-    write_rows(args.output, table, contracts.COLLECTED)
-    stage.log.info("collected: %s", counts)
+    if not len(args.collected) == len(args.sources) == len(args.files):
+        raise ConfigError(
+            "Each source has an entry, a file and a collected file.",
+            found=f"{len(args.sources)} entries, {len(args.files)} files, {len(args.collected)} collected files",
+        )
+    options = (args.split, args.cleaning, args.mixture)
+    record = collect(
+        args.collected,
+        args.sources,
+        args.files,
+        parallel_in=args.parallel_in,
+        options=options,
+        output=args.output,
+    )
+    write_json(args.output.with_suffix(".json"), record)
+    kept = {name: source["kept"] for name, source in record["sources"].items()}
+    stage.log.info("collected: %s %s", kept, record["splits"])
 
 
 if __name__ == "__main__":

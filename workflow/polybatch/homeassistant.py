@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from polybatch.errors import DataError
-from polybatch.languages import language
+from polybatch.languages import LANGUAGES, language
 from polybatch.text import clean_markup
 
 _MEMBER = re.compile(r"homeassistant/components/([a-z0-9_]+)/translations/([A-Za-z-]+)\.json")
@@ -53,6 +53,13 @@ def read_strings(wheel: Path, lang: str) -> dict[Key, str]:
             remedy="remove the language from the config",
         )
     return strings
+
+
+def languages(wheel: Path) -> tuple[str, ...]:
+    """ISO codes of the known languages, but English, in which the wheel has strings; sorted."""
+    with _opened(wheel) as archive:
+        codes = {match[2] for name in archive.namelist() if (match := _MEMBER.fullmatch(name))}
+    return tuple(sorted(iso for iso, entry in LANGUAGES.items() if entry.homeassistant in codes and iso != "en"))
 
 
 def declared_license(wheel: Path) -> str:

@@ -42,7 +42,10 @@ class LocalSource:
                 expected=f"an ending among {' '.join(FORMATS)}, or source.format in the config",
                 found=path.suffix or "no ending",
             )
+        self.examples: int | None = None
+        self.dropped: dict[str, int] = {}
         self.rows = self._checked({"squad": _squad, "parquet": _parquet, "jsonl": _jsonl}.get(form, _csv), form)
+        self.languages = tuple(sorted({row["lang"] for _, row in self.rows} - {"en"}))
 
     def english(self) -> Iterator[Pair]:
         """The English rows, in the file's order."""

@@ -1,40 +1,152 @@
-"""Joins human and accepted machine translations into the training text of one language.
+"""Joins supplied and accepted machine translations into the training text of one language.
 
-inputs: collected/en.parquet; for another language human/<lang>.parquet and, where machine translation is used,
-        translated/<lang>.parquet
-outputs: parallel/<lang>.parquet (contracts.PARALLEL): the training split only
+inputs: collected/en.parquet; for another language supplied/<lang>.parquet and, where machine translation is used,
+    translated/<lang>.parquet; decontamination/pairs.parquet; the judged translations of all languages
+outputs: parallel/<lang>.parquet (contracts.PARALLEL, in the order of pair ids): the training split only. Or
+    parallel/paraphrase.parquet, or validation.parquet (English)
 
-Equal pair_ids across languages are translations of each other. A human translation is used for the pairs whose
-kind is "parallel"; the English-only pairs come through machine translation or not at all.
+Equal pair_ids across languages are translations of each other. A supplied translation is used for the pairs whose
+kind is "parallel"; the English-only pairs come through machine translation or not at all. A pair that overlaps with
+evaluation text is left out in every language, whether its English or a supplied text does (pairs.parquet) or what a
+machine made of it in any one language.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from polybatch import contracts, stage
-from polybatch.errors import DataError
-from polybatch.files import read_parquet, write_rows
+from polybatch.errors import ConfigError, DataError
+from polybatch.files import write_parquet
+from polybatch.streams import batches, id_keys, is_in, open_parquet, scrambled, sorted_by_id
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+EVALUATION_TEXT = "evaluation text"  # the filter's reason for what overlaps with a benchmark
+_TEXTS = ["query", "passage", "hard_negatives"]
 
 
-def training_rows(collected: list[dict], human: list[dict], machine: list[dict]) -> list[dict]:
-    """The training pairs of one language, in the order of `collected`, each once."""
-    by_people = {row["pair_id"]: row for row in human}
-    by_machine = {row["pair_id"]: row for row in machine if row["accepted"]}
-    rows = []
-    for pair in collected:
-        if pair["split"] != "train":
-            continue
-        found = (by_people if pair["kind"] == "parallel" else by_machine).get(pair["pair_id"])
-        if found:
-            rows.append({name: found[name] for name in contracts.PARALLEL.names})
-    return rows
+class Pairs:
+    """The English pairs that may be used.
+
+    Attributes:
+        parallel, english_only: Sorted uint64 keys of the training pairs of each kind.
+        dev: Those of the dev split.
+        excluded: Keys of the pairs that overlap with evaluation text.
+    """
+
+    def __init__(self, collected: Path, contaminated: Sequence[Path] = (), translated: Sequence[Path] = ()) -> None:
+        import pyarrow.compute as pc
+
+        found: dict[tuple[str, str], list[np.ndarray]] = {}
+        for table in batches(collected, contracts.COLLECTED, ["pair_id", "split", "kind"]):
+            keys = id_keys(table.column("pair_id"))
+            for split, kind in itertools.product(("train", "dev"), ("parallel", "english_only")):
+                fit = pc.and_(pc.equal(table.column("split"), split), pc.equal(table.column("kind"), kind))
+                found.setdefault((split, kind), []).append(keys[fit.to_numpy()])
+        self.excluded = excluded_keys(contaminated, translated)
+        self.parallel = self._usable(found.get(("train", "parallel"), []))
+        self.english_only = self._usable(found.get(("train", "english_only"), []))
+        self.dev = self._usable([k for (split, _), keys in found.items() if split == "dev" for k in keys])
+
+    def _usable(self, parts: list[np.ndarray]) -> np.ndarray:
+        keys = np.sort(np.concatenate(parts)) if parts else np.zeros(0, dtype=np.uint64)
+        return keys[~is_in(keys, self.excluded)]
+
+    @property
+    def train(self) -> np.ndarray:
+        return np.sort(np.concatenate([self.parallel, self.english_only]))
 
 
-def english_rows(collected: list[dict], split: str) -> list[dict]:
-    """The English pairs of one split."""
-    return [{k: row[k] for k in contracts.PARALLEL.names} for row in collected if row["split"] == split]
+def excluded_keys(contaminated: Sequence[Path], translated: Sequence[Path]) -> np.ndarray:
+    """Sorted keys of the pairs that overlap with evaluation text, in English or in any language.
+
+    Args:
+        contaminated: contracts.CONTAMINATED files.
+        translated: contracts.TRANSLATED files of all languages.
+    """
+    import pyarrow.compute as pc
+
+    parts = [np.zeros(0, dtype=np.uint64)]
+    for path in contaminated:
+        parts += [id_keys(table.column("pair_id")) for table in batches(path, contracts.CONTAMINATED, ["pair_id"])]
+    for path in translated:
+        for table in batches(path, contracts.TRANSLATED, ["pair_id", "reason"]):
+            parts.append(id_keys(table.filter(pc.equal(table.column("reason"), EVALUATION_TEXT)).column("pair_id")))
+    return np.unique(np.concatenate(parts))
+
+
+def english_tables(path: Path, wanted: np.ndarray) -> Iterator[pa.Table]:
+    """The English texts of the wanted pairs (sorted keys)."""
+    for table in batches(path, contracts.COLLECTED, ["pair_id", "source", *_TEXTS]):
+        yield _with_origin(_only(table, wanted), "english")
+
+
+def supplied_tables(path: Path, wanted: np.ndarray) -> Iterator[pa.Table]:
+    """The supplied translations of the wanted pairs."""
+    for table in batches(path, contracts.PARALLEL):
+        yield _only(table, wanted)
+
+
+def machine_tables(path: Path, wanted: np.ndarray) -> Iterator[pa.Table]:
+    """The accepted machine translations of the wanted pairs."""
+    for table in batches(path, contracts.TRANSLATED, ["pair_id", "source", "accepted", *_TEXTS]):
+        yield _with_origin(_only(table.filter(table.column("accepted")), wanted), "machine")
+
+
+def paraphrase_tables(path: Path, wanted: np.ndarray) -> Iterator[pa.Table]:
+    """What came back in English of the wanted pairs whose translation was accepted: a second English text of each."""
+    import pyarrow.compute as pc
+
+    names = ["pair_id", "source", "accepted", "query_back", "passage_back"]
+    for table in batches(path, contracts.TRANSLATED, names):
+        accepted = _only(table.filter(table.column("accepted")), wanted)
+        filled = (pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(accepted.column(n))), 0) for n in names[3:])
+        texts = accepted.filter(pc.and_(*filled)).rename_columns([*names[:3], "query", "passage"])
+        yield _with_origin(texts.append_column("hard_negatives", _empty_lists(len(texts))), "machine")
+
+
+def validation_tables(path: Path, excluded: np.ndarray, max_pairs: int) -> Iterator[pa.Table]:
+    """English pairs of one whole source, for validation: `max_pairs` of them (0: all), none that is excluded.
+
+    Which ones depends on the pairs alone, and a larger number keeps what a smaller one kept.
+    """
+    parts = [id_keys(table.column("pair_id")) for table in batches(path, contracts.COLLECTED, ["pair_id"])]
+    keys = np.unique(np.concatenate(parts)) if parts else np.zeros(0, dtype=np.uint64)
+    keys = keys[~is_in(keys, excluded)]
+    keys = keys[np.argsort(scrambled(keys), kind="stable")[: max_pairs or None]]
+    return english_tables(path, np.sort(keys))
+
+
+def _only(table: pa.Table, wanted: np.ndarray) -> pa.Table:
+    import pyarrow as pa
+
+    return table.filter(pa.array(is_in(id_keys(table.column("pair_id")), wanted)))
+
+
+def _with_origin(table: pa.Table, origin: str) -> pa.Table:
+    import pyarrow as pa
+
+    table = table.append_column("origin", pa.array([origin] * len(table), pa.string()))
+    return table.select(contracts.PARALLEL.names)
+
+
+def _empty_lists(rows: int) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.array([[]] * rows, pa.list_(pa.string()))
+
+
+def write(tables: Iterable[pa.Table], rows: int, output: Path) -> int:
+    """Writes tables of contracts.PARALLEL in the order of their ids; returns the number of rows."""
+    return write_parquet(output, sorted_by_id(tables, contracts.PARALLEL, rows, output.parent), contracts.PARALLEL)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -42,26 +154,48 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--collected", required=True, type=Path)
     parser.add_argument("--lang", required=True)
     parser.add_argument("--split", default="train", choices=["train", "dev"], help="dev: English only, for validation")
-    parser.add_argument("--human", type=Path)
-    parser.add_argument("--machine", type=Path)
+    parser.add_argument("--supplied", type=Path, help="supplied/<lang>.parquet")
+    parser.add_argument("--machine", type=Path, help="translated/<lang>.parquet")
+    parser.add_argument("--contaminated", nargs="*", default=[], type=Path, help="decontamination/pairs.parquet")
+    parser.add_argument(
+        "--translated-all", nargs="*", default=[], type=Path, help="translated/*.parquet, all languages"
+    )
+    parser.add_argument("--paraphrase", type=Path, help="write what came back in this translated/<lang>.parquet")
+    parser.add_argument("--validation-source", type=Path, help="write the pairs of this collected source")
+    parser.add_argument("--max-pairs", type=int, default=0, help="of --validation-source; 0 takes all")
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args(argv)
+    if args.lang != "en" and (args.split == "dev" or args.paraphrase or args.validation_source):
+        raise ConfigError("Validation and paraphrases are English.", expected="--lang en", found=args.lang)
 
-    collected = read_parquet(args.collected, contracts.COLLECTED).to_pylist()
-    if args.lang == "en":
-        rows = english_rows(collected, args.split)
-    else:
-        human = read_parquet(args.human, contracts.PARALLEL).to_pylist() if args.human else []
-        machine = read_parquet(args.machine, contracts.TRANSLATED).to_pylist() if args.machine else []
-        rows = training_rows(collected, human, machine)
-    if not rows:
+    tables, limit = _wanted(args)
+    if not (rows := write(tables, limit, args.output)):
+        args.output.unlink()
         raise DataError(
             f"There is no {args.split} text in {args.lang}.",
-            found="no human translation and no accepted machine translation",
-            remedy="remove the language from languages.train, or add it to translation.languages with translators",
+            found="neither a supplied nor an accepted machine translation" if args.lang != "en" else "no pair",
+            remedy="remove the language from languages.train, or add it to translation.languages with translators"
+            if args.lang != "en"
+            else "see collected/en.json and decontamination/pairs.json for where pairs were removed",
         )
-    write_rows(args.output, rows, contracts.PARALLEL)
-    stage.log.info("%s: %d %s pairs", args.lang, len(rows), args.split)
+    stage.log.info("%s: %d pairs in %s", args.lang, rows, args.output.name)
+
+
+def _wanted(args: argparse.Namespace) -> tuple[Iterator[pa.Table], int]:
+    """The tables that the arguments ask for, and how many rows they have at most."""
+    if args.validation_source:
+        excluded = excluded_keys(args.contaminated, args.translated_all)
+        rows = args.max_pairs or open_parquet(args.validation_source).metadata.num_rows
+        return validation_tables(args.validation_source, excluded, args.max_pairs), rows
+    pairs = Pairs(args.collected, args.contaminated, args.translated_all)
+    if args.paraphrase:
+        return paraphrase_tables(args.paraphrase, pairs.english_only), len(pairs.english_only)
+    if args.lang == "en":
+        wanted = pairs.train if args.split == "train" else pairs.dev
+        return english_tables(args.collected, wanted), len(wanted)
+    supplied = supplied_tables(args.supplied, pairs.parallel) if args.supplied else iter(())
+    machine = machine_tables(args.machine, pairs.english_only) if args.machine else iter(())
+    return itertools.chain(supplied, machine), len(pairs.parallel) + len(pairs.english_only)
 
 
 if __name__ == "__main__":

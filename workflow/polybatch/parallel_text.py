@@ -1,26 +1,38 @@
-"""Human translations of one language, with everything held out kept apart from what may be trained on.
+"""Supplied translations of one language, with everything held out kept apart from what may be trained on.
 
-inputs: a source, collected/en.parquet
-outputs: human/<lang>.parquet (contracts.PARALLEL; every split) or strings/<lang>.parquet (contracts.STRINGS)
+inputs: the sources, collected/en.parquet
+outputs: supplied/<lang>.parquet (contracts.PARALLEL; every split) or strings/<lang>.parquet (contracts.STRINGS)
 
 Text of the test and dev splits reaches no training, in any language: a training row is dropped when its
 English or its translated text equals a held-out one (`text.text_key`). Translators, which also train on
 interface strings beyond the pairs, additionally see nothing of the English-only pairs, whose translations are
 the references that score them.
+
+Pairs are streamed; strings, which only small sources have, are held in memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
-from collections.abc import Iterable, Iterator
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from polybatch import contracts, stage
-from polybatch.files import read_parquet, sha256_text, write_rows
-from polybatch.sources import Pair, open_source
-from polybatch.text import has_placeholder, text_key, unit_interval, word_count
+from polybatch.cleaning import clean_negatives
+from polybatch.errors import ConfigError
+from polybatch.files import sha256_text, write_parquet, write_rows
+from polybatch.sources import Pair, Source, open_source
+from polybatch.streams import BATCH_ROWS, batches, id_key, id_keys, is_in, sorted_by_id
+from polybatch.text import clean_text, has_placeholder, hash64, text_key, unit_interval, word_count
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _STRING_TEST_WORDS = 4  # a translator is scored on strings of at least this many English words
 
@@ -34,36 +46,99 @@ def texts(pairs: Iterable[Pair | dict[str, Any]]) -> set[str]:
     return keys
 
 
-def human_rows(collected: list[dict], translations: Iterable[Pair]) -> list[dict]:
-    """The translated pairs, in the order of `collected`, without training rows that repeat held-out text."""
-    found = {pair.pair_id: pair for pair in translations}
-    split_of = {row["pair_id"]: row["split"] for row in collected}
-    held_out = texts(pair for pair in found.values() if split_of.get(pair.pair_id) in ("dev", "test"))
-    rows = []
-    for row in collected:
-        pair = found.get(row["pair_id"])
-        if pair is None:
-            continue
-        if row["split"] == "train" and {text_key(pair.query), text_key(pair.passage)} & held_out:
-            continue
-        rows.append({"pair_id": pair.pair_id, "query": pair.query, "passage": pair.passage})
-    return rows
+class Collected:
+    """What this stage needs to know of collected/en.parquet: ids by what may be done with them.
+
+    Attributes:
+        rows: Number of pairs.
+        ids, held_out, secret: Sorted uint64 keys of all pairs; of those of dev and test; of those and the
+            English-only ones, which translators must not see.
+    """
+
+    def __init__(self, path: Path) -> None:
+        every, held_out, secret = array("Q"), array("Q"), array("Q")
+        for table in batches(path, contracts.COLLECTED, ["pair_id", "split", "kind"]):
+            columns = [table.column(name).to_pylist() for name in ("pair_id", "split", "kind")]
+            for pair_id, split, kind in zip(*columns, strict=True):
+                key = id_key(pair_id)
+                every.append(key)
+                if split != "train":
+                    held_out.append(key)
+                if split != "train" or kind == "english_only":
+                    secret.append(key)
+        self.rows = len(every)
+        self.ids, self.held_out, self.secret = (
+            np.sort(np.array(a, dtype=np.uint64)) for a in (every, held_out, secret)
+        )
+
+
+def supplied_tables(translations: Callable[[], Iterator[tuple[str, Pair]]], collected: Collected) -> Iterator[pa.Table]:
+    """The translated pairs as tables of contracts.PARALLEL, without training rows that repeat held-out text.
+
+    Args:
+        translations: Starts a stream of (source, pair); it is read twice, of equal ids the first counts.
+        collected: The English pairs; others are passed over.
+    """
+    import pyarrow as pa
+
+    held_out_text: set[int] = set()
+    for _, pair in translations() if len(collected.held_out) else ():
+        if _holds(collected.held_out, pair.pair_id):
+            held_out_text |= _text_keys(pair)
+    seen: set[int] = set()
+    stream = translations()
+    while chunk := list(itertools.islice(stream, BATCH_ROWS)):
+        known = is_in(id_keys(pair.pair_id for _, pair in chunk), collected.ids)
+        rows = []
+        for (source, pair), is_known in zip(chunk, known.tolist(), strict=True):
+            key = id_key(pair.pair_id)
+            if not is_known or key in seen:
+                continue
+            if not _holds(collected.held_out, pair.pair_id) and _text_keys(pair) & held_out_text:
+                continue
+            seen.add(key)
+            rows.append(_row(source, pair))
+        yield pa.Table.from_pylist(rows, schema=contracts.PARALLEL)
+
+
+def _row(source: str, pair: Pair) -> dict[str, Any]:
+    return {
+        "pair_id": pair.pair_id,
+        "source": source,
+        "origin": "supplied",
+        "query": clean_text(pair.query),
+        "passage": clean_text(pair.passage),
+        "hard_negatives": clean_negatives(pair.hard_negatives, text_key(pair.passage)),
+    }
+
+
+def _holds(keys: np.ndarray, pair_id: str) -> bool:
+    if not len(keys):
+        return False
+    key = np.uint64(id_key(pair_id))
+    at = int(np.searchsorted(keys, key))
+    return at < len(keys) and bool(keys[at] == key)
+
+
+def _text_keys(pair: Pair) -> set[int]:
+    return {hash64(text_key(pair.query)), hash64(text_key(pair.passage))}
 
 
 def string_rows(
-    collected: list[dict],
-    translations: Iterable[Pair],
+    secret_english: set[str],
+    secret_text: set[str],
     strings: Iterable[tuple[str, str]],
     held_out_share: float,
 ) -> Iterator[dict]:
     """Distinct parallel strings for training translators, each in train, dev or test.
 
-    What pairs hold out, and the English-only pairs, are left out on both sides. Of the rest a share is held
-    out by its English text, and no training string equals one of those in either language.
+    Args:
+        secret_english, secret_text: `texts` of what must not be seen, in either language: what pairs hold out, and
+            the English-only pairs.
+        strings: (English, translation).
+        held_out_share: Of the strings, by their English text, for dev and as much for test. No training string
+            equals one of those in either language.
     """
-    secret_ids = {r["pair_id"] for r in collected if r["split"] in ("dev", "test") or r["kind"] == "english_only"}
-    secret_english = texts(r for r in collected if r["pair_id"] in secret_ids)
-    secret_text = texts(p for p in translations if p.pair_id in secret_ids)
     distinct: dict[tuple[str, str], tuple[str, str]] = {}
     for english, text in strings:
         keys = (text_key(english), text_key(text))
@@ -89,27 +164,56 @@ def _string_split(english: str, share: float) -> str:
     return "dev" if at < 2 * share else "train"
 
 
+def secret_english(path: Path, collected: Collected) -> set[str]:
+    """`texts` of the English pairs that translators must not see."""
+    secret: set[str] = set()
+    for table in batches(path, contracts.COLLECTED, ["pair_id", "query", "passage"]):
+        is_secret = is_in(id_keys(table.column("pair_id")), collected.secret)
+        secret |= texts(row for row, hidden in zip(table.to_pylist(), is_secret.tolist(), strict=True) if hidden)
+    return secret
+
+
+def write_supplied(sources: Sequence[Source], lang: str, collected: Collected, output: Path) -> int:
+    """Writes supplied/<lang>.parquet; returns the number of rows."""
+
+    def translations() -> Iterator[tuple[str, Pair]]:
+        for source in sources:
+            yield from ((source.name, pair) for pair in source.translations(lang))
+
+    tables = supplied_tables(translations, collected)
+    ordered = sorted_by_id(tables, contracts.PARALLEL, collected.rows, output.parent)
+    return write_parquet(output, ordered, contracts.PARALLEL)
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="polybatch.parallel_text", description=__doc__.split("\n")[0])
-    parser.add_argument("--source", required=True, type=json.loads, help="the config's source entry, as JSON")
-    parser.add_argument("--file", required=True, type=Path, help="the source's file")
+    parser.add_argument("--sources", required=True, type=json.loads, help="[{name, adapter, ...}, ...], as JSON")
+    parser.add_argument("--files", nargs="+", required=True, type=Path, help="the file of each source")
     parser.add_argument("--collected", required=True, type=Path)
     parser.add_argument("--lang", required=True)
     parser.add_argument("--held-out-share", type=float, default=0.04, help="of strings, for dev and for test")
     output = parser.add_mutually_exclusive_group(required=True)
-    output.add_argument("--human", type=Path, help="write the translated pairs here")
+    output.add_argument("--supplied", type=Path, help="write the translated pairs here")
     output.add_argument("--strings", type=Path, help="write the strings that train translators here")
     args = parser.parse_args(argv)
+    if len(args.sources) != len(args.files):
+        raise ConfigError(
+            "Each source has an entry and a file.", found=f"{len(args.sources)} entries, {len(args.files)} files"
+        )
 
-    source = open_source(args.source, args.file)
-    collected = read_parquet(args.collected, contracts.COLLECTED).to_pylist()
-    translations = list(source.translations(args.lang))
-    if args.human:
-        rows = human_rows(collected, translations)
-        write_rows(args.human, rows, contracts.PARALLEL)
-        stage.log.info("%s: %d of %d pairs translated by people", args.lang, len(rows), len(collected))
+    sources = [open_source(spec, file) for spec, file in zip(args.sources, args.files, strict=True)]
+    sources = [source for source in sources if args.lang in source.languages]
+    collected = Collected(args.collected)
+    if not sources:
+        stage.log.warning("%s: no source comes with translations", args.lang)
+    if args.supplied:
+        number = write_supplied(sources, args.lang, collected, args.supplied)
+        stage.log.info("%s: %d of %d pairs come with a translation", args.lang, number, collected.rows)
     else:
-        strings = list(string_rows(collected, translations, source.strings(args.lang), args.held_out_share))
+        every = list(itertools.chain.from_iterable(source.strings(args.lang) for source in sources))
+        pairs = itertools.chain.from_iterable(source.translations(args.lang) for source in sources) if every else ()
+        secret_text = texts(pair for pair in pairs if _holds(collected.secret, pair.pair_id))
+        strings = list(string_rows(secret_english(args.collected, collected), secret_text, every, args.held_out_share))
         write_rows(args.strings, strings, contracts.STRINGS)
         stage.log.info("%s: %d distinct strings for translators", args.lang, len(strings))
 

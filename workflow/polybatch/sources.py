@@ -1,4 +1,4 @@
-"""What every data source offers: English pairs, their human translations, and parallel strings.
+"""What every data source offers: English pairs, the translations that come with them, and parallel strings.
 
 An adapter is a class with three methods, `english`, `translations` and `strings`; `open_source` picks it from
 the config's `source` entry. All of them stream.
@@ -7,7 +7,7 @@ the config's `source` entry. All of them stream.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,30 +34,81 @@ def pair_id(source: str, query: str, passage: str) -> str:
 
 
 class Source(Protocol):
-    """A data source. `name` is what tables call it."""
+    """A data source. All methods stream, and may be called again.
+
+    Attributes:
+        name: What tables call it.
+        license: As its makers declare it.
+        languages: ISO codes, but English, in which it has translations of its pairs.
+        examples: Its size where that differs from its pairs (triples, say), once `english` has been read; else None.
+        dropped: What `english` left out itself, step -> number, once it has been read.
+    """
 
     name: str
     license: str
+    languages: tuple[str, ...]
+    examples: int | None
+    dropped: dict[str, int]
 
     def english(self) -> Iterator[Pair]:
         """English pairs; the same pair may come several times."""
 
     def translations(self, lang: str) -> Iterator[Pair]:
-        """Human translations: pairs with the ids of `english`, texts in `lang`."""
+        """Translations that come with the source: pairs with the ids of `english`, texts in `lang`."""
 
     def strings(self, lang: str) -> Iterator[tuple[str, str]]:
         """(English, `lang`) texts that are translations of each other, beyond the pairs; may repeat."""
 
 
-def open_source(spec: dict[str, Any], path: Path) -> Source:
-    """The adapter for a config entry `{name, adapter, ...}`, reading `path`."""
-    if spec["adapter"] == "homeassistant":
+# What `adapter` in a source's config entry may say.
+ADAPTERS = (
+    "homeassistant",
+    "local",
+    "wiki_qa",
+    "mr_tydi",
+    "duorc",
+    "newsqa",
+    "natural_questions",
+    "yahoo_answers",
+    "entity_questions",
+    "mfaq",
+    "mmarco",
+    "squadshifts",
+)
+
+
+def open_source(spec: dict[str, Any], path: Path, passages: Sequence[Path] = ()) -> Source:
+    """The adapter for a config entry `{name, adapter, ...}`.
+
+    Args:
+        spec: The entry.
+        path: The wheel, the user's own file, or the record of a hub repository (`hub.write_record`).
+        passages: Files that questions without passages are looked up in (`polybatch.mining`).
+
+    Raises:
+        ConfigError: An unknown adapter or option.
+        DataError: The files are not there, or not as the adapter knows them.
+    """
+    adapter = spec["adapter"]
+    if adapter == "homeassistant":
         return HomeAssistant(spec["name"], path, spec.get("sha256", ""))
-    if spec["adapter"] == "local":
+    if adapter == "local":
         from polybatch.local_source import LocalSource
 
         return LocalSource(spec, path)
-    raise ConfigError(f"Unknown source adapter {spec['adapter']!r}.", expected="homeassistant or local")
+    if adapter == "mmarco":
+        from polybatch.mmarco import MMarco
+
+        return MMarco(spec, path)
+    if adapter == "entity_questions":
+        from polybatch.mining import EntityQuestions
+
+        return EntityQuestions(spec, path, passages)
+    if adapter in ADAPTERS:
+        from polybatch.hub_sources import HubSource
+
+        return HubSource(spec, path)
+    raise ConfigError(f"Unknown source adapter {adapter!r}.", expected=" ".join(ADAPTERS))
 
 
 class HomeAssistant:
@@ -67,8 +118,11 @@ class HomeAssistant:
         from polybatch import homeassistant
 
         self._reader = homeassistant
+        self.examples: int | None = None
+        self.dropped: dict[str, int] = {}
         self.name, self.wheel, self.sha256 = name, wheel, sha256
         self.license = homeassistant.declared_license(wheel)
+        self.languages = homeassistant.languages(wheel)
         self._english = homeassistant.read_strings(wheel, "en")
         # (query key, passage key, pair id), worked out once and not anew for every language.
         self._pairs = [

@@ -13,6 +13,12 @@ _MARKUP = re.compile(r"[\[<*_`\n#•-]")
 _SPACE = re.compile(r"\s+")
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 _NOT_WORD = re.compile(r"[\W_]+")
+# Controls, soft hyphens, zero-width spaces, direction marks, replacement characters, noncharacters. Joiners
+# (U+200C, U+200D) stay: Persian, Hindi and others spell with them.
+_INVISIBLE = re.compile(
+    r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069"
+    r"\ufdd0-\ufdef\ufeff\ufff9-\uffff]"
+)
 
 
 def clean_markup(text: str) -> str:
@@ -25,6 +31,13 @@ def clean_markup(text: str) -> str:
     text = _BULLET.sub("", text)
     text = _EMPHASIS.sub("", text)
     return _SPACE.sub(" ", text).strip()
+
+
+def clean_text(text: str) -> str:
+    """Plain text as a person reads it: NFC, nothing invisible, single spaces. Keeps a text that is clean as it is."""
+    if text.isascii():
+        return " ".join(_INVISIBLE.sub("", text).split())
+    return " ".join(_INVISIBLE.sub("", unicodedata.normalize("NFC", text)).split())
 
 
 def has_placeholder(text: str) -> bool:
@@ -56,6 +69,8 @@ def text_key(text: str) -> str:
 
 def word_count(text: str) -> int:
     """Words by white space; for scripts without spaces, two characters count as one word."""
+    if text.isascii():
+        return len(text.split())
     words = 0
     for token in text.split():
         wide = sum("\u3040" <= ch <= "\u9fff" or "\u0e00" <= ch <= "\u0e7f" for ch in token)
@@ -69,3 +84,10 @@ def unit_interval(*parts: str) -> float:
 
     digest = hashlib.sha256("\x1f".join(parts).encode("utf-8")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def hash64(*parts: str) -> int:
+    """A number of 64 bits that depends on the strings alone: stands for them where all texts would not fit."""
+    import hashlib
+
+    return int.from_bytes(hashlib.blake2b("\x1f".join(parts).encode("utf-8"), digest_size=8).digest(), "big")

@@ -1,0 +1,172 @@
+"""Tables that do not fit in memory: read in batches, known by 64-bit keys, joined and ordered by pair id.
+
+What a stage keeps of a row is its keys (numpy, 8 bytes each); texts pass through.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from polybatch.errors import DataError
+from polybatch.text import hash64
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BATCH_ROWS = 10_000
+_SORTED_AT_ONCE = 250_000  # rows that are put in order in memory; more go through files
+_BUFFERED = 2_000  # rows that a file's buffer holds before it is written
+_HEX = frozenset("0123456789abcdef")
+
+
+def batches(
+    path: Path | str, schema: pa.Schema, columns: Sequence[str] = (), rows: int = BATCH_ROWS
+) -> Iterator[pa.Table]:
+    """Reads a Parquet file a batch at a time, checked like `files.read_parquet`.
+
+    Args:
+        path: The file.
+        schema: The contract; its columns must be there.
+        columns: Those that are wanted; all of the contract if empty.
+        rows: Rows of a batch at most.
+
+    Raises:
+        DataError: The file is missing, truncated, or lacks a column. Raised before the first batch.
+    """
+    import pyarrow as pa
+
+    names = list(columns) or schema.names
+    parquet = open_parquet(path)
+    missing = [name for name in names if name not in parquet.schema_arrow.names]
+    if missing:
+        raise DataError(
+            f"A Parquet file lacks {len(missing)} column(s): {', '.join(missing)}.",
+            where=path,
+            expected=", ".join(schema.names),
+            found=", ".join(parquet.schema_arrow.names),
+        )
+    wanted = pa.schema([schema.field(name) for name in names])
+    return (pa.Table.from_batches([b]).select(names).cast(wanted) for b in parquet.iter_batches(rows, columns=names))
+
+
+def open_parquet(path: Path | str) -> Any:
+    """A pyarrow ParquetFile; a DataError if the file is missing, truncated or no Parquet."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(path)
+    except FileNotFoundError as error:
+        raise DataError("A file is missing.", where=path, remedy="run the stage that makes it") from error
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(
+            "A Parquet file cannot be read: it is truncated or not Parquet.",
+            where=path,
+            found=str(error).splitlines()[0],
+            remedy="delete the file and run the same command again",
+        ) from error
+
+
+def id_key(pair_id: str) -> int:
+    """The key of a pair id: the number that it spells in hexadecimal, else a hash of it."""
+    return int(pair_id, 16) if len(pair_id) == 16 and _HEX.issuperset(pair_id) else hash64(pair_id)
+
+
+def id_keys(pair_ids: pa.ChunkedArray | Iterable[str]) -> np.ndarray:
+    """Keys of pair ids, (n,) uint64, equal for equal ids."""
+    values = pair_ids.to_pylist() if hasattr(pair_ids, "to_pylist") else pair_ids
+    return np.frombuffer(array("Q", map(id_key, values)), dtype=np.uint64)
+
+
+def combined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """One key for two, (n,) uint64; the order of the two matters."""
+    mixed = first * np.uint64(0x9E3779B97F4A7C15)  # wraps around, as it should
+    mixed ^= mixed >> np.uint64(29)
+    return (mixed + second) * np.uint64(0xBF58476D1CE4E5B9)
+
+
+def scrambled(keys: np.ndarray) -> np.ndarray:
+    """Other numbers, one for each key, spread evenly: an order of their own that each key alone decides."""
+    mixed = keys ^ (keys >> np.uint64(31))
+    mixed = mixed * np.uint64(0x7FB5D329728EA185)
+    mixed ^= mixed >> np.uint64(27)
+    mixed = mixed * np.uint64(0x81DADEF4BC2DD44D)
+    return mixed ^ (mixed >> np.uint64(33))
+
+
+def is_first(keys: np.ndarray, among: np.ndarray | None = None) -> np.ndarray:
+    """Whether a row is the first with its key, (n,) bool; rows outside the mask `among` do not count."""
+    rows = np.arange(len(keys)) if among is None else np.flatnonzero(among)
+    first = np.zeros(len(keys), dtype=bool)
+    first[rows[np.unique(keys[rows], return_index=True)[1]]] = True
+    return first
+
+
+def is_in(keys: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Whether a key is one of `known`, which is sorted: (n,) bool."""
+    if not len(known):
+        return np.zeros(len(keys), dtype=bool)
+    at = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+    return known[at] == keys
+
+
+def sorted_by_id(tables: Iterable[pa.Table], schema: pa.Schema, rows: int, folder: Path) -> Iterator[pa.Table]:
+    """Puts tables in the order of their `pair_id`s (of `id_key`), with flat memory.
+
+    Args:
+        tables: With the columns of `schema`, `pair_id` among them; ids are spread evenly, as hashes are.
+        schema: Of what comes out.
+        rows: How many rows there are, at least roughly: decides on the number of parts.
+        folder: Where temporary files may go.
+
+    Yields:
+        The same rows, in order.
+    """
+    parts = -(-max(rows, 1) // _SORTED_AT_ONCE)
+    if parts == 1:
+        yield from _in_order(list(tables), schema)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".sort-") as scratch:
+        files = _parted(tables, schema, parts, Path(scratch))
+        for file in files:
+            yield from _in_order([open_parquet(file).read()], schema)
+
+
+def _in_order(tables: list[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
+    import pyarrow as pa
+
+    whole = pa.concat_tables([table.select(schema.names).cast(schema) for table in tables] or [schema.empty_table()])
+    yield whole.take(np.argsort(id_keys(whole.column("pair_id")), kind="stable"))
+
+
+def _parted(tables: Iterable[pa.Table], schema: pa.Schema, parts: int, folder: Path) -> list[Path]:
+    """Writes each row to the file of its range of keys; returns the files in the order of their keys."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    paths = [folder / f"{part:04d}.parquet" for part in range(parts)]
+    writers = [pq.ParquetWriter(path, schema, compression="lz4") for path in paths]
+    waiting: list[list[pa.Table]] = [[] for _ in paths]
+    width = np.uint64(2**64 // parts + 1)
+    try:
+        for table in tables:
+            part_of = (id_keys(table.column("pair_id")) // width).astype(np.int64)
+            for part in np.unique(part_of).tolist():
+                waiting[part].append(table.select(schema.names).cast(schema).filter(pa.array(part_of == part)))
+                if sum(len(piece) for piece in waiting[part]) >= _BUFFERED:
+                    writers[part].write_table(pa.concat_tables(waiting[part]))
+                    waiting[part].clear()
+        for writer, pieces in zip(writers, waiting, strict=True):
+            if pieces:
+                writer.write_table(pa.concat_tables(pieces))
+    finally:
+        for writer in writers:
+            writer.close()
+    return paths
