@@ -22,8 +22,9 @@ TRAINED = "en+de"
 METRICS = {
     "monolingual": ("map", "recall@1", "ndcg@10", "mrr@10"),
     "cross_lingual": ("map", "recall@1", "ndcg@10", "mrr@10"),
-    "multilingual": ("map", "recall@10", "ndcg@10", "mrr@10", "rank_distance"),
+    "multilingual": ("map", "recall@10", "ndcg@10", "mrr@10", "rank_distance", "lpr", "language_tvd@10"),
 }
+SHARES = ("language_share@10", "pool_share")
 # sampling -> (monolingual, cross-lingual, multilingual) level
 LEVELS = {
     "untrained": (0.05, 0.02, 0.02),
@@ -43,6 +44,7 @@ def config(names: tuple[str, ...] = ("test",), settings: tuple[str, ...] = (), *
         "encoders": {"tiny": {"layers": 1}},
         "benchmarks": {name: {"settings": list(settings)} for name in names} if settings else {},
         "translation": {"languages": ["de"]},
+        "decontamination": {"enabled": False},
         **more,
     }
 
@@ -51,11 +53,12 @@ def inputs(base: Path, study_config: dict | None = None, **changes: object) -> I
     """All inputs of the tables of the runs below `base`; by default of the monolingual setting alone."""
     given = {
         "config": study_config or config(settings=("monolingual",)),
-        "scores": sorted(path for path in base.rglob("*.parquet") if "per_query" not in path.name),
+        "scores": sorted(path for path in base.rglob("scores/**/*.parquet") if "per_query" not in path.name),
         "per_query": (),
         "translations": [write_translation(base)],
         "compositions": [write_composition(base)],
         "timings": write_timings(base),
+        "collected": write_collected(base),
     }
     return Inputs(**{**given, **changes})
 
@@ -77,31 +80,42 @@ def write_run(
     benchmark: str = "test",
     *,
     groups: int = 50,
-    alpha: float | None = None,
+    alpha: str | None = None,
     num_pairs: str = "all",
+    num_translated: str = "all",
+    encoder: str = "tiny",
     langs: tuple[str, ...] = LANGS,
     trained: str = TRAINED,
     level: tuple[float, float, float] | None = None,
     drop: tuple[str, str, str] | None = None,
+    cells: list[tuple[str, str, str]] | None = None,
 ) -> Path:
-    """One run's score file and per-query file; `drop` leaves one (setting, query_lang, corpus_lang) out."""
-    alpha = 0.5 if sampling == "hybrid" and alpha is None else alpha
+    """One run's score file and per-query file.
+
+    `drop` leaves one (setting, query_lang, corpus_lang) out; `cells` are all there are, in place of those of `langs`.
+    """
+    alpha = "0.5" if sampling == "hybrid" and alpha is None else alpha
     rows = _per_query(sampling, seed, benchmark, groups, langs, level or LEVELS[sampling])
     rows = [row for row in rows if (row["setting"], row["query_lang"], row["corpus_lang"]) != drop]
+    if cells:
+        rows = [row for row in rows if (row["setting"], row["query_lang"], row["corpus_lang"]) in cells]
     grid = {
-        "encoder": "tiny",
+        "encoder": encoder,
         "sampling": sampling,
         "alpha": alpha,
-        "num_pairs": "" if sampling == "untrained" else num_pairs,
+        "num_pairs": "0" if sampling == "untrained" else num_pairs,
+        "num_translated": num_translated,
         "languages": "" if sampling == "untrained" else trained,
         "seed": seed,
         "benchmark": benchmark,
     }
-    spelled = f"hybrid-a{alpha:g}" if sampling == "hybrid" else sampling
-    run = "tiny/untrained" if sampling == "untrained" else f"tiny/{spelled}/n{num_pairs}/{trained}/s{seed}"
+    spelled = f"hybrid-a{alpha}" if sampling == "hybrid" else sampling
+    numbers = f"n{num_pairs}" + (f"-mt{num_translated}" if num_translated != "all" else "")
+    run = f"{encoder}/untrained" if sampling == "untrained" else f"{encoder}/{spelled}/{numbers}/{trained}/s{seed}"
     folder = base / "scores" / run
     path = folder / f"{benchmark}.parquet"
-    write_parquet(path, [pa.Table.from_pylist(_means(rows, grid), schema=SCORES)], SCORES)
+    means = [*_means(rows, grid), *(_shares(langs, grid) if not cells else [])]
+    write_parquet(path, [pa.Table.from_pylist(means, schema=SCORES)], SCORES)
     per_query = pa.Table.from_pylist(rows, schema=PER_QUERY)
     write_parquet(folder / f"{benchmark}.per_query.parquet", [per_query], PER_QUERY)
     return path
@@ -148,6 +162,25 @@ def _means(rows: list[dict], grid: dict) -> list[dict]:
         {**grid, **dict(zip(names, key, strict=True)), "value": float(np.mean(v)), "num_queries": len(v)}
         for key, v in cells.items()
     ]
+
+
+def _shares(langs: tuple[str, ...], grid: dict) -> list[dict]:
+    """Rows of language shares: half of the top is in the query's own language."""
+    place = {**grid, "setting": "multilingual", "num_queries": 10}
+    rest = 0.5 / max(1, len(langs) - 1)
+    return [
+        {**place, "query_lang": query, "corpus_lang": lang, "metric": metric, "value": value}
+        for query in langs
+        for lang in langs
+        for metric, value in zip(SHARES, (0.5 if lang == query else rest, 1 / len(langs)), strict=True)
+    ]
+
+
+def write_collected(base: Path) -> Path:
+    steps = [{"step": "empty", "removed": 5}, {"step": "duplicate", "removed": 15}]
+    source = {"license": "Apache-2.0", "examples": 120, "collected": 120, "steps": steps, "kept": 100}
+    value = {"sources": {"homeassistant": source}, "splits": {"train": 80, "dev": 10, "test": 10}}
+    return _write_json(base / "collected" / "en.json", value)
 
 
 def write_translation(base: Path, lang: str = "de", forward: bool = True) -> Path:

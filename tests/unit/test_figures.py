@@ -17,9 +17,6 @@ def view(tmp_path_factory):
     return View(summarise(paths), "test", data_mark="stand-in data")
 
 
-THREE = ("trade_off", "language_pairs", "by_language")
-
-
 def datasets(chart):
     return [row for rows in chart.to_dict()["datasets"].values() for row in rows]
 
@@ -66,14 +63,30 @@ def test_bars_start_at_zero(view):
     assert all(layer["encoding"]["y"]["scale"]["domain"][0] == 0 for layer in bars)
 
 
-def test_the_data_mark_stands_in_every_figure(view):
-    assert all(
-        "stand-in data" in chart(view).to_dict()["title"]["subtitle"] for chart in map(figures.FIGURES.get, THREE)
-    )
+def test_a_map_of_shares_has_every_pair_and_tells_the_pool(view):
+    spec = figures.language_share(view).to_dict()
+    rows = datasets(figures.language_share(view))
+    assert len(rows) == 6 * 3 * 3
+    assert {row["value"] for row in rows} == {0.5, 0.25}
+    assert any("en 33%, de 33%, el 33%" in line for line in spec["title"]["subtitle"])
+
+
+@pytest.mark.parametrize("name", figures.FIGURES)
+def test_the_data_mark_stands_first_in_every_figure(view, name):
+    assert figures.FIGURES[name](view).to_dict()["title"]["subtitle"][0] == "stand-in data"
+
+
+def test_a_benchmark_with_an_english_corpus_alone_has_a_column_for_it(tmp_path):
+    rows = [("monolingual", "en", "en"), ("cross_lingual", "de", "en"), ("cross_lingual", "el", "en")]
+    synthetic_study.write_run(tmp_path, "x-y", 0, groups=4, cells=rows)
+    view = View(summarise(sorted(tmp_path.rglob("test.parquet"))), "test")
+    shown = datasets(figures.language_pairs(view))
+    assert {(row["query"], row["corpus"]) for row in shown} == {("en", "en"), ("de", "en"), ("el*", "en")}
+    assert figures.trade_off(view) is not None
 
 
 def test_arms_of_one_sampling_get_shades_of_their_own(tmp_path):
-    for alpha in (0.2, 0.5):
+    for alpha in ("0.2", "0.5"):
         synthetic_study.write_run(tmp_path, "hybrid", 0, groups=5, alpha=alpha)
     summary = summarise(sorted(tmp_path.rglob("test.parquet")))
     palette = figure_style.colours(summary.arms, [summary.label(arm) for arm in summary.arms])
@@ -90,7 +103,7 @@ def test_files_are_written_whole(view, tmp_path):
 
 def study_of_alphas(folder):
     for seed in (0, 1):
-        for alpha in (0.2, 0.5, 0.8):
+        for alpha in ("0.2", "0.5", "0.8", "1to0.5"):
             synthetic_study.write_run(folder, "hybrid", seed, groups=4, langs=("en", "de"), alpha=alpha)
         synthetic_study.write_run(folder, "x-y", seed, groups=4, langs=("en", "de"))
     return View(summarise(sorted(folder.rglob("test.parquet"))), "test")
@@ -98,13 +111,21 @@ def study_of_alphas(folder):
 
 def test_a_study_of_alphas_draws_them_in_order_with_the_ends_apart(tmp_path):
     rows = datasets(figures.by_alpha(study_of_alphas(tmp_path)))
-    assert sorted({row["x"] for row in rows if row["sampling"] == "hybrid"}) == [0.2, 0.5, 0.8]
+    assert sorted({row["x"] for row in rows if row["sampling"] == "hybrid"}) == [0.2, 0.5, 0.75, 0.8]
     assert {row["x"] for row in rows if row["sampling"] == "x-y"} == {0.0}
+    assert {row["x"] for row in rows if row["told"] == "1 to 0.5"} == {0.75}
+    assert not any(row["apart"] for row in rows if row["x"] in (0.2, 0.5, 0.8))
 
 
 def test_a_path_names_its_ends_in_full_and_its_inside_briefly(tmp_path):
     rows = datasets(figures.trade_off(study_of_alphas(tmp_path)))
-    assert {row["arm"] for row in rows if "label_x" in row} == {"x-y", "hybrid-a0.2", "a0.5", "hybrid-a0.8"}
+    assert {row["arm"] for row in rows if "label_x" in row} == {
+        "x-y",
+        "hybrid-a0.2",
+        "a0.5",
+        "a0.8",
+        "hybrid-a1to0.5",
+    }
 
 
 def test_sizes_stand_in_numerical_order(tmp_path):
@@ -113,3 +134,13 @@ def test_sizes_stand_in_numerical_order(tmp_path):
     view = View(summarise(sorted(tmp_path.rglob("test.parquet"))), "test")
     spec = figures.by_num_pairs(view).to_dict()
     assert spec["hconcat"][0]["layer"][0]["encoding"]["x"]["sort"] == ["3000", "10000", "all"]
+
+
+def test_the_number_of_translations_is_drawn_with_english_training_at_none(tmp_path):
+    for size in ("1000", "all"):
+        synthetic_study.write_run(tmp_path, "x-y", 0, groups=4, langs=("en", "de"), num_translated=size)
+    synthetic_study.write_run(tmp_path, "en-en", 0, groups=4, langs=("en", "de"))
+    view = View(summarise(sorted(tmp_path.rglob("test.parquet"))), "test")
+    chart = figures.by_num_translated(view)
+    assert chart.to_dict()["hconcat"][0]["layer"][0]["encoding"]["x"]["sort"] == ["0", "1000", "all"]
+    assert {(row["series"], row["x"]) for row in datasets(chart)} == {("x-y", "1000"), ("x-y", "all"), ("en-en", "0")}

@@ -8,10 +8,21 @@ from math import log2
 import numpy as np
 import pytest
 
+from polybatch.contracts import SETTINGS
 from polybatch.errors import ConfigError, DataError
-from polybatch.metrics import METRICS, PADDING, is_metric, macro_average, rank_distance, ranx_values, relevant_ranks
+from polybatch.metrics import (
+    METRICS,
+    PADDING,
+    cells_of,
+    is_metric,
+    is_ranx_metric,
+    macro_average,
+    rank_distance,
+    ranx_values,
+    relevant_ranks,
+)
 
-RANX = [metric for metric in METRICS if metric != "rank_distance"]
+RANX = [metric for metric in METRICS if is_ranx_metric(metric)]
 
 
 def values_of(ranking: list[int], grades: dict[int, int], metrics: list[str]) -> list[float]:
@@ -120,9 +131,24 @@ def test_macro_averages() -> None:
     languages = ["en", "de", "tr"]
     values = {pair: 10.0 * i for i, pair in enumerate(itertools.product(languages, languages))}
     values |= {("en", "all"): 1.0, ("de", "all"): 2.0, ("tr", "all"): 6.0}
-    assert macro_average("monolingual", values, languages) == (0 + 40 + 80) / 3
-    assert macro_average("cross_lingual", values, languages) == (10 + 20 + 30 + 50 + 60 + 70) / 6
-    assert macro_average("multilingual", values, languages) == 3.0
+    means = {s: macro_average(s, values, cells_of(s, languages, languages)) for s in SETTINGS}
+    assert means == {
+        "monolingual": (0 + 40 + 80) / 3,
+        "cross_lingual": (10 + 20 + 30 + 50 + 60 + 70) / 6,
+        "multilingual": 3.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("queries", "corpora", "cells"),
+    [
+        (["en", "de", "fr"], ["en"], [[("en", "en")], [("de", "en"), ("fr", "en")], []]),
+        (["en"], ["en"], [[("en", "en")], [], []]),
+        (["en"], ["fa", "ru"], [[], [("en", "fa"), ("en", "ru")], [("en", "all")]]),
+    ],
+)
+def test_a_benchmark_has_the_cells_of_its_languages_and_no_others(queries: list, corpora: list, cells: list) -> None:
+    assert [cells_of(setting, queries, corpora) for setting in SETTINGS] == cells
 
 
 @pytest.mark.parametrize("damage", ["missing", "nan"])
@@ -131,16 +157,23 @@ def test_no_macro_average_over_fewer_languages(damage: str) -> None:
     if damage == "missing":
         del values["de", "de"]
     with pytest.raises(DataError, match="no value for de-de"):
-        macro_average("monolingual", values, ["en", "de"])
+        macro_average("monolingual", values, [("en", "en"), ("de", "de")])
 
 
-def test_one_language_has_no_cross_lingual_average() -> None:
+def test_an_average_without_cells_or_over_cells_of_another_setting_is_refused() -> None:
     with pytest.raises(DataError):
-        macro_average("cross_lingual", {("en", "en"): 1.0}, ["en"])
+        macro_average("cross_lingual", {("en", "en"): 1.0}, [])
+    with pytest.raises(ConfigError, match="en-all"):
+        macro_average("monolingual", {}, [("en", "all")])
     with pytest.raises(ConfigError, match="bilingual"):
-        macro_average("bilingual", {}, ["en"])
+        cells_of("bilingual", ["en"], ["en"])
 
 
 def test_metric_names() -> None:
-    assert all(map(is_metric, [*METRICS, "ndcg@100", "mrr", "hit_rate@5"]))
-    assert not any(map(is_metric, ["MAP", "ndcg@0", "recall", "f1", "recall@", "accuracy", "rank_distance@10"]))
+    assert all(map(is_metric, [*METRICS, "ndcg@100", "mrr", "hit_rate@5", "token_f1", "language_share@5"]))
+    assert not any(
+        map(
+            is_metric,
+            ["MAP", "ndcg@0", "recall", "f1", "recall@", "accuracy", "rank_distance@10", "lpr@10", "lang_ndcg"],
+        )
+    )

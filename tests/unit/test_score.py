@@ -19,7 +19,15 @@ from polybatch.score import ScoreOptions, main
 
 LANGUAGES = ["en", "de", "tr"]
 QUERIES, PASSAGES = 7, 30
-GRID = {"encoder": "e", "sampling": "hybrid", "alpha": 0.5, "num_pairs": 100, "languages": "en+de", "seed": 1}
+GRID = {
+    "encoder": "e",
+    "sampling": "hybrid",
+    "alpha": 0.5,
+    "num_pairs": 100,
+    "num_translated": "all",
+    "languages": "en+de",
+    "seed": 1,
+}
 
 
 def run(tmp_path: Path, benchmark: Path, **options: object) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -60,7 +68,8 @@ def test_every_cell_is_what_a_plain_computation_gives(tmp_path: Path, benchmark:
     vectors = random_embeddings(tmp_path, benchmark, LANGUAGES)
     scores, per_query, _ = run(tmp_path, benchmark, block=3)
     cells = scores.set_index(["setting", "query_lang", "corpus_lang", "metric"]).value
-    assert len(scores) == 9 * 7 + 3 * 8
+    # in the pool 16 values, and of each language two shares and that of the pool
+    assert len(scores) == 9 * 7 + 3 * (16 + 3 * 3)
     for query_lang in LANGUAGES:
         for corpus_lang in [*LANGUAGES, "all"]:
             corpora = LANGUAGES if corpus_lang == "all" else [corpus_lang]
@@ -90,7 +99,7 @@ def test_every_cell_is_what_a_plain_computation_gives(tmp_path: Path, benchmark:
 def test_scores_carry_their_grid_point(tmp_path: Path, benchmark: Path) -> None:
     random_embeddings(tmp_path, benchmark, LANGUAGES)
     scores, _, _ = run(tmp_path, benchmark, metrics=["map"], settings=["monolingual"])
-    assert scores[list(GRID)].drop_duplicates().to_dict("records") == [{**GRID, "num_pairs": "100"}]
+    assert scores[list(GRID)].drop_duplicates().to_dict("records") == [{**GRID, "alpha": "0.5", "num_pairs": "100"}]
     assert set(scores.benchmark) == {"test"}
     assert set(scores.setting) == {"monolingual"}
 
@@ -171,7 +180,9 @@ def test_unjudged_queries_are_left_out_and_counted(tmp_path: Path, benchmark: Pa
     assert not per_query.query_id.str.startswith("q3-").any()
     means = per_query.groupby(["setting", "query_lang", "corpus_lang", "metric"]).value.mean()
     cells = scores.set_index(["setting", "query_lang", "corpus_lang", "metric"]).value
-    assert np.allclose(means.sort_index(), cells.sort_index(), rtol=1e-5)
+    assert np.allclose(means, cells[means.index], rtol=1e-5)
+    shares = scores[scores.metric == "language_share@10"].groupby("query_lang").value.sum()
+    assert shares.tolist() == pytest.approx([1, 1, 1])
 
 
 def test_a_setting_without_any_judged_query_is_an_error(tmp_path: Path) -> None:
@@ -213,7 +224,7 @@ def test_a_depth_cuts_every_list(tmp_path: Path, benchmark: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"depth": 100}, "rank_distance needs depth"),
+        ({"depth": 100}, "rank_distance and lpr needs depth"),
         ({"depth": "full"}, "depth must be"),
         ({"metrics": ["map", "MAP", "map"]}, "metrics cannot hold 'MAP'"),
         ({"settings": []}, "settings must not be empty"),

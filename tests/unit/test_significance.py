@@ -103,18 +103,35 @@ def test_queries_without_a_group_are_refused(tmp_path):
         group_values(path)
 
 
+def arm(sampling, alpha=None, *, encoder="tiny", pairs="all", translated="all"):
+    return Arm(encoder, sampling, alpha, pairs, translated, "en+de")
+
+
 @pytest.mark.parametrize(
-    ("arm", "expected"),
+    ("mine", "expected"),
     [
-        (Arm("tiny", "x-y", None, "all", "en+de"), 0.5),
-        (Arm("tiny", "hybrid", 0.2, "all", "en+de"), 0.5),
-        (Arm("tiny", "hybrid", 0.5, "all", "en+de"), None),
-        (Arm("tiny", "x-y", None, "100", "en+de"), None),
-        (Arm("large", "x-y", None, "all", "en+de"), None),
-        (Arm("tiny", "untrained", None, "", ""), 0.5),
+        (arm("x-y"), ("0.5", "all")),
+        (arm("x-y", translated="100"), ("0.5", "100")),
+        (arm("hybrid", "0.2"), ("0.5", "all")),
+        (arm("hybrid", "0.5"), None),
+        (arm("x-y", pairs="100"), None),
+        (arm("x-y", encoder="large"), None),
+        (arm("en-en", translated=""), ("0.5", "all")),
+        (Arm("tiny", "untrained", None, "", "", ""), None),  # two arms to compare with: neither is the one
     ],
 )
-def test_the_reference_is_the_hybrid_of_the_same_grid_point(arm, expected):
-    arms = [Arm("tiny", "hybrid", alpha, "all", "en+de") for alpha in (0.2, 0.5, 0.8)]
-    found = reference_arm(arm, arms, "hybrid-a0.5")
-    assert (found.alpha if found else None) == expected
+def test_the_reference_is_the_hybrid_of_the_same_grid_point(mine, expected):
+    arms = [arm("hybrid", alpha, translated=number) for alpha in ("0.2", "0.5", "1to0.5") for number in ("100", "all")]
+    found = reference_arm(mine, arms, "hybrid-a0.5")
+    assert ((found.alpha, found.num_translated) if found else None) == expected
+
+
+def test_the_untrained_floor_is_compared_with_the_only_reference_there_is():
+    arms = [arm("hybrid", "0.5"), arm("x-y")]
+    assert reference_arm(Arm("tiny", "untrained", None, "", "", ""), arms, "hybrid-a0.5") == arms[0]
+
+
+def test_languages_left_out_of_the_averages_are_left_out_of_the_test(tmp_path):
+    rows = [("monolingual", lang, lang, "map", lang, "a", v) for lang, v in (("en", 0.2), ("de", 0.6))]
+    found = group_values(per_query(tmp_path / "q.parquet", rows), ["en"])
+    assert found[["value", "cells"]].to_numpy().tolist() == [[pytest.approx(0.6), 1]]

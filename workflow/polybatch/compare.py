@@ -28,7 +28,7 @@ from polybatch.versions import GROUPS, SCORES, Version, read_version
 if TYPE_CHECKING:
     import pandas as pd
 
-_COMPARED = ("config", "code", "data", "packages", "encoders", "translators")
+_COMPARED = ("config", "code", "data", "packages", "revisions", "encoders", "translators", "benchmarks")
 _NUMBER = re.compile(r"v?([1-9]\d*)")
 
 
@@ -89,7 +89,7 @@ def _means(version: Version) -> dict[tuple, float | None]:
     from polybatch.summary import macro_averages, mean_and_spread, with_arm
 
     scores = with_arm(read_parquet(version.path / SCORES, SCORES_SCHEMA).to_pandas())
-    macro, _ = macro_averages(scores)
+    macro, _ = macro_averages(scores, (version.manifest["config"].get("tables") or {}).get("leave_out"))
     keys = ["arm", "benchmark", "setting", "metric"]
     means = {key: mean_and_spread(list(values))[0] for key, values in macro.groupby(keys, sort=False)["value"]}
     return dict(sorted(means.items(), key=lambda item: _order(item[0])))
@@ -104,6 +104,7 @@ def _name(arm: Any) -> str:
     """The arm in full: two versions may vary different parts of it."""
     parts = [arm.encoder, arm.sampling_label]
     parts += [f"n{arm.num_pairs}"] if arm.num_pairs else []
+    parts += [f"mt{arm.num_translated}"] if arm.num_translated not in ("", "all") else []
     parts += [arm.languages] if arm.languages else []
     return "/".join(parts)
 
@@ -136,6 +137,8 @@ def _verdict(metric: str, difference: float | None, p: float | None) -> str:
         return "not tested"
     if p >= LEVEL:
         return "same" if difference == 0 else "not significant"
+    if not better(metric):
+        return "other"
     return "better" if (difference > 0) == (better(metric) == "higher") else "worse"
 
 
@@ -182,7 +185,7 @@ def to_text(found: Mapping[str, Any]) -> str:
             lines += [f"## Only in {name}", "", *(f"- {row}" for row in found[key]), ""]
     lines += ["## What changed", ""]
     if not found["changes"]:
-        lines += ["Nothing in the config, code, data, packages, encoders, translators, seeds or git commit.", ""]
+        lines += [f"Nothing in {', '.join(_COMPARED)}, seeds or git commit.", ""]
     for part, changes in found["changes"].items():
         lines.append(to_markdown(_change_table(part, changes, found), level=3))
     return "\n".join(lines).rstrip() + "\n"

@@ -24,6 +24,7 @@ _SAMPLING_COLOURS = {
     "hybrid": "#009e73",
 }
 INK, GREY = "#1b1b1b", "#6b6b6b"
+_WARNING = "#a4161a"
 _FONT = "DejaVu Sans, Arial, sans-serif"
 
 
@@ -44,7 +45,7 @@ def _lighter(colour: str, share: float) -> str:
 
 
 def titled(chart: Any, view: View, title: str, lines: Sequence[str]) -> Any:
-    """Title and subtitle, the data mark among them, and the look that all figures share."""
+    """Title and subtitle, the data mark its first line, and the look that all figures share."""
     import altair as alt
 
     head = [view.data_mark, *lines] if view.data_mark else list(lines)
@@ -56,7 +57,7 @@ def titled(chart: Any, view: View, title: str, lines: Sequence[str]) -> Any:
                 anchor="start",
                 fontSize=16,
                 subtitleFontSize=12,
-                subtitleColor=GREY,
+                subtitleColor=_WARNING if view.data_mark else GREY,
                 offset=14,
             )
         )

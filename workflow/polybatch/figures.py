@@ -3,9 +3,9 @@
 inputs: a `View` of one benchmark's scores
 outputs: Vega-Lite charts
 
-Three figures a benchmark: the trade-off between the monolingual and the cross-lingual setting, the matrix of
-language pairs, and the scores by query language. `FIGURES` names them and those of `trend_figures`. Every mark is
-labelled or in a legend, and bars start at zero.
+Up to four figures a benchmark: the trade-off between the monolingual and the cross-lingual setting, the matrix of
+language pairs, the scores by query language, and the languages at the top of the pool. `FIGURES` names them and those
+of `trend_figures`. Every mark is labelled or in a legend, and bars start at zero.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from polybatch.errors import DataError
 from polybatch.figure_style import GREY, INK, colours, titled
+from polybatch.language_tables import share_depths
+from polybatch.metrics import LANGUAGE_SHARE, POOL_SHARE
 from polybatch.score_tables import View
 from polybatch.summary import SETTING_LABELS, UNTRAINED, languages_of, mean_and_spread, metric_label
-from polybatch.trend_figures import by_alpha, by_num_pairs
+from polybatch.trend_figures import by_alpha, by_num_pairs, by_num_translated
 
 if TYPE_CHECKING:
     import altair as alt
     import pandas as pd
 
 _SIZE = 440
+_CELL = 40
 
 
 def trade_off(view: View) -> alt.LayerChart:
@@ -222,10 +225,30 @@ def _leaders(placed: pd.DataFrame, scales: Sequence[alt.Scale]) -> list[alt.Char
 
 def language_pairs(view: View) -> alt.FacetChart:
     """A heat map an arm: query languages down, corpus languages across, the monolingual diagonal framed."""
+    part = view.scores[(view.scores["metric"] == view.headline) & (view.scores["setting"] != "multilingual")]
+    chart, starred = _heat_maps(view, part, metric_label(view.headline), "corpus language", ".2f")
+    lines = ["mean over seeds; the framed diagonal is the monolingual setting; colour starts at zero, higher is better"]
+    return titled(chart, view, f"{metric_label(view.headline)} by query and corpus language", [*lines, *starred])
+
+
+def language_share(view: View) -> alt.FacetChart:
+    """A heat map an arm: query languages down, the languages of the first passages of the pool across."""
+    depth = share_depths(view)[0]
+    part = view.scores[view.scores["metric"] == f"{LANGUAGE_SHARE}@{depth}"]
+    pool = view.scores[view.scores["metric"] == POOL_SHARE].groupby("corpus_lang", sort=False)["value"].first()
+    chart, starred = _heat_maps(view, part, f"share of top {depth}", "language of the passages", ".0%")
+    lines = [
+        "mean over queries and seeds; framed: passages in the query's own language; colour starts at zero",
+        f"the pool itself holds {', '.join(f'{lang} {share:.0%}' for lang, share in pool.items())}",
+    ]
+    return titled(chart, view, f"Languages among the first {depth} of the pool", [*lines, *starred])
+
+
+def _heat_maps(view: View, part: pd.DataFrame, title: str, across: str, form: str) -> tuple[alt.FacetChart, list[str]]:
+    """One panel an arm of the mean over seeds of `part`'s values; and what a star means, if there is one."""
     import altair as alt
     import pandas as pd
 
-    part = view.scores[(view.scores["metric"] == view.headline) & (view.scores["setting"] != "multilingual")]
     trained, unseen = languages_of(view.summary, view.benchmark)
     order = [lang for lang in (*trained, *unseen) if lang in set(part["query_lang"]) | set(part["corpus_lang"])]
     names = {lang: f"{lang}*" if lang in unseen and trained else lang for lang in order}
@@ -237,33 +260,32 @@ def language_pairs(view: View) -> alt.FacetChart:
     frame = pd.DataFrame(rows)
     labels = [view.summary.label(arm) for arm in view.arms]
     high = float(frame["value"].max())
-    cell = 40
-    x = alt.X(
-        "corpus:N", title="corpus language", sort=list(names.values()), axis=alt.Axis(labelAngle=0, orient="bottom")
-    )
-    y = alt.Y("query:N", title="query language", sort=list(names.values()))
-    scale = alt.Scale(scheme="viridis", domain=[0, high])
+    sides = {side: [name for name in names.values() if name in set(frame[side])] for side in ("corpus", "query")}
+    x = alt.X("corpus:N", title=across, sort=sides["corpus"], axis=alt.Axis(labelAngle=0, orient="bottom"))
+    y = alt.Y("query:N", title="query language", sort=sides["query"])
     base = alt.Chart().encode(x, y)
     tiles = base.mark_rect().encode(
-        alt.Color("value:Q", scale=scale, title=metric_label(view.headline), legend=alt.Legend(format=".2f"))
+        alt.Color(
+            "value:Q",
+            scale=alt.Scale(scheme="viridis", domain=[0, high]),
+            title=title,
+            legend=alt.Legend(format=form),
+        )
     )
     text = base.mark_text(fontSize=11).encode(
-        alt.Text("value:Q", format=".2f"),
+        alt.Text("value:Q", format=form),
         color=alt.condition(alt.datum.value > 0.55 * high, alt.value(INK), alt.value("white")),
     )
-    frame_marks = base.transform_filter("datum.query === datum.corpus").mark_rect(
+    framed = base.transform_filter("datum.query === datum.corpus").mark_rect(
         fillOpacity=0, stroke="white", strokeWidth=1.6
     )
-    side = cell * len(order)
-    panel = alt.layer(tiles, frame_marks, text, data=frame).properties(width=side, height=side)
+    width, height = (_CELL * len(sides[side]) for side in ("corpus", "query"))
+    panel = alt.layer(tiles, framed, text, data=frame).properties(width=width, height=height)
     chart = panel.facet(
         facet=alt.Facet("arm:N", sort=labels, title=None, header=alt.Header(labelFontSize=14, labelFontWeight="bold")),
         columns=min(3, len(labels)),
     ).resolve_scale(x="independent", y="independent")
-    lines = ["mean over seeds; the framed diagonal is the monolingual setting; colour starts at zero, higher is better"]
-    return titled(
-        chart, view, f"{metric_label(view.headline)} by query and corpus language", [*lines, *_starred(unseen, trained)]
-    )
+    return chart, _starred(unseen, trained)
 
 
 def by_language(view: View) -> alt.VConcatChart:
@@ -337,4 +359,6 @@ FIGURES = {
     "by_language": by_language,
     "by_alpha": by_alpha,
     "by_num_pairs": by_num_pairs,
+    "by_num_translated": by_num_translated,
+    "language_share": language_share,
 }

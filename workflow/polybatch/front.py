@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from polybatch.render import Table, to_markdown
+from polybatch.table_files import DATA_TABLES
 
 _FIGURE_WORDS = {
     "trade_off": "Monolingual against cross-lingual score. Small marks are single seeds, large ones their means; up "
@@ -17,10 +18,17 @@ _FIGURE_WORDS = {
     "language_pairs": "Score by query and corpus language, mean over seeds; the framed diagonal is the "
     "monolingual setting.",
     "by_alpha": "Score against alpha, the share of monolingual batches in hybrid. Small marks are single seeds, lines "
-    "join their means; hollow marks are x-y (no monolingual batches) and x-x-mono (nothing else).",
+    "join their means; hollow marks are x-y (no monolingual batches), x-x-mono (nothing else), and alphas that change "
+    "over the training.",
     "by_num_pairs": "Score against the number of training pairs. Small marks are single seeds, lines join their means.",
+    "by_num_translated": "Score against the number of machine-translated pairs of each language. Small marks are "
+    "single seeds, lines join their means; en-en, which sees no translation, stands at 0.",
+    "language_share": "Shares of languages among the first passages of the pool, by query language.",
     "by_language": "Score by query language, mean over seeds with whiskers of one standard deviation.",
 }
+
+# Tables that the page names and does not show.
+_LONG = ("cross_lingual", "language_share")
 
 
 def front_page(manifest: Mapping[str, Any], tables: Sequence[Table], figures: Sequence[str]) -> str:
@@ -35,15 +43,19 @@ def front_page(manifest: Mapping[str, Any], tables: Sequence[Table], figures: Se
         kind, _, benchmark = table.name.partition("-")
         if kind == "averages":
             continue
-        if benchmark and benchmark not in shown:
-            shown.add(benchmark)
-            lines += [f"## Benchmark {benchmark}", ""]
-        elif not benchmark and "" not in shown:
-            shown.add("")
-            lines += ["## How the models were made", ""]
-        lines += [_without_rows(table) if kind == "cross_lingual" else to_markdown(table)]
+        heading = _heading(kind, benchmark)
+        if heading not in shown:
+            shown.add(heading)
+            lines += [f"## {heading}", ""]
+        lines += [_without_rows(table) if kind in _LONG else to_markdown(table)]
         lines += _figures_after(kind, benchmark, figures)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _heading(kind: str, benchmark: str) -> str:
+    if benchmark:
+        return f"Benchmark {benchmark}"
+    return "The training data" if kind in DATA_TABLES else "How the models were made"
 
 
 def _without_rows(table: Table) -> str:
@@ -74,9 +86,10 @@ def _origin(manifest: Mapping[str, Any]) -> list[str]:
 def _figures_after(kind: str, benchmark: str, figures: Sequence[str]) -> list[str]:
     """The figures that belong behind a table."""
     behind = {
-        "main": ["trade_off", "by_alpha", "by_num_pairs"],
+        "main": ["trade_off", "by_alpha", "by_num_pairs", "by_num_translated"],
         "monolingual": ["by_language"],
         "cross_lingual": ["language_pairs"],
+        "language_share": ["language_share"],
     }
     lines = []
     for figure in behind.get(kind, []):

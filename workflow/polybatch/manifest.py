@@ -1,9 +1,11 @@
 """What a version of the tables was made from, and the fingerprint that says whether two were made from the same.
 
-inputs: the resolved config, code digests, data files, timings
+inputs: the resolved config, code digests, data files, cards of encoders, translators and benchmarks, records of what
+    was fetched, timings
 outputs: the manifest as plain JSON values
 
-The fingerprint covers what determines the results: config, code, data, packages. Times, hardware and the git
+The fingerprint covers what determines the results: config, code, data, packages, and the commits that revisions of
+hub repositories stood for (a config may name a branch). Times, hardware and the git
 commit are recorded beside it. No environment variable is read into it, keys and values that look like secrets are
 removed, and absolute paths lose their home folder.
 """
@@ -18,7 +20,7 @@ import re
 import shutil
 import subprocess
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,8 @@ def build(
     seeds: Sequence[int],
     encoders: Mapping[str, Any],
     translators: Mapping[str, Any],
+    benchmarks: Mapping[str, Any] | None = None,
+    records: Mapping[str, Any] | None = None,
     timings: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The manifest of one version.
@@ -53,10 +57,12 @@ def build(
     Args:
         config: The resolved configuration.
         code_digests: Stage -> digest of its code.
-        data: Files that the results rest on; each is hashed.
+        data: Files, or folders of them, that the results rest on; each file is hashed.
         seeds: The seeds of the study's trainings.
-        encoders: Encoder -> its settings, the model's revision among them.
-        translators: Language -> cards of its two translators.
+        encoders: Encoder -> its settings and its card.
+        translators: Language -> cards of its two translators, or translator -> its card.
+        benchmarks: Benchmark -> its card.
+        records: Name -> record of a fetched repository or file.
         timings: Stage -> jobs and wall seconds.
 
     Raises:
@@ -67,6 +73,12 @@ def build(
         "code": dict(code_digests),
         "data": hash_data(data),
         "packages": package_versions(),
+        "revisions": {
+            **revisions("encoder", encoders),
+            **revisions("translator", translators),
+            **revisions("benchmark", benchmarks or {}),
+            **revisions("source", records or {}),
+        },
     }
     manifest = {
         **determining,
@@ -75,6 +87,8 @@ def build(
         "seeds": sorted(seeds),
         "encoders": encoders,
         "translators": translators,
+        "benchmarks": benchmarks or {},
+        "records": {name: _without_folder(record) for name, record in (records or {}).items()},
         "hardware": hardware(),
         "timings": timings,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -87,13 +101,34 @@ def fingerprint(determining: Mapping[str, Any]) -> str:
     return sha256_text(json.dumps(determining, sort_keys=True, ensure_ascii=False))
 
 
+def revisions(kind: str, cards: Mapping[str, Any]) -> dict[str, str]:
+    """`<kind> <name>` -> the commit or SHA-256 that a card or record tells, at whatever depth; cards without any are
+    left out."""
+    return {f"{kind} {name}{place}": value for name, card in cards.items() for place, value in _commits(card) if value}
+
+
+def _commits(card: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(card, Mapping):
+        for key, value in sorted(card.items()):
+            if key in ("commit", "sha256") and isinstance(value, str):
+                yield place, value
+            else:
+                yield from _commits(value, f"{place}.{key}")
+
+
+def _without_folder(record: Any) -> Any:
+    """A record without the place of its files on this machine."""
+    return {key: value for key, value in record.items() if key != "folder"} if isinstance(record, Mapping) else record
+
+
 def hash_data(files: Iterable[Path | str]) -> dict[str, str]:
-    """Path (relative to the working folder where it lies below it) -> SHA-256."""
-    digests = {}
+    """Path (relative to the working folder where it lies below it) -> SHA-256; of a folder, all files in it."""
+    digests: dict[str, str] = {}
     for path in map(Path, files):
-        if not path.is_file():
+        inside = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+        if not path.is_file() and not inside:
             raise DataError("A data file that the tables rest on is missing.", where=path)
-        digests[portable_path(path)] = sha256_file(path)
+        digests |= {portable_path(file): sha256_file(file) for file in inside or [path]}
     return digests
 
 

@@ -12,22 +12,71 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from polybatch import stage
-from polybatch.contracts import POOL
+from polybatch.contracts import POOL, SETTINGS
 from polybatch.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import numpy as np
 
 RANK_DISTANCE = "rank_distance"
-METRICS = ("map", "ndcg@10", "mrr@10", "recall@1", "recall@10", "recall@100", "f1@10", RANK_DISTANCE)
+# Measures of language bias, see language_bias.py. Those with a cut-off are written `name@k`.
+PREFERENCE, LANGUAGE_NDCG = "lpr", "lang_ndcg"
+LANGUAGE_SHARE, LANGUAGE_DISTANCE, POOL_SHARE = "language_share", "language_tvd", "pool_share"
+FIRST_PASSAGE = ("first_relevant_own", "first_relevant_other", "first_wrong_own", "first_wrong_other")
+TOKEN_F1 = "token_f1"
+METRICS = (
+    *("map", "ndcg@10", "mrr@10", "recall@1", "recall@10", "recall@100", "f1@10"),
+    *(RANK_DISTANCE, PREFERENCE, f"{LANGUAGE_NDCG}@10", *FIRST_PASSAGE),
+    *(f"{name}@{depth}" for depth in (10, 100) for name in (LANGUAGE_SHARE, LANGUAGE_DISTANCE)),
+)
+# Metrics that need the rank of relevant passages however far down they stand.
+FULL_RANKING = (RANK_DISTANCE, PREFERENCE)
 PADDING = -1
 
 _RANX_METRIC = re.compile(r"(map|mrr|ndcg|recall|precision|f1|hit_rate)(@[1-9][0-9]*)?")
+_BIAS_METRIC = re.compile(
+    "|".join((RANK_DISTANCE, PREFERENCE, *FIRST_PASSAGE))
+    + f"|({LANGUAGE_NDCG}|{LANGUAGE_SHARE}|{LANGUAGE_DISTANCE})@[1-9][0-9]*"
+)
 
 
 def is_metric(name: str) -> bool:
-    """Whether `ranx_values` or `rank_distance` computes it. F1 needs a cut-off: over a whole ranking it is constant."""
-    return name == RANK_DISTANCE or (bool(_RANX_METRIC.fullmatch(name)) and name not in {"f1", "recall", "precision"})
+    """Whether a score file can hold it. F1 needs a cut-off: over a whole ranking it is constant."""
+    return is_ranx_metric(name) or is_bias_metric(name) or name == TOKEN_F1
+
+
+def is_ranx_metric(name: str) -> bool:
+    """Whether `ranx_values` computes it."""
+    return bool(_RANX_METRIC.fullmatch(name)) and name not in {"f1", "recall", "precision"}
+
+
+def is_bias_metric(name: str) -> bool:
+    """Whether it measures language bias: such metrics exist in the multilingual setting alone."""
+    return bool(_BIAS_METRIC.fullmatch(name))
+
+
+def is_share(name: str) -> bool:
+    """Whether a score file has it once for each language of the passages, in place of one value for their pool."""
+    return name == POOL_SHARE or name.startswith(f"{LANGUAGE_SHARE}@")
+
+
+def setting_of(query_lang: str, corpus_lang: str) -> str:
+    """monolingual, cross_lingual or multilingual."""
+    if corpus_lang == POOL:
+        return "multilingual"
+    return "monolingual" if query_lang == corpus_lang else "cross_lingual"
+
+
+def cells_of(setting: str, query_languages: Sequence[str], corpus_languages: Sequence[str]) -> list[tuple[str, str]]:
+    """The (query_lang, corpus_lang) that a benchmark with these languages has in a setting, by its design.
+
+    The list is empty where the setting makes no sense: no language has both queries and a corpus (monolingual),
+    there are no two different languages (cross_lingual), or only one language has a corpus (multilingual).
+    """
+    if setting not in SETTINGS:
+        raise ConfigError(f"Unknown setting {setting!r}.", expected=", ".join(SETTINGS))
+    corpora = [*corpus_languages, POOL] if len(corpus_languages) > 1 else corpus_languages
+    return [(a, b) for a in query_languages for b in corpora if setting_of(a, b) == setting]
 
 
 def prepare_ranx() -> None:
@@ -118,7 +167,7 @@ def relevant_ranks(ranking: np.ndarray, relevant: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def rank_distance(ranking: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+def rank_distance(ranking: np.ndarray, relevant: np.ndarray, ranks: np.ndarray | None = None) -> np.ndarray:
     """Language bias of each query: the worst minus the best rank among its relevant passages.
 
     Source: Elmahdy et al., arXiv 2408.10536, "rank distance"; lower is better, 0 with one relevant passage.
@@ -126,6 +175,7 @@ def rank_distance(ranking: np.ndarray, relevant: np.ndarray) -> np.ndarray:
     Args:
         ranking: (n, N), the full ranking of the multilingual pool.
         relevant: (n, R), at least one per query.
+        ranks: Their `relevant_ranks`, where they are known already.
 
     Returns:
         (n,) float64, in ranks.
@@ -135,7 +185,7 @@ def rank_distance(ranking: np.ndarray, relevant: np.ndarray) -> np.ndarray:
     """
     import numpy as np
 
-    ranks = relevant_ranks(ranking, relevant)
+    ranks = relevant_ranks(ranking, relevant) if ranks is None else ranks
     unknown = ((ranks == 0) & (relevant != PADDING)).any(axis=1)
     if unknown.any():
         raise DataError(
@@ -149,30 +199,27 @@ def rank_distance(ranking: np.ndarray, relevant: np.ndarray) -> np.ndarray:
     return (ranks.max(axis=1) - best).astype(np.float64)
 
 
-def macro_average(setting: str, values: Mapping[tuple[str, str], float], languages: Sequence[str]) -> float:
-    """The mean of a setting over languages, as in the paper's tables (arXiv 2408.10536, section 4).
+def macro_average(setting: str, values: Mapping[tuple[str, str], float], cells: Sequence[tuple[str, str]]) -> float:
+    """The mean of a setting over its cells, as in the paper's tables (arXiv 2408.10536, section 4).
 
     Args:
-        setting: monolingual (mean over languages), cross_lingual (mean over ordered pairs of different
-            languages), or multilingual (mean over query languages, the corpus being the pool of all).
+        setting: monolingual (a cell is a language), cross_lingual (an ordered pair of different languages), or
+            multilingual (a query language, the corpus being the pool of all).
         values: (query_lang, corpus_lang) -> mean over queries; the corpus_lang of a pool is "all".
-        languages: The languages to average over.
+        cells: What to average over: the cells that the benchmark has by design, see `cells_of`.
 
     Raises:
-        DataError: A value is missing or not a number; a mean over fewer languages would be another quantity.
+        DataError: A value is missing or not a number; a mean over fewer cells would be another quantity.
+        ConfigError: The setting is unknown, or a cell is none of that setting.
     """
-    pairs = {
-        "monolingual": [(lang, lang) for lang in languages],
-        "cross_lingual": [(a, b) for a in languages for b in languages if a != b],
-        "multilingual": [(lang, POOL) for lang in languages],
-    }.get(setting)
-    if pairs is None:
-        raise ConfigError(f"Unknown setting {setting!r}.", expected="monolingual, cross_lingual or multilingual")
-    missing = [pair for pair in pairs if pair not in values or values[pair] != values[pair]]
-    if missing or not pairs:
+    foreign = [f"{a}-{b}" for a, b in cells if setting_of(a, b) != setting]
+    if foreign:
+        raise ConfigError(f"Not all cells are of the setting {setting!r}.", found=", ".join(foreign[:5]))
+    missing = [cell for cell in cells if cell not in values or values[cell] != values[cell]]
+    if missing or not cells:
         raise DataError(
             f"The {setting} average cannot be formed.",
-            expected=f"{len(pairs)} value(s), at least one",
+            expected=f"{len(cells)} value(s), at least one",
             found="no value for " + ", ".join(f"{a}-{b}" for a, b in missing[:5]) if missing else "no language",
         )
-    return sum(values[pair] for pair in pairs) / len(pairs)
+    return sum(values[cell] for cell in cells) / len(cells)

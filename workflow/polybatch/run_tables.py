@@ -169,6 +169,8 @@ def composition_table(runs: Sequence[tuple[str, Mapping[str, Any]]], data_mark: 
     """What each training drew: monolingual and cross-lingual batches, and languages of queries and passages."""
     langs = sorted({lang for _, one in runs for direction in one["directions"] for lang in direction.split("-")})
     langs = [*(["en"] if "en" in langs else []), *(lang for lang in langs if lang != "en")]
+    sources = sorted({name for _, one in runs for name in one.get("sources", {})})
+    sources = sources if len(sources) > 1 else []  # of a single source every share is 1
     rows = []
     for run, one in runs:
         monolingual = sum(count for kind, count in one["batches"].items() if kind in ("en-en", "x-x-mono"))
@@ -186,6 +188,7 @@ def composition_table(runs: Sequence[tuple[str, Mapping[str, Any]]], data_mark: 
                 Cell(_share(cross, one["steps"])),
                 Cell(_share(same, drawn)),
                 *(Cell(share.get(lang, 0.0)) for share in shares for lang in langs),
+                *(Cell(_source_share(one, name)) for name in sources),
             ]
         )
     return Table(
@@ -194,7 +197,7 @@ def composition_table(runs: Sequence[tuple[str, Mapping[str, Any]]], data_mark: 
         caption="Counted from the batches of each training up to its last step, not from the configuration. "
         "Monolingual: whole batches in one language; mixed: rows of several languages, each row in one; "
         "cross-lingual: every row pairs two languages. Rows in one language: pairs whose query and passage share "
-        "their language.",
+        "their language." + (" Sources: shares of the rows really drawn." if sources else ""),
         columns=[
             text_column("run", "run"),
             Column("steps", "batches"),
@@ -208,10 +211,19 @@ def composition_table(runs: Sequence[tuple[str, Mapping[str, Any]]], data_mark: 
                 for part in ("query", "passage")
                 for lang in langs
             ),
+            *(Column(f"source.{name}", name, "Sources", digits=1, percent=True) for name in sources),
         ],
         rows=rows,
         data_mark=data_mark,
     )
+
+
+def _source_share(composition: Mapping[str, Any], name: str) -> float | None:
+    """The share of a source among the rows drawn; None where the composition does not tell of sources."""
+    sources = composition.get("sources")
+    if not sources:
+        return None
+    return _share(sources.get(name, {}).get("rows", 0), sum(one["rows"] for one in sources.values()))
 
 
 def _share(part: float, whole: float) -> float | None:

@@ -5,6 +5,11 @@ outputs: scores/<run>/<name>.parquet (contracts.SCORES, means over queries), <na
 (contracts.PER_QUERY), runs/<run>/<name>.parquet (contracts.RUN, the top of every ranked list); on demand a folder
 with TREC run and qrels files
 
+The pairs of query and corpus language of a setting are those that the benchmark has by design: with queries in de,
+en and fr over an English corpus, monolingual is en-en and cross-lingual is de-en and fr-en. Shares of languages
+(`language_share@k`, and `pool_share` of the whole pool) have a row for each language of the passages, named as
+corpus_lang; all other scores of the multilingual setting have corpus_lang "all".
+
 Every query is searched once in every language's index. Those lists are the monolingual and cross-lingual rankings;
 merged by score they are the multilingual one. Passages of equal score stand in the order of their ids. A query
 without a relevant passage in the searched corpus counts neither as a hit nor as a miss: it is left out of the mean,
@@ -22,14 +27,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polybatch import contracts, stage, trec
-from polybatch.benchmark import Benchmark
+from polybatch.benchmark import Benchmark, Texts
 from polybatch.collection import Collection, open_collection
 from polybatch.contracts import POOL, SETTINGS
 from polybatch.errors import ConfigError, DataError
 from polybatch.files import atomic_path, write_parquet, write_rows
-from polybatch.metrics import METRICS, PADDING, RANK_DISTANCE, is_metric, prepare_ranx, rank_distance, ranx_values
+from polybatch.language_bias import bias_values, language_shares, pool_shares, share_depths
+from polybatch.metrics import (
+    FULL_RANKING,
+    LANGUAGE_SHARE,
+    METRICS,
+    PADDING,
+    POOL_SHARE,
+    TOKEN_F1,
+    cells_of,
+    is_bias_metric,
+    is_metric,
+    is_ranx_metric,
+    prepare_ranx,
+    ranx_values,
+    setting_of,
+)
 from polybatch.options import Options, require
 from polybatch.ranking import ALL, NO_PASSAGE, merge, numbers_of, scores_of
+from polybatch.token_f1 import token_f1
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +63,8 @@ class ScoreOptions(Options):
 
     Attributes:
         settings: Of monolingual, cross_lingual, multilingual.
-        metrics: As ranx spells them, and rank_distance (multilingual only).
+        metrics: As ranx spells them; rank_distance, lpr, lang_ndcg@k, language_tvd@k, language_share@k and the
+            four first_... of language_bias.py (multilingual only); token_f1, where the benchmark has gold answers.
         depth: Passages in a ranked list: a number, or "all". The paper's mAP is over the full ranking. With a
             number, FAISS decides which of several passages of equal score stand at the cut.
         top_k: Passages of each list that are kept in the run file.
@@ -68,8 +90,9 @@ class ScoreOptions(Options):
         yield from require(self.block >= 1, "block must be at least 1")
         full = self.depth == ALL
         yield from require(full or (isinstance(self.depth, int) and self.depth >= 1), 'depth must be "all" or above 0')
-        if not full and RANK_DISTANCE in self.metrics and "multilingual" in self.settings:
-            yield f'{RANK_DISTANCE} needs depth "all": with depth {self.depth}, name the metrics without it'
+        deep = [name for name in FULL_RANKING if name in self.metrics]
+        if not full and deep and "multilingual" in self.settings:
+            yield f'{" and ".join(deep)} needs depth "all": with depth {self.depth}, name the metrics without it'
 
 
 @dataclass
@@ -78,8 +101,10 @@ class Cell:
 
     Attributes:
         setting, query_lang, corpus_lang: As in contracts.SCORES.
-        values: metric -> (queries,) float64, NaN for queries without a relevant passage in this corpus.
+        values: metric -> (queries,) float64, NaN for queries without a relevant passage in this corpus, and for
+            those for which the metric has no meaning.
         top: (queries, top_k) keys, see ranking.py.
+        shares: metric -> (queries, languages) float64, the shares of the pool's languages, NaN as above.
     """
 
     setting: str
@@ -87,6 +112,7 @@ class Cell:
     corpus_lang: str
     values: dict[str, np.ndarray]
     top: np.ndarray
+    shares: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def score(collection: Collection, options: ScoreOptions) -> Iterator[Cell]:
@@ -96,86 +122,196 @@ def score(collection: Collection, options: ScoreOptions) -> Iterator[Cell]:
         A Cell for every setting and pair of languages; memory holds the cells of one query language.
 
     Raises:
-        DataError: A setting has no judged query in some pair of languages, or a rank distance cannot be known.
+        DataError: A setting has no cell by design, or no judged query in one; a rank cannot be known; gold answers
+            are asked for and not there.
     """
+    _require_cells(collection, options)
     prepare_ranx()
     for query_lang in collection.queries:
         yield from _score_language(collection, query_lang, options)
 
 
-def setting_of(query_lang: str, corpus_lang: str) -> str:
-    """monolingual, cross_lingual or multilingual."""
-    if corpus_lang == POOL:
-        return "multilingual"
-    return "monolingual" if query_lang == corpus_lang else "cross_lingual"
+def _require_cells(collection: Collection, options: ScoreOptions) -> None:
+    queries, corpora = list(collection.queries), list(collection.shards)
+    empty = [setting for setting in options.settings if not cells_of(setting, queries, corpora)]
+    if empty:
+        raise DataError(
+            f"The benchmark has nothing to score in the setting(s) {', '.join(empty)}.",
+            where=f"benchmark {collection.benchmark.name}",
+            expected="a language with queries and corpus (monolingual), a pair of different languages (cross_lingual), "
+            "corpora in two languages or more (multilingual)",
+            found=f"queries in {' '.join(queries)}, corpora in {' '.join(corpora)}",
+            remedy=f"name the settings in the config, under benchmarks.{collection.benchmark.name}.settings",
+        )
+    has_answers = any(_answers(texts) is not None for texts in collection.benchmark.queries.values())
+    if TOKEN_F1 in options.metrics and not has_answers:
+        raise DataError(
+            f"{TOKEN_F1} needs gold answers.",
+            where=f"benchmark {collection.benchmark.name}",
+            expected="queries with answers",
+            found="none",
+            remedy=f"leave {TOKEN_F1} out of the metrics of this benchmark",
+        )
+
+
+def _answers(texts: Texts) -> pa.Array | None:
+    """(queries,) lists of gold answers; None where no query has any."""
+    import pyarrow.compute as pc
+
+    answers: pa.Array | None = getattr(texts, "answers", None)
+    if answers is None or not pc.any(pc.greater(pc.list_value_length(answers), 0)).as_py():
+        return None
+    return answers
 
 
 def _score_language(collection: Collection, query_lang: str, options: ScoreOptions) -> list[Cell]:
-    queries = collection.queries[query_lang]
-    wanted = [lang for lang in (*collection.shards, POOL) if setting_of(query_lang, lang) in options.settings]
-    searched = list(collection.shards) if POOL in wanted else wanted
-    cells = {lang: _empty_cell(collection, query_lang, lang, options) for lang in wanted}
+    queries, corpora = collection.queries[query_lang], list(collection.shards)
+    wanted = [cell[1] for setting in options.settings for cell in cells_of(setting, [query_lang], corpora)]
+    if not wanted:
+        return []
+    searched = corpora if POOL in wanted else wanted
+    judges = {lang: _Judge(collection, query_lang, lang, options) for lang in wanted}
     blocks = range(0, len(queries), options.block)
     for start in stage.progress(blocks, total=len(blocks), label=f"queries in {query_lang}", unit="blocks"):
         rows = slice(start, min(start + options.block, len(queries)))
         keys = {lang: collection.shards[lang].search(queries[rows], options.depth) for lang in searched}
         if POOL in wanted:
             keys[POOL] = merge(list(keys.values()), options.depth)
-        for lang, cell in cells.items():
-            width = min(cell.top.shape[1], keys[lang].shape[1])
-            cell.top[rows, :width] = keys[lang][:, :width]
-            _judge(cell, rows, keys[lang], collection.judged[query_lang, lang])
-    return list(cells.values())
+        for lang, judge in judges.items():
+            judge.judge(rows, keys[lang])
+    return [judge.cell for judge in judges.values()]
 
 
-def _empty_cell(collection: Collection, query_lang: str, corpus_lang: str, options: ScoreOptions) -> Cell:
-    import numpy as np
+class _Judge:
+    """Fills in one cell, block by block of queries."""
 
-    queries, setting = len(collection.queries[query_lang]), setting_of(query_lang, corpus_lang)
-    if not collection.judged[query_lang, corpus_lang][1].any():
-        raise DataError(
-            f"No {setting} score can be computed: no query in {query_lang} has a relevant passage.",
-            where=f"queries in {query_lang}, corpus {corpus_lang}, benchmark {collection.benchmark.name}",
-            expected="at least one relevant passage",
-            remedy=f"leave {setting} out of the settings, or one of the languages out of the evaluation",
+    def __init__(self, collection: Collection, query_lang: str, corpus_lang: str, options: ScoreOptions) -> None:
+        """Makes an empty cell, or raises a DataError where no query of it is judged."""
+        import numpy as np
+
+        queries, setting = len(collection.queries[query_lang]), setting_of(query_lang, corpus_lang)
+        self.judged = collection.judged[query_lang, corpus_lang]
+        if not self.judged[1].any():
+            raise DataError(
+                f"No {setting} score can be computed: no query in {query_lang} has a relevant passage.",
+                where=f"queries in {query_lang}, corpus {corpus_lang}, benchmark {collection.benchmark.name}",
+                expected="at least one relevant passage",
+                remedy=f"leave {setting} out of the settings, or one of the languages out of the evaluation",
+            )
+        self.ranx = [name for name in options.metrics if is_ranx_metric(name)]
+        self.bias = [name for name in options.metrics if setting == "multilingual" and is_bias_metric(name)]
+        self.languages = languages_of_passages(collection) if self.bias else np.empty(0, np.int64)
+        self.own = list(collection.shards).index(query_lang) if query_lang in collection.shards else -1
+        self.answers = (
+            None
+            if setting == "multilingual" or TOKEN_F1 not in options.metrics
+            else _Answers(collection, query_lang, corpus_lang)
         )
-    metrics = [name for name in options.metrics if name != RANK_DISTANCE or setting == "multilingual"]
-    values = {metric: np.full(queries, np.nan) for metric in metrics}
-    return Cell(setting, query_lang, corpus_lang, values, np.full((queries, options.top_k), NO_PASSAGE, np.uint64))
+        top = np.full((queries, options.top_k), NO_PASSAGE, np.uint64)
+        self.cell = Cell(setting, query_lang, corpus_lang, {}, top)
+
+    def judge(self, rows: slice, keys: np.ndarray) -> None:
+        """Fills in the values of the queries `rows`, ranked by `keys`."""
+        import numpy as np
+
+        width = min(self.cell.top.shape[1], keys.shape[1])
+        self.cell.top[rows, :width] = keys[:, :width]
+        relevant, relevance = self.judged[0][rows], self.judged[1][rows]
+        has = relevance[:, 0] > 0
+        if not has.any():
+            return
+        ranking, relevant, relevance = numbers_of(keys[has]), relevant[has], relevance[has]
+        at = np.arange(rows.start, rows.stop)[has]
+        found = ranx_values(ranking, relevant, relevance, self.ranx) if self.ranx else {}
+        if self.bias:
+            found |= bias_values(ranking, relevant, relevance, self.languages, own=self.own, metrics=self.bias)
+        if self.answers is not None:
+            found[TOKEN_F1] = self.answers.token_f1(at, ranking[:, 0])
+        for metric, values in found.items():
+            self._column(self.cell.values, metric)[at] = values
+        count = int(self.languages.max(initial=-1)) + 1
+        for depth in share_depths(self.bias):
+            shares = language_shares(ranking, self.languages, count, depth)
+            self._column(self.cell.shares, f"{LANGUAGE_SHARE}@{depth}", count)[at] = shares
+
+    def _column(self, columns: dict[str, np.ndarray], metric: str, *width: int) -> np.ndarray:
+        import numpy as np
+
+        return columns.setdefault(metric, np.full((len(self.cell.top), *width), np.nan))
 
 
-def _judge(cell: Cell, rows: slice, keys: np.ndarray, judged: tuple[np.ndarray, np.ndarray]) -> None:
-    """Fills in the values of one block of queries."""
+def languages_of_passages(collection: Collection) -> np.ndarray:
+    """(passages,) int64: for each number of a passage the place of its language among the shards."""
     import numpy as np
 
-    relevant, relevance = judged[0][rows], judged[1][rows]
-    has = relevance[:, 0] > 0
-    if not has.any():
-        return
-    ranking = numbers_of(keys[has])
-    at = np.arange(rows.start, rows.stop)[has]
-    from_ranx = [metric for metric in cell.values if metric != RANK_DISTANCE]
-    for metric, values in ranx_values(ranking, relevant[has], relevance[has], from_ranx).items():
-        cell.values[metric][at] = values
-    if RANK_DISTANCE in cell.values:
-        cell.values[RANK_DISTANCE][at] = rank_distance(ranking, relevant[has])
+    languages = np.empty(len(collection.passage_ids), np.int64)
+    for code, shard in enumerate(collection.shards.values()):
+        languages[shard.numbers] = code
+    return languages
 
 
-def score_rows(cell: Cell, grid: dict[str, Any], benchmark: str) -> list[dict[str, Any]]:
-    """A cell's rows of contracts.SCORES: means over its judged queries."""
+class _Answers:
+    """Gold answers in the language of a corpus, and the texts of its passages.
+
+    The answers to a query are its own where corpus and query share their language, else those of the query of the
+    same group in the corpus's language; a query without answers there has no value.
+    """
+
+    def __init__(self, collection: Collection, query_lang: str, corpus_lang: str) -> None:
+        import numpy as np
+
+        self.lang, self.texts = corpus_lang, collection.benchmark.corpus[corpus_lang].texts
+        self.row_of = np.full(len(collection.passage_ids), PADDING, np.int64)
+        self.row_of[collection.shards[corpus_lang].numbers] = np.arange(len(self.texts))
+        self.answers = self._in_corpus_language(collection.benchmark, query_lang)
+
+    def _in_corpus_language(self, benchmark: Benchmark, query_lang: str) -> list[list[str]]:
+        there = benchmark.queries.get(self.lang)
+        answers = _answers(there) if there is not None else None
+        mine = benchmark.queries[query_lang]
+        if there is None or answers is None:
+            return [[] for _ in range(len(mine))]
+        if query_lang == self.lang:
+            return [found or [] for found in answers.to_pylist()]
+        by_group = {group: found for group, found in zip(there.groups.to_pylist(), answers.to_pylist(), strict=True)}
+        return [(by_group.get(group) or []) if group else [] for group in mine.groups.to_pylist()]
+
+    def token_f1(self, queries: np.ndarray, first: np.ndarray) -> np.ndarray:
+        """(n,) float64: of each query's first passage; NaN without answers, 0 where nothing was retrieved."""
+        import numpy as np
+
+        values = np.full(len(queries), np.nan)
+        for place, (query, passage) in enumerate(zip(queries, first, strict=True)):
+            if self.answers[query]:
+                text = self.texts[int(self.row_of[passage])].as_py() if passage != PADDING else ""
+                values[place] = token_f1(text, self.answers[query], self.lang)
+        return values
+
+
+def score_rows(cell: Cell, grid: dict[str, Any], collection: Collection) -> list[dict[str, Any]]:
+    """A cell's rows of contracts.SCORES: means over the queries that have a value.
+
+    A metric that no query of the cell has a value of (token_f1 where no answer is in the corpus's language, lpr where
+    no query has a choice of languages) gets no row.
+    """
     import numpy as np
 
-    place = {"setting": cell.setting, "query_lang": cell.query_lang, "corpus_lang": cell.corpus_lang}
-    return [
-        {
-            **grid,
-            "benchmark": benchmark,
-            **place,
-            "metric": metric,
-            "value": float(np.nanmean(values)),
-            "num_queries": int(np.isfinite(values).sum()),
-        }
+    place = {"benchmark": collection.benchmark.name, "setting": cell.setting, "query_lang": cell.query_lang}
+    rows = [
+        (cell.corpus_lang, metric, float(np.nanmean(values)), int(np.isfinite(values).sum()))
         for metric, values in cell.values.items()
+        if np.isfinite(values).any()
+    ]
+    for metric, shares in cell.shares.items():
+        queries = int(np.isfinite(shares[:, 0]).sum())
+        means = np.nanmean(shares, axis=0)
+        rows += [(lang, metric, float(mean), queries) for lang, mean in zip(collection.shards, means, strict=True)]
+    if cell.shares:
+        pool = pool_shares(languages_of_passages(collection))
+        rows += [(lang, POOL_SHARE, float(share), queries) for lang, share in zip(collection.shards, pool, strict=True)]
+    return [
+        {**grid, **place, "corpus_lang": corpus_lang, "metric": metric, "value": value, "num_queries": queries}
+        for corpus_lang, metric, value, queries in rows
     ]
 
 
@@ -224,7 +360,16 @@ def read_grid(text: str) -> dict[str, Any]:
     if not isinstance(grid, dict) or sorted(grid) != sorted(names):
         found = ", ".join(map(str, grid)) if isinstance(grid, dict) else text
         raise ConfigError("The grid point has other keys than it should.", expected=", ".join(names), found=found)
-    return {**grid, "num_pairs": str(grid["num_pairs"])}
+    numbers = ("num_pairs", "num_translated")
+    return {**grid, **{name: str(grid[name]) for name in numbers}, "alpha": _alpha(grid["alpha"])}
+
+
+def _alpha(value: Any) -> str | None:
+    """A constant alpha as its shortest text, so that 0.5 and "0.50" name the same grid point."""
+    try:
+        return None if value is None else f"{float(value):g}"
+    except ValueError:
+        return str(value)  # a schedule such as "1to0.5"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -248,7 +393,7 @@ def main(argv: list[str] | None = None) -> None:
 
         def runs() -> Iterator[pa.Table]:
             for cell in score(collection, args.options):
-                rows.extend(score_rows(cell, args.grid, collection.benchmark.name))
+                rows.extend(score_rows(cell, args.grid, collection))
                 per_query.append(per_query_table(cell, collection.benchmark))
                 run = run_table(cell, collection)
                 if trec_folder:

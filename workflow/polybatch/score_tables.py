@@ -1,7 +1,7 @@
 """The tables of retrieval scores.
 
 inputs: a `Summary` of all runs and their per-group values
-outputs: `Table`s for one benchmark: main and averages; the significance of the main table's differences
+outputs: `Table`s for one benchmark: main, language_bias and averages; the significance of the main table's differences
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from polybatch.contracts import SETTINGS
 from polybatch.errors import DataError
+from polybatch.metrics import FIRST_PASSAGE, RANK_DISTANCE, TOKEN_F1, is_bias_metric, is_share
 from polybatch.render import Cell, Column, Table, mark_best, text_column
 from polybatch.significance import LEVEL, PairedTest, holm, paired_test, reference_arm
 from polybatch.summary import (
@@ -19,6 +20,7 @@ from polybatch.summary import (
     UNTRAINED,
     Arm,
     Summary,
+    averaged_cells,
     better,
     digits,
     mean_and_spread,
@@ -31,9 +33,9 @@ if TYPE_CHECKING:
 
 # The metrics of the main table, setting by setting, after the headline metric; those without scores are left out.
 MAIN_METRICS: dict[str, tuple[str, ...]] = {
-    "monolingual": ("map", "recall@1", "ndcg@10"),
-    "cross_lingual": ("map", "recall@1", "ndcg@10"),
-    "multilingual": ("map", "recall@10", "ndcg@10", "rank_distance"),
+    "monolingual": ("map", "recall@1", "ndcg@10", TOKEN_F1),
+    "cross_lingual": ("map", "recall@1", "ndcg@10", TOKEN_F1),
+    "multilingual": ("map", "recall@10", "ndcg@10", RANK_DISTANCE),
 }
 # The sampling that the others are tested against.
 DEFAULT_REFERENCE = "hybrid-a0.5"
@@ -41,13 +43,21 @@ _MEANINGS = {
     "map": "mAP is mean average precision over the full ranking",
     "ndcg@10": "nDCG@10 is normalised discounted cumulative gain over the first ten",
     "mrr@10": "MRR@10 is the mean reciprocal rank within the first ten",
-    "rank_distance": "rank distance is the number of ranks between a query's best and worst placed relevant "
+    RANK_DISTANCE: "rank distance is the number of ranks between a query's best and worst placed relevant "
     "passages in the pool of all languages",
+    "f1@10": "retrieval F1@10 is that of the first ten passages against the relevant ones",
+    TOKEN_F1: "token F1 is that between the tokens of the top-ranked passage and of the gold answer (passages are "
+    "longer than answers, so it is low by construction)",
 }
 _SETTING_MEANINGS = {
-    "monolingual": "Monolingual: query and corpus in one language, mean over languages.",
-    "cross_lingual": "Cross-lingual: mean over ordered pairs of different languages.",
-    "multilingual": "Multilingual: the corpora of all languages in one pool, mean over query languages.",
+    "monolingual": "Monolingual: query and corpus in one language, mean over {}.",
+    "cross_lingual": "Cross-lingual: mean over {} of different languages.",
+    "multilingual": "Multilingual: the corpora of all languages in one pool, mean over {}.",
+}
+_CELL_WORDS = {
+    "monolingual": ("language", "languages"),
+    "cross_lingual": ("ordered pair", "ordered pairs"),
+    "multilingual": ("query language", "query languages"),
 }
 
 
@@ -64,7 +74,7 @@ class Comparison(NamedTuple):
     @property
     def mark(self) -> str:
         """ "better" or "worse" than the reference, "" where the difference is not significant."""
-        if self.p is None or self.p >= LEVEL:
+        if self.p is None or self.p >= LEVEL or not better(self.metric):
             return ""
         return "better" if (self.test.difference > 0) == (better(self.metric) == "higher") else "worse"
 
@@ -132,7 +142,7 @@ def compare_with_reference(view: View, groups: pd.DataFrame, columns: Sequence[t
 
 def arm_columns(summary: Summary) -> list[Column]:
     """The columns that name an arm: its sampling and whatever else the study varies."""
-    labels = {"encoder": "encoder", "num_pairs": "pairs", "languages": "trained on"}
+    labels = {"num_pairs": "pairs", "num_translated": "translated", "languages": "trained on"}
     before = [text_column("encoder", "encoder")] if "encoder" in summary.varying else []
     after = [text_column(name, labels[name]) for name in summary.varying if name != "encoder"]
     return [*before, text_column("sampling", "sampling"), *after]
@@ -146,6 +156,7 @@ def arm_cells(summary: Summary, arm: Arm) -> list[Cell]:
         "encoder": arm.encoder,
         "sampling": arm.sampling_label,
         "num_pairs": arm.num_pairs if trained else None,
+        "num_translated": arm.num_translated or None,
         "languages": arm.languages if trained else None,
     }
     return [Cell(words[name]) for name in names]
@@ -196,7 +207,11 @@ def score_cell(values: Sequence[float], comparison: Comparison | None = None) ->
 
 
 def _main_caption(view: View, columns: Sequence[tuple[str, str]], seeds: Mapping[Arm, int]) -> str:
-    settings = [setting for setting in SETTINGS if any(setting == column[0] for column in columns)]
+    told = [
+        setting_words(view, setting, next(metric for at, metric in columns if at == setting))
+        for setting in SETTINGS
+        if any(setting == column[0] for column in columns)
+    ]
     meant = [_MEANINGS[metric] for metric in dict.fromkeys(m for _, m in columns) if metric in _MEANINGS]
     meanings = f"Of the metrics, {'; '.join(meant)}." if meant else ""
     counts = sorted({n for arm, n in seeds.items() if arm.sampling != UNTRAINED})
@@ -207,19 +222,33 @@ def _main_caption(view: View, columns: Sequence[tuple[str, str]], seeds: Mapping
     )
     floor = " The untrained row is the encoder before training." if any(a.sampling == UNTRAINED for a in seeds) else ""
     return (
-        f"{view.benchmark}: {' '.join(_SETTING_MEANINGS[setting] for setting in settings)} {spread} Bold: best of the "
-        f"column; arrows say which way is better.{floor} {meanings}{constants(view.summary)}"
+        f"{view.benchmark}: {' '.join(told)} {spread} Bold: best of the column; "
+        f"arrows say which way is better.{floor} {meanings}{constants(view.summary)}"
     ).strip()
+
+
+def setting_words(view: View, setting: str, metric: str) -> str:
+    """What a setting is, and over how much of it a metric's averages are."""
+    cells = averaged_cells(view.summary, view.benchmark, setting, metric)
+    words = f"{len(cells)} {_CELL_WORDS[setting][len(cells) != 1]}"
+    absent = view.summary.left_out.get(view.benchmark, ())
+    return _SETTING_MEANINGS[setting].format(words + (f" ({', '.join(absent)} left out)" if absent else ""))
 
 
 def constants(summary: Summary) -> str:
     """What all trained arms share, as one sentence."""
     trained = [arm for arm in summary.arms if arm.sampling != UNTRAINED]
-    words = {"encoder": "encoder {}", "num_pairs": "{} training pairs", "languages": "languages {}"}
+    words = {
+        "encoder": "encoder {}",
+        "num_pairs": "{} training pairs",
+        "num_translated": "{} machine-translated pairs a language",
+        "languages": "languages {}",
+    }
+    values = {name: {getattr(arm, name) for arm in trained} - {""} for name in words}
     shared = [
-        text.format(getattr(trained[0], name))
+        text.format(*values[name])
         for name, text in words.items()
-        if trained and name not in summary.varying and getattr(trained[0], name)
+        if name not in summary.varying and values[name] and (name, *values[name]) != ("num_translated", "all")
     ]
     return f" Trained rows: {', '.join(shared)}." if shared else ""
 
@@ -229,10 +258,11 @@ def significance_notes(view: View, comparisons: Sequence[Comparison]) -> list[st
     tested = [c for c in comparisons if c.p is not None]
     if not tested:
         return [
-            f"No significance is marked: no run of {view.reference} to compare with on the same pairs and languages."
+            f"No significance is marked: no run of {view.reference} to compare with on the same pairs, translations "
+            "and languages."
         ]
-    same = {"encoder": "encoder", "num_pairs": "pairs", "languages": "languages"}
-    shared = [same[part] for part in view.summary.varying]
+    same = {"num_pairs": "pairs", "num_translated": "translated pairs"}
+    shared = [same.get(part, part) for part in view.summary.varying]
     reference = view.reference + (f" with the same {' and '.join(shared)}" if shared else "")
     sizes = sorted({c.test.groups for c in tested})
     size = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
@@ -259,6 +289,55 @@ def _fewer_seeds(view: View, columns: Sequence[tuple[str, str]], macro: Mapping,
             if 0 < count < seeds[arm]
         ]
     return short
+
+
+def language_bias_table(view: View) -> Table:
+    """What tells of language bias in the pool: rank distance, preference, language-aware nDCG, the first passage."""
+    macro = view.macro()
+    known = list(dict.fromkeys(metric for _, setting, metric in macro if setting == "multilingual"))
+    wanted = [name for name in known if is_bias_metric(name) and not is_share(name)]
+    if not wanted:
+        raise DataError(
+            f"No measure of language bias on benchmark {view.benchmark}.",
+            found=", ".join(known),
+            remedy="evaluate the multilingual setting with rank_distance, lpr or another of them among scoring.metrics",
+        )
+    columns = [
+        Column(
+            name,
+            metric_label(name),
+            "First passage" if name in FIRST_PASSAGE else "",
+            digits=1 if name in FIRST_PASSAGE else digits(name),
+            percent=name in FIRST_PASSAGE,
+            better=better(name),
+        )
+        for name in wanted
+    ]
+    table = Table(
+        name=f"language_bias-{view.benchmark}",
+        title=f"Language bias on {view.benchmark}",
+        caption=setting_words(view, "multilingual", wanted[0])
+        + " Rank distance: ranks between the best and the worst placed "
+        "relevant passage. LPR, language preference rate: share of queries whose best placed relevant passage is in "
+        "the query's language, among queries with relevant passages in that and in another language. Lang-nDCG: "
+        "nDCG in which relevant passages in other languages gain half. Language distance: total variation distance "
+        "between the languages of a query's first passages and those of the pool. First passage: what stands on the "
+        f"first rank, shares of queries. Mean over seeds ± sample standard deviation.{constants(view.summary)}",
+        columns=[*arm_columns(view.summary), *columns],
+        rows=[
+            [
+                *arm_cells(view.summary, arm),
+                *(score_cell(macro.get((arm, "multilingual", name), [])) for name in wanted),
+            ]
+            for arm in view.arms
+        ],
+        notes=[
+            "LPR, Lang-nDCG and the four cases of the first passage follow the description of Jang et al. 2026 (arXiv "
+            "2605.07249); their formulas were not compared with that paper's."
+        ],
+        data_mark=view.data_mark,
+    )
+    return mark_best(table)
 
 
 def averages_table(view: View) -> Table:

@@ -13,7 +13,7 @@ other queries, the standard deviations in the tables about other seeds.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -38,8 +38,9 @@ GROUPS = pa.schema(
         ("benchmark", pa.string()),
         ("encoder", pa.string()),
         ("sampling", pa.string()),
-        ("alpha", pa.float32()),
+        ("alpha", pa.string()),
         ("num_pairs", pa.string()),
+        ("num_translated", pa.string()),
         ("languages", pa.string()),
         ("seeds", pa.int32()),
         ("setting", pa.string()),
@@ -60,8 +61,12 @@ class PairedTest(NamedTuple):
     dropped: int
 
 
-def group_values(path: Path | str) -> pd.DataFrame:
+def group_values(path: Path | str, left_out: Collection[str] = ()) -> pd.DataFrame:
     """One run's values per group: the mean over languages and language pairs.
+
+    Args:
+        path: A per-query file.
+        left_out: Languages whose queries and corpora do not count, see `summary.summarise`.
 
     Returns:
         Index (setting, metric, group); columns `value` and `cells`, the number of values averaged (queries without
@@ -76,7 +81,10 @@ def group_values(path: Path | str) -> pd.DataFrame:
         raise DataError("Per-query scores without a group.", found=f"{table['group'].null_count} rows", where=path)
     keys = ["setting", "metric", "group"]
     values = table["value"].cast(pa.float64())
-    table = table.set_column(table.column_names.index("value"), "value", values).filter(pc.is_finite(values))
+    absent = pa.array(sorted(left_out), pa.string())
+    counts = pc.invert(pc.or_(*(pc.is_in(table[column], absent) for column in ("query_lang", "corpus_lang"))))
+    table = table.set_column(table.column_names.index("value"), "value", values)
+    table = table.filter(pc.and_(pc.is_finite(values), counts))
     grouped = table.group_by(keys).aggregate([("value", "mean"), ("value", "count")])
     frame = grouped.rename_columns({"value_mean": "value", "value_count": "cells"}).to_pandas()
     return frame.set_index(keys).sort_index()
@@ -97,11 +105,14 @@ def average_seeds(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return frame.sort_index().assign(seeds=len(runs))
 
 
-def arm_groups(files: Mapping[tuple[Arm, str], Sequence[Path | str]]) -> pd.DataFrame:
+def arm_groups(
+    files: Mapping[tuple[Arm, str], Sequence[Path | str]], left_out: Mapping[str, Collection[str]] | None = None
+) -> pd.DataFrame:
     """Per-group values of every arm on every benchmark, averaged over the arm's seeds.
 
     Args:
         files: (arm, benchmark) -> the per-query files of its seeds.
+        left_out: Benchmark -> languages that do not count.
 
     Returns:
         arm, benchmark, seeds, setting, metric, group, cells, value.
@@ -110,7 +121,8 @@ def arm_groups(files: Mapping[tuple[Arm, str], Sequence[Path | str]]) -> pd.Data
 
     frames = []
     for (arm, benchmark), paths in files.items():
-        frame = average_seeds([group_values(path) for path in paths]).reset_index()
+        absent = (left_out or {}).get(benchmark, ())
+        frame = average_seeds([group_values(path, absent) for path in paths]).reset_index()
         frames.append(frame.assign(arm=[arm] * len(frame), benchmark=benchmark))
     return pd.concat(frames, ignore_index=True)
 
@@ -154,12 +166,18 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def reference_arm(arm: Arm, arms: Iterable[Arm], reference: str) -> Arm | None:
-    """The arm of sampling `reference` (such as hybrid-a0.5) with the same encoder, pairs and languages.
+    """The arm of sampling `reference` (such as hybrid-a0.5) with the same encoder, pairs, translations and languages.
 
-    The untrained floor is compared where its encoder has one such arm only. None for the reference itself and
-    where there is none.
+    en-en, which sees no translation, is compared with the arm of the most translations. The untrained floor is compared
+    where its encoder has one such arm only. None for the reference itself and where there is none.
     """
+    from polybatch.summary import UNTRAINED, size_order
+
     found = [other for other in arms if other.sampling_label == reference and other.encoder == arm.encoder]
-    if arm.sampling != "untrained":
+    if arm.sampling != UNTRAINED:
         found = [other for other in found if (other.num_pairs, other.languages) == (arm.num_pairs, arm.languages)]
+        if arm.num_translated:
+            found = [other for other in found if other.num_translated == arm.num_translated]
+        else:
+            found = sorted(found, key=lambda other: size_order(other.num_translated))[-1:]
     return found[0] if len(found) == 1 and found[0] != arm else None

@@ -14,25 +14,36 @@ from typing import Any
 
 from polybatch.contracts import SETTINGS
 from polybatch.errors import ConfigError
-from polybatch.metrics import METRICS, RANK_DISTANCE, is_metric
+from polybatch.metrics import LANGUAGE_SHARE, METRICS, RANK_DISTANCE, is_bias_metric, is_metric, is_share
 from polybatch.options import Options, require
 
 TABLE_FORMS = ("csv", "md", "tex", "html")
 FIGURE_FORMS = ("svg", "png", "vl.json")
 _TRANSLATION_TABLES = ("translation", "refusals")
+_CONTAMINATION_TABLES = ("contamination", "contamination_examples")
+# Tables about the training text; all other tables without a benchmark are about the making of the models.
+DATA_TABLES = ("data", *_CONTAMINATION_TABLES, "exposure")
 # Table or figure -> its caption below workflow/report/ and its label in the report.
 _REPORT = {
     "main": ("main", "1 Main table"),
+    "published": ("published", "1 Published scores and ours"),
     "trade_off": ("trade_off", "2 Monolingual against cross-lingual"),
     "by_language": ("by_language", "3 By query language"),
     "language_pairs": ("language_pairs", "4 By language pair"),
     "by_alpha": ("trend", "4 By alpha"),
     "by_num_pairs": ("trend", "4 By number of training pairs"),
+    "by_num_translated": ("trend", "4 By number of machine-translated pairs"),
     "monolingual": ("language_table", "5 Monolingual by language"),
     "cross_lingual": ("cross_lingual", "6 Cross-lingual by language pair"),
     "multilingual": ("language_table", "7 Multilingual by query language"),
     "rank_distance": ("language_table", "8 Rank distance by query language"),
+    "language_bias": ("language_bias", "8 Language bias"),
+    "language_share": ("language_share", "8 Languages at the top of the pool"),
     "averages": ("averages", "9 All metrics"),
+    "data": ("data", "1 Sources and cleaning"),
+    "contamination": ("contamination", "2 Overlap with evaluation text"),
+    "contamination_examples": ("contamination_examples", "3 Examples of overlap"),
+    "exposure": ("exposure", "4 Evaluation sets in pretraining"),
     "translation": ("translation", "1 Machine translation"),
     "refusals": ("refusals", "2 Refused translations"),
     "batches": ("batches", "3 Batches drawn"),
@@ -49,10 +60,14 @@ class TableOptions(Options):
     Attributes:
         headline: The metric of the first column of each setting, and of the tables and figures by language.
         metrics: Setting -> metrics of the main table, after the headline metric; settings left out keep theirs.
+        leave_out: Benchmark -> languages that its averages leave out; their scores stay in the tables by language.
+        published: The csv file of published scores to set beside ours, or a list of such files; see published.py.
     """
 
     headline: str = "map"
     metrics: dict = field(default_factory=dict)
+    leave_out: dict = field(default_factory=dict)
+    published: str | list = field(default_factory=list)
 
     def faults(self) -> Iterator[str]:
         yield from require(is_metric(self.headline), f"headline: {self.headline!r} is no metric")
@@ -60,13 +75,22 @@ class TableOptions(Options):
             yield from require(setting in SETTINGS, f"metrics: {setting!r} is not among {', '.join(SETTINGS)}")
             known = isinstance(names, list) and all(isinstance(name, str) and is_metric(name) for name in names)
             yield from require(known, f"metrics.{setting}: not a list of metrics: {names!r}")
+        for benchmark, languages in self.leave_out.items():
+            known = isinstance(languages, list) and all(isinstance(lang, str) for lang in languages)
+            yield from require(known, f"leave_out.{benchmark}: not a list of languages: {languages!r}")
+        known = all(isinstance(path, str) and path for path in self.published_files)
+        yield from require(known, f"published: not a list of files: {self.published!r}")
+
+    @property
+    def published_files(self) -> list[str]:
+        return [self.published] if isinstance(self.published, str) else list(self.published)
 
 
 def expected_files(config: Mapping[str, Any]) -> list[str]:
     """Names of all files below `latest`, known from the resolved config alone: a Snakefile declares them as outputs."""
     benchmarks = study_benchmarks(config)
     tables = [name for benchmark in benchmarks for name in score_tables_of(config, benchmark)]
-    tables += [*(_TRANSLATION_TABLES if is_translated(config) else ()), "batches", "timings"]
+    tables += run_tables_of(config)
     figures = [name for benchmark in benchmarks for name in figures_of(config, benchmark)]
     return [
         *(f"{name}.{form}" for name in tables for form in TABLE_FORMS),
@@ -87,8 +111,9 @@ def report_entries(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         names += [f"{name}.svg" for name in figures_of(config, benchmark)]
         for name in names:
             entries[name] = _entry(name.rpartition(f"-{benchmark}.")[0], f"Scores on {benchmark}", name)
-    for name in (*(_TRANSLATION_TABLES if is_translated(config) else ()), "batches", "timings"):
-        entries[f"{name}.html"] = _entry(name, "Making of the models", f"{name}.html")
+    for name in run_tables_of(config):
+        category = "Training data" if name in DATA_TABLES else "Making of the models"
+        entries[f"{name}.html"] = _entry(name, category, f"{name}.html")
     entries["manifest.json"] = _entry("manifest", "Making of the models", "manifest.json")
     return {name: entries[name] for name in expected_files(config) if name in entries}
 
@@ -119,19 +144,68 @@ def study_benchmarks(config: Mapping[str, Any]) -> list[str]:
     return list(benchmarks)
 
 
-def settings_of(config: Mapping[str, Any], benchmark: str) -> list[str]:
-    """The benchmark's own settings, else those of all scoring."""
+def run_tables_of(config: Mapping[str, Any]) -> list[str]:
+    """Names of the tables about data, translation and training, in the order of the front page."""
+    return [
+        "data",
+        *(_CONTAMINATION_TABLES if is_decontaminated(config) else ()),
+        *(["exposure"] if hub_encoders(config) else ()),
+        *(_TRANSLATION_TABLES if is_translated(config) else ()),
+        *("batches", "timings"),
+    ]
+
+
+def is_decontaminated(config: Mapping[str, Any]) -> bool:
+    return bool((config.get("decontamination") or {}).get("enabled", True))
+
+
+def hub_encoders(config: Mapping[str, Any]) -> list[str]:
+    """The study's encoders that are models of the hub: of those it can be asked what they were trained on."""
+    encoders = config.get("encoders") or {}
+    used = config["study"].get("encoders", list(encoders))
+    return [name for name in used if (encoders.get(name) or {}).get("model")]
+
+
+def scoring_of(config: Mapping[str, Any], benchmark: str) -> dict[str, Any]:
+    """The values of ScoreOptions for a benchmark: those of all scoring, and over them its own."""
     named = (config.get("benchmarks") or {}).get(benchmark) or {}
-    return list(named.get("settings") or (config.get("scoring") or {}).get("settings") or SETTINGS)
+    settings = {"settings": settings_of(config, benchmark)}
+    return {**(config.get("scoring") or {}), **(named.get("scoring") or {}), **settings}
+
+
+def settings_of(config: Mapping[str, Any], benchmark: str) -> list[str]:
+    """The benchmark's own settings, else those of all scoring, else all that its languages allow."""
+    named = (config.get("benchmarks") or {}).get(benchmark) or {}
+    own = named.get("settings") or (named.get("scoring") or {}).get("settings")
+    chosen = own or (config.get("scoring") or {}).get("settings")
+    if not chosen and named and "languages" in config:
+        from polybatch.config import benchmark_settings
+
+        chosen = benchmark_settings(dict(config), benchmark)
+    return list(chosen or SETTINGS)
 
 
 def score_tables_of(config: Mapping[str, Any], benchmark: str) -> list[str]:
     """Names of a benchmark's tables."""
+    from polybatch.published import published_benchmarks
+
     settings = settings_of(config, benchmark)
-    names = ["main", *(setting for setting in SETTINGS if setting in settings)]
-    metrics = (config.get("scoring") or {}).get("metrics", METRICS)
-    names += [RANK_DISTANCE] if "multilingual" in settings and RANK_DISTANCE in metrics else []
+    options = TableOptions.from_values(dict(config.get("tables") or {}))
+    names = ["main"]
+    names += ["published"] if benchmark in published_benchmarks(options.published_files) else []
+    names += [setting for setting in SETTINGS if setting in settings]
+    names += bias_tables_of(config, benchmark)
     return [f"{name}-{benchmark}" for name in (*names, "averages")]
+
+
+def bias_tables_of(config: Mapping[str, Any], benchmark: str) -> list[str]:
+    """Kinds of a benchmark's tables about language bias."""
+    if "multilingual" not in settings_of(config, benchmark):
+        return []
+    metrics = [name for name in scoring_of(config, benchmark).get("metrics", METRICS) if is_bias_metric(name)]
+    names = [RANK_DISTANCE] if RANK_DISTANCE in metrics else []
+    names += ["language_bias"] if any(not is_share(name) for name in metrics) else []
+    return names + ([LANGUAGE_SHARE] if any(is_share(name) for name in metrics) else [])
 
 
 def figures_of(config: Mapping[str, Any], benchmark: str) -> list[str]:
@@ -139,9 +213,10 @@ def figures_of(config: Mapping[str, Any], benchmark: str) -> list[str]:
     names = ["by_language"]
     if {"monolingual", "cross_lingual"} <= set(settings_of(config, benchmark)):
         names = ["trade_off", "language_pairs", *names]
+    names += [LANGUAGE_SHARE] if LANGUAGE_SHARE in bias_tables_of(config, benchmark) else []
     study = config["study"]
-    if len({alpha for run in study.get("runs", []) for alpha in run.get("alphas", [])}) > 1:
-        names.append("by_alpha")
-    if len(study.get("num_pairs", [])) > 1:
-        names.append("by_num_pairs")
+    alphas = {str(alpha) for run in study.get("runs", []) for alpha in run.get("alphas", [])}
+    varying = {"by_alpha": len(alphas)}
+    varying |= {f"by_{part}": len(study.get(part, [])) for part in ("num_pairs", "num_translated")}
+    names += [name for name, count in varying.items() if count > 1]
     return [f"{name}-{benchmark}" for name in names]

@@ -1,14 +1,15 @@
 """The result tables and figures of a study, as a new version where anything behind them changed.
 
-inputs: score files (contracts.SCORES) and per-query files (contracts.PER_QUERY) of all runs, translation
-    statistics, compositions of trainings, Snakemake's benchmark files, the resolved config, code digests, data files
+inputs: score files (contracts.SCORES) and per-query files (contracts.PER_QUERY) of all runs; statistics of collection,
+    decontamination and translation; compositions of trainings; cards of encoders, translators and benchmarks; records
+    of what was fetched; Snakemake's benchmark files; the resolved config; code digests; data files; published scores
 outputs: <root>/v<N>/ (only if something changed) and <latest>/, a copy of the newest version: every table as csv,
     md, tex and html, figures as svg, png and Vega-Lite json, README.md, manifest.json, tables.json, scores.parquet,
     groups.parquet
 
-Keys of the config that are read: `study.benchmarks`, `study.encoders`, `study.reference`, `tables` (TableOptions),
-`benchmarks.<name>.settings`, `scoring.settings`, `scoring.metrics`, `translation.languages`, `encoders`, `data_mark`.
-All others go into the manifest only.
+Keys of the config that are read: `study` (all but its seeds), `tables` (TableOptions), `benchmarks.<name>.settings` and
+`.scoring`, `scoring.settings`, `scoring.metrics`, `translation.languages`, `decontamination.enabled`, `encoders`,
+`data_mark`. All others go into the manifest only.
 """
 
 from __future__ import annotations
@@ -60,6 +61,13 @@ class Inputs:
     timings: Path | None = None
     code_digests: Mapping[str, str] = field(default_factory=dict)
     data: Sequence[Path] = ()
+    collected: Path | None = None
+    contamination: Path | None = None
+    exposure: Path | None = None
+    encoder_cards: Mapping[str, Path] = field(default_factory=dict)
+    translator_cards: Mapping[str, Path] = field(default_factory=dict)
+    benchmark_cards: Mapping[str, Path] = field(default_factory=dict)
+    records: Sequence[Path] = ()
 
 
 def make(inputs: Inputs, root: Path, latest: Path) -> tuple[Path, bool]:
@@ -74,7 +82,7 @@ def make(inputs: Inputs, root: Path, latest: Path) -> tuple[Path, bool]:
     from polybatch import versions
     from polybatch.summary import summarise
 
-    summary = summarise(inputs.scores)
+    summary = summarise(inputs.scores, _options(inputs.config).leave_out)
     _check_benchmarks(inputs.config, summary)
     groups = _groups(inputs)
     views = _views(inputs.config, summary)
@@ -118,7 +126,11 @@ def _groups(inputs: Inputs) -> pd.DataFrame:
     for path in inputs.scores:
         first = with_arm(read_parquet(path, SCORES).slice(0, 1).to_pandas()).iloc[0]
         files.setdefault((first["arm"], first["benchmark"]), []).append(per_query_path(path))
-    return arm_groups(files)
+    return arm_groups(files, _options(inputs.config).leave_out)
+
+
+def _options(config: Mapping[str, Any]) -> TableOptions:
+    return TableOptions.from_values(dict(config.get("tables") or {}))
 
 
 def per_query_path(scores: Path | str) -> Path:
@@ -130,7 +142,7 @@ def per_query_path(scores: Path | str) -> Path:
 def _views(config: Mapping[str, Any], summary: Summary) -> list[View]:
     from polybatch.score_tables import DEFAULT_REFERENCE, MAIN_METRICS, View
 
-    options = TableOptions.from_values(dict(config.get("tables") or {}))
+    options = _options(config)
     return [
         View(
             summary,
@@ -148,13 +160,18 @@ def _views(config: Mapping[str, Any], summary: Summary) -> list[View]:
 def _tables(inputs: Inputs, views: Sequence[View], groups: pd.DataFrame) -> list[Table]:
     from polybatch import run_tables
     from polybatch.language_tables import language_tables
+    from polybatch.published import published_table, read_published
     from polybatch.score_tables import averages_table, compare_with_reference, main_table
 
     mark = str(inputs.config.get("data_mark") or "")
+    published = read_published(_options(inputs.config).published_files)
     tables = []
     for view in views:
         comparisons = compare_with_reference(view, groups, view.main_columns())
-        tables += [main_table(view, comparisons), *language_tables(view), averages_table(view)]
+        tables.append(main_table(view, comparisons))
+        tables += [published_table(view, published)] if view.benchmark in {row.benchmark for row in published} else []
+        tables += [*language_tables(view), averages_table(view)]
+    tables += _data_tables(inputs, mark)
     if inputs.translations:
         statistics = run_tables.read_translations(inputs.translations)
         tables += [run_tables.translation_table(statistics, mark), run_tables.refusal_table(statistics, mark)]
@@ -163,19 +180,40 @@ def _tables(inputs: Inputs, views: Sequence[View], groups: pd.DataFrame) -> list
     return [*tables, run_tables.timing_table(run_tables.read_timings(inputs.timings), mark)]
 
 
+def _data_tables(inputs: Inputs, mark: str) -> list[Table]:
+    """What the training text was made from, and what was taken out of it."""
+    from polybatch import data_tables
+
+    tables = []
+    if inputs.collected:
+        tables.append(data_tables.cleaning_table(data_tables.read_cleaning(inputs.collected), mark))
+    if inputs.contamination:
+        statistics = data_tables.read_contamination(inputs.contamination)
+        tables.append(data_tables.contamination_table(statistics, mark))
+        tables.append(data_tables.contamination_examples_table(statistics, mark))
+    if inputs.exposure:
+        tables.append(data_tables.exposure_table(data_tables.read_exposure(inputs.exposure), mark))
+    return tables
+
+
 def _manifest(inputs: Inputs, summary: Summary) -> dict[str, Any]:
     from polybatch import manifest, run_tables
 
-    encoders = inputs.config.get("encoders") or {}
+    settings = inputs.config.get("encoders") or {}
+    cards = {name: read_json(path) for name, path in inputs.encoder_cards.items()}
     used = sorted({arm.encoder for arm in summary.arms})
     statistics = run_tables.read_translations(inputs.translations)
+    translators = {one["lang"]: one.get("translators", {}) for one in statistics}
+    translators |= {name: read_json(path) for name, path in inputs.translator_cards.items()}
     return manifest.build(
         config=inputs.config,
         code_digests=inputs.code_digests,
         data=inputs.data,
         seeds=sorted({int(seed) for seed in summary.scores["seed"] if seed >= 0}),
-        encoders={name: encoders.get(name) if isinstance(encoders, Mapping) else None for name in used},
-        translators={one["lang"]: one.get("translators", {}) for one in statistics},
+        encoders={name: {**(settings.get(name) or {}), "card": cards.get(name)} for name in used},
+        translators=translators,
+        benchmarks={name: read_json(path) for name, path in inputs.benchmark_cards.items()},
+        records={path.stem: read_json(path) for path in inputs.records},
         timings={
             stage_name: {"jobs": len(jobs), "wall_seconds": round(sum(job["seconds"] for job in jobs), 3)}
             for stage_name, jobs in run_tables.read_timings(inputs.timings).items()
@@ -224,39 +262,86 @@ def _check_written(inputs: Inputs, folder: Path) -> None:
             "The tables made are not those that the config announces.",
             found=", ".join(sorted(written - expected)) or "fewer files",
             expected=", ".join(sorted(expected - written)) or "no further files",
-            remedy="give --compositions, and --translations for translation.languages; evaluate all settings",
+            remedy="give --collected, --compositions, and where the config asks for them --contamination, --exposure "
+            "and --translations; evaluate all settings and metrics",
         )
 
 
+# Lists of files that may be too many for a command line; each is a flag, and a key of the file of --inputs.
+_LISTS = {
+    "scores": "score files of all runs",
+    "per_query": "their per-query files (else: beside them)",
+    "translations": "translated/<lang>.json files",
+    "compositions": "composition.json of every model",
+    "data": "data files, or folders of them, to hash into the manifest",
+    "records": "records of fetched repositories and files",
+}
+_CARDS = {
+    "encoder_cards": "encoder.json of every encoder",
+    "translator_cards": "translator.json of every translator",
+    "benchmark_cards": "card.json of every benchmark",
+}
+
+
 def main(argv: list[str] | None = None) -> None:
-    """Command line; an argument `@file` stands for the lines of that file, for studies of many runs."""
+    """Command line; an argument `@file` stands for the lines of that file."""
     parser = argparse.ArgumentParser(
         prog="python -m polybatch.tables", description="Make a study's tables and figures.", fromfile_prefix_chars="@"
     )
     parser.add_argument("--config", required=True, help="the resolved config: JSON text or the path of a JSON file")
-    parser.add_argument("--scores", nargs="+", type=Path, required=True, help="score files of all runs")
-    parser.add_argument(
-        "--per-query", nargs="*", type=Path, default=[], help="their per-query files (else: beside them)"
-    )
-    parser.add_argument("--translations", nargs="*", type=Path, default=[], help="translated/<lang>.json files")
-    parser.add_argument("--compositions", nargs="*", type=Path, default=[], help="composition.json of every model")
+    parser.add_argument("--inputs", type=Path, help=f"JSON file with any of the keys {', '.join([*_LISTS, *_CARDS])}")
+    for name, words in _LISTS.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", nargs="*", type=Path, default=[], help=words)
+    for name, words in _CARDS.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", nargs="*", default=[], metavar="NAME=PATH", help=words)
+    parser.add_argument("--collected", type=Path, help="collected/en.json")
+    parser.add_argument("--contamination", type=Path, help="decontamination/pairs.json")
+    parser.add_argument("--exposure", type=Path, help="exposure.json")
     parser.add_argument("--timings", type=Path, help="folder of Snakemake's benchmark files, one folder a stage")
     parser.add_argument("--code-digests", default="{}", help="stage -> digest: JSON text or the path of a JSON file")
-    parser.add_argument("--data", nargs="*", type=Path, default=[], help="data files to hash into the manifest")
     parser.add_argument("--root", type=Path, required=True, help="folder of the versions, results/tables/<study>")
     parser.add_argument("--latest", type=Path, help="copy of the newest version (default: <root>/latest)")
     args = parser.parse_args(argv)
     inputs = Inputs(
         config=json_argument(args.config, "--config"),
-        scores=args.scores,
-        per_query=args.per_query,
-        translations=args.translations,
-        compositions=args.compositions,
         timings=args.timings,
         code_digests=json_argument(args.code_digests, "--code-digests"),
-        data=args.data,
+        collected=args.collected,
+        contamination=args.contamination,
+        exposure=args.exposure,
+        **_listed(args),
     )
     make(inputs, args.root, args.latest or args.root / "latest")
+
+
+def _listed(args: argparse.Namespace) -> dict[str, Any]:
+    """The lists and cards of the flags, and behind them those of the file of --inputs."""
+    given = read_json(args.inputs) if args.inputs else {}
+    known = isinstance(given, dict) and all(
+        (key in _LISTS and isinstance(value, list)) or (key in _CARDS and isinstance(value, dict))
+        for key, value in given.items()
+    )
+    if not known:
+        raise ConfigError(
+            "--inputs holds something else than lists of files.",
+            where=args.inputs,
+            expected=f"lists of {', '.join(_LISTS)}; objects of {', '.join(_CARDS)}",
+            found=", ".join(given) if isinstance(given, dict) else type(given).__name__,
+        )
+    listed = {name: [*getattr(args, name), *map(Path, given.get(name, []))] for name in _LISTS}
+    cards = {name: _named_files(getattr(args, name), name) for name in _CARDS}
+    return listed | {name: {**cards[name], **_paths(given.get(name, {}))} for name in _CARDS}
+
+
+def _paths(files: Mapping[str, str]) -> dict[str, Path]:
+    return {name: Path(path) for name, path in files.items()}
+
+
+def _named_files(words: Sequence[str], flag: str) -> dict[str, Path]:
+    wrong = [word for word in words if not all(word.partition("="))]
+    if wrong:
+        raise ConfigError(f"--{flag.replace('_', '-')} takes NAME=PATH.", found=" ".join(wrong))
+    return _paths(dict(word.split("=", 1) for word in words))
 
 
 def json_argument(text: str, flag: str) -> dict[str, Any]:
