@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from standins.hub_cache import HubCache
+from hub_cache import HubCache
 
 HIDDEN = 32
 POSITIONS = 512

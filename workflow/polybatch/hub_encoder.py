@@ -31,6 +31,7 @@ from polybatch.model import (
     require_allowed_code,
     require_fit,
     require_safe_weights,
+    require_tokenizer,
     require_whole,
     usable_length,
 )
@@ -131,6 +132,7 @@ def _require_files(origin: Origin, options: EncoderSource) -> None:
             require_whole(folder)
         else:
             require_safe_weights(folder, needed=True)
+            require_tokenizer(folder)
     except DataError as error:
         note = origin.known.note if origin.known else ""
         if not note:

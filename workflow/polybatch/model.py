@@ -32,6 +32,14 @@ SAFETENSORS_REMEDY = (
 
 _WEIGHTED = {"Transformer", "Dense", "LayerNorm", "WeightedLayerPooling", "LSTM", "CNN", "StaticEmbedding"}
 _OWN_CODE = "sentence_transformers."
+_TOKENIZERS = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "tokenizer.model",
+)
 
 
 def load_model(folder: Path, *, device: str | None = None, compute_dtype: str = "float32") -> SentenceTransformer:
@@ -121,6 +129,8 @@ def require_whole(folder: Path) -> None:
                 remedy="make the model again",
             )
         require_safe_weights(part, needed=kind in _WEIGHTED)
+        if kind == "Transformer":
+            require_tokenizer(part)
 
 
 def modules_of(folder: Path) -> list[tuple[str, Path]]:
@@ -195,6 +205,18 @@ def require_safe_weights(part: Path, *, needed: bool) -> None:
         )
 
 
+def require_tokenizer(part: Path) -> None:
+    """Raises a DataError if a transformer has no tokenizer: the library would make one that knows no text."""
+    if not any((part / name).is_file() for name in _TOKENIZERS):
+        raise DataError(
+            "The model has no tokenizer.",
+            where=part,
+            expected=" or ".join(_TOKENIZERS),
+            found=_listed(part),
+            remedy="make the model again, or fetch it again",
+        )
+
+
 def _require_readable(path: Path) -> None:
     """Reads the header, which says how long the file must be."""
     from safetensors import SafetensorError, safe_open
@@ -228,11 +250,14 @@ def _tokenizer_faults(model: SentenceTransformer) -> Iterator[str]:
     backbone = model.transformers_model
     if backbone is None or not hasattr(model.tokenizer, "get_vocab"):
         return  # no transformer inside: its own module knows its vocabulary
-    last = max(model.tokenizer.get_vocab().values())
+    vocabulary = model.tokenizer.get_vocab()
+    last = max(vocabulary.values())
     embeddings: Any = backbone.get_input_embeddings()
     rows = embeddings.weight.shape[0]
     if last >= rows:
         yield f"the tokenizer's ids reach {last}, the model has embeddings up to {rows - 1}"
+    if len(vocabulary) < rows / 2:
+        yield f"the tokenizer knows {len(vocabulary)} pieces, the model has embeddings of {rows}"
     if model.tokenizer.pad_token_id is None:
         yield "the tokenizer has no padding token"
 
