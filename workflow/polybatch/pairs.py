@@ -1,25 +1,26 @@
 """The training pairs in all their languages: which pair exists in which language, and its texts.
 
-inputs: parallel/<lang>.parquet (contracts.PARALLEL), one file a language, English among them
+inputs: parallel/<lang>.parquet (contracts.PARALLEL), one file a language, English among them; optionally
+parallel/paraphrase.parquet, a second English text of some pairs
 outputs: a `PairTable`, the one structure that batch sampling and training read
+
+A pair costs memory for its numbers alone (some 30 bytes, and 5 more a language); texts stay on disk
+(`pair_texts`). Forty million pairs in nine languages need about 4 GB.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polybatch import contracts
 from polybatch.errors import ConfigError, DataError
-from polybatch.files import read_parquet
 from polybatch.languages import language
-from polybatch.text import text_key, unit_interval
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from polybatch.pair_texts import Texts, open_texts
+from polybatch.stage import log
+from polybatch.text import unit_interval
 
 ENGLISH = "en"
 
@@ -29,57 +30,148 @@ class PairTable:
 
     Attributes:
         languages: Codes of the training languages, in the order given.
-        pair_ids: One id a row.
+        sources: Names of the data sources, in alphabetical order.
+        ids: (rows,) uint64, ascending: the pairs' ids read as hexadecimal numbers.
+        source: (rows,) int16, the place in `sources` of the source that a pair comes from.
         present: (rows, languages) bool, whether the pair exists in the language.
-        query_key, passage_key: (rows,) int64. Equal numbers mean equal English text (`text.text_key`): two
-            such rows in one batch would be false negatives of each other.
+        machine: (rows, languages) bool, whether the pipeline translated it into the language.
+        query_keys, passage_keys: (rows, 1) uint64, or (rows, 2) with paraphrases. Equal numbers mean equal English
+            text (`text.text_key`): two such rows in one batch would be false negatives of each other.
+        paraphrased: (rows,) bool, whether the pair has a second English text; None without paraphrases.
+        hard_negatives: How many hard negatives a text may have; 0 where they are not used.
+        negatives: (rows, languages) int8, how many it has; of shape (rows, 0) where they are not used.
+        negative_keys: (rows, hard_negatives) uint64, as `passage_keys`, 0 where there is none.
     """
 
-    def __init__(self, tables: Mapping[str, pa.Table], pair_ids: Sequence[str]) -> None:
-        self.languages = tuple(tables)
-        self.pair_ids = list(pair_ids)
-        self._tables = tables
-        row_of = {pair_id: row for row, pair_id in enumerate(self.pair_ids)}
-        self._position = np.full((len(row_of), len(tables)), -1, dtype=np.int64)
-        for column, table in enumerate(tables.values()):
-            for position, pair_id in enumerate(table.column("pair_id").to_pylist()):
-                if (row := row_of.get(pair_id)) is not None:
-                    self._position[row, column] = position
+    def __init__(
+        self,
+        texts: Mapping[str, Texts],
+        *,
+        paraphrases: Texts | None = None,
+        num_pairs: int | None = None,
+        num_translated: int | None = None,
+        hard_negatives: int = 0,
+    ) -> None:
+        english = texts[ENGLISH]
+        self._texts, self._paraphrases = list(texts.values()), paraphrases
+        self.languages, self.hard_negatives = tuple(texts), hard_negatives
+        self.ids = np.sort(english.ids)
+        _check_pairs_are_known(texts, self.ids)
+        if num_pairs is not None:
+            self.ids = _subset(self.ids, num_pairs, english.path)
+        self._position = np.stack([_positions(self.ids, one.ids) for one in self._texts], axis=1)
+        self.machine = self._taken("machine", bool)
+        if num_translated is not None:
+            self._bound_translations(num_translated)
         self.present = self._position >= 0
-        english = self.languages.index(ENGLISH)
-        positions = self._position[:, english]
-        self.query_key = _codes(tables[ENGLISH].column("query").take(positions).to_pylist())
-        self.passage_key = _codes(tables[ENGLISH].column("passage").take(positions).to_pylist())
+        at = self._position[:, self.languages.index(ENGLISH)]
+        self.sources, self.source = _named(english, at)
+        self.negative_keys = english.negative_keys[at]
+        self.negatives = self._usable_negatives(at)
+        self.query_keys, self.passage_keys = (keys[at, None] for keys in (english.query_key, english.passage_key))
+        self.paraphrased: np.ndarray | None = None
+        if paraphrases is not None:
+            self._add_paraphrases(paraphrases)
 
     def __len__(self) -> int:
-        return len(self.pair_ids)
+        return len(self.ids)
 
-    def query(self, row: int, lang: int) -> str:
-        """The query of a row in the language with that column number."""
-        return self._text("query", row, lang)
+    def pair_id(self, row: int) -> str:
+        """The id of a row, as the files have it."""
+        return f"{int(self.ids[row]):016x}"
 
-    def passage(self, row: int, lang: int) -> str:
-        """The passage of a row in the language with that column number."""
-        return self._text("passage", row, lang)
+    def query(self, row: int, lang: int, *, paraphrase: bool = False) -> str:
+        """The query of a row in the language with that column number, or its English paraphrase."""
+        return self._text("query", row, lang, paraphrase)
 
-    def _text(self, side: str, row: int, lang: int) -> str:
-        position = self._position[row, lang]
-        if position < 0:
-            raise IndexError(f"pair {self.pair_ids[row]} does not exist in {self.languages[lang]}")
-        return self._tables[self.languages[lang]].column(side)[int(position)].as_py()
+    def passage(self, row: int, lang: int, *, paraphrase: bool = False) -> str:
+        """The passage of a row in the language with that column number, or its English paraphrase."""
+        return self._text("passage", row, lang, paraphrase)
+
+    def negative(self, row: int, lang: int, k: int) -> str:
+        """Hard negative `k` (from 0) of a row in the language with that column number."""
+        return self._text(f"negative_{k + 1}", row, lang, False)
 
     def counts(self) -> dict[str, int]:
         """Pairs per language."""
         return dict(zip(self.languages, self.present.sum(axis=0).tolist(), strict=True))
 
+    def counts_by_source(self) -> dict[str, int]:
+        """Pairs per source, in whatever language."""
+        return dict(zip(self.sources, np.bincount(self.source, minlength=len(self.sources)).tolist(), strict=True))
 
-def read_pairs(paths: Mapping[str, Path | str], num_pairs: int | None = None) -> PairTable:
+    def _text(self, column: str, row: int, lang: int, paraphrase: bool) -> str:
+        texts = self._paraphrases if paraphrase else self._texts[lang]
+        position = int(self._paraphrase_position[row] if paraphrase else self._position[row, lang])
+        if texts is None or position < 0:
+            kind = "as a paraphrase" if paraphrase else f"in {self.languages[lang]}"
+            raise IndexError(f"pair {self.pair_id(row)} does not exist {kind}")
+        return texts.text(column, position)
+
+    def _taken(self, name: str, dtype: type) -> np.ndarray:
+        """An array of the files brought into the order of the table, 0 where a pair does not exist."""
+        taken = np.zeros(self._position.shape, dtype)
+        for column, texts in enumerate(self._texts):
+            here = self._position[:, column] >= 0
+            taken[here, column] = getattr(texts, name)[self._position[here, column]]
+        return taken
+
+    def _bound_translations(self, number: int) -> None:
+        """Leaves machine translations to the first `number` of the pairs that have any."""
+        rows = np.flatnonzero(self.machine.any(axis=1))
+        if not 0 <= number <= len(rows):
+            raise DataError(
+                f"{number} machine-translated pairs cannot be taken.",
+                expected=f"a number from 0 to {len(rows)}, or all",
+                found=str(number),
+                remedy="lower num_translated, or translate more pairs",
+            )
+        without = np.ones(len(self), dtype=bool)
+        without[rows[_first(self.ids[rows], number, "num_translated")]] = False
+        self._position[self.machine & without[:, None]] = -1
+        self.machine[without] = False
+
+    def _usable_negatives(self, english: np.ndarray) -> np.ndarray:
+        """A text's negatives count where they are as many as the English text's: then k translates k."""
+        if not self.hard_negatives:
+            return np.zeros((len(self), 0), np.int8)
+        negatives = self._taken("negatives", np.int8)
+        differs = (negatives != negatives[:, self.languages.index(ENGLISH), None]) & (negatives > 0)
+        if number := int(differs.sum()):
+            log.info("the hard negatives of %d texts are not used: they are more or fewer than in English", number)
+        return np.where(differs, np.int8(0), negatives)
+
+    def _add_paraphrases(self, texts: Texts) -> None:
+        self._paraphrase_position = _positions(self.ids, texts.ids)
+        self.paraphrased = self._paraphrase_position >= 0
+        # A pair without a paraphrase has its own key twice, which changes nothing.
+        for name in ("query_key", "passage_key"):
+            own = getattr(self, f"{name}s")
+            other = np.where(self.paraphrased, getattr(texts, name)[self._paraphrase_position], own[:, 0])
+            setattr(self, f"{name}s", np.column_stack([own, other]))
+
+
+def read_pairs(
+    paths: Mapping[str, Path | str],
+    num_pairs: int | None = None,
+    *,
+    num_translated: int | None = None,
+    paraphrases: Path | str | None = None,
+    hard_negatives: int = 0,
+    text_cache: Path | None = None,
+) -> PairTable:
     """Reads the parallel files of a study's training languages.
 
     Args:
         paths: language -> parallel/<lang>.parquet; English must be among them.
         num_pairs: Keep this many pairs; None keeps all. The choice depends on the pair ids alone, not on a
             seed or the languages, and a smaller number gives a subset of a larger one.
+        num_translated: Of the pairs that are machine-translated into at least one of the languages, leave this many
+            their machine translations; None leaves all. Texts that come with a source stay, in every language.
+            Nested as `num_pairs`.
+        paraphrases: parallel/paraphrase.parquet, second English texts of pairs; further pairs in it are left aside.
+        hard_negatives: How many hard negatives of a text may be used; the first ones are.
+        text_cache: Folder for the texts (`pair_texts`); None takes a temporary one.
 
     Raises:
         ConfigError: An unknown language, or no English.
@@ -94,12 +186,21 @@ def read_pairs(paths: Mapping[str, Path | str], num_pairs: int | None = None) ->
             found=" ".join(paths) or "no language",
             remedy="add en=BASE/parallel/en.parquet",
         )
-    tables = {lang: _read_parallel(lang, path) for lang, path in paths.items()}
-    pair_ids = sorted(tables[ENGLISH].column("pair_id").to_pylist())
-    _check_pairs_are_known(tables, set(pair_ids), paths)
-    if num_pairs is not None:
-        pair_ids = _subset(pair_ids, num_pairs, paths[ENGLISH])
-    return PairTable(tables, pair_ids)
+    temporary = None if text_cache else tempfile.TemporaryDirectory(prefix="polybatch-texts-")
+    folder = text_cache or Path(temporary.name)  # type: ignore[union-attr]
+    table = PairTable(
+        {
+            lang: open_texts(path, folder, keyed=lang == ENGLISH, hard_negatives=hard_negatives)
+            for lang, path in paths.items()
+        },
+        paraphrases=open_texts(paraphrases, folder, keyed=True) if paraphrases else None,
+        num_pairs=num_pairs,
+        num_translated=num_translated,
+        hard_negatives=hard_negatives,
+    )
+    if temporary:
+        temporary.cleanup()  # what is mapped stays readable
+    return table
 
 
 def parse_paths(flags: Sequence[str]) -> dict[str, Path]:
@@ -117,57 +218,47 @@ def parse_paths(flags: Sequence[str]) -> dict[str, Path]:
     return paths
 
 
-def _read_parallel(lang: str, path: Path | str) -> pa.Table:
-    import pyarrow.compute as pc
-
-    table = read_parquet(path, contracts.PARALLEL).combine_chunks()
-    if table.num_rows == 0:
-        raise DataError(f"There is no pair in {lang}.", where=path, expected="at least one row", found="none")
-    for side in contracts.PARALLEL.names:
-        empty = pc.sum(pc.fill_null(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(table[side])), 0), True))
-        if number := empty.as_py():
-            raise DataError(
-                f"A {side} is empty or missing.",
-                where=path,
-                expected="text in every row",
-                found=f"{number} of {table.num_rows} rows without",
-            )
-    if (distinct := pc.count_distinct(table["pair_id"]).as_py()) != table.num_rows:
-        raise DataError(
-            "A pair_id occurs more than once.",
-            where=path,
-            expected="one row a pair",
-            found=f"{table.num_rows} rows, {distinct} distinct ids",
-        )
-    return table
+def _positions(ids: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Where in `among` each of the sorted `ids` stands, (len(ids),) int32; -1 for those that do not."""
+    order = np.argsort(among, kind="stable").astype(np.int32)
+    at = np.minimum(np.searchsorted(among[order], ids), len(among) - 1)
+    found = order[at]
+    return np.where(among[found] == ids, found, np.int32(-1))
 
 
-def _check_pairs_are_known(tables: Mapping[str, pa.Table], english: set[str], paths: Mapping[str, Path | str]) -> None:
-    for lang, table in tables.items():
-        unknown = [i for i in table.column("pair_id").to_pylist() if i not in english]
-        if unknown:
+def _named(english: Texts, at: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+    """The names of the sources in alphabetical order, and each row's place among them."""
+    names = tuple(sorted(english.sources))
+    place = np.array([names.index(name) for name in english.sources], dtype=np.int16)
+    return names, place[english.source[at]]
+
+
+def _check_pairs_are_known(texts: Mapping[str, Texts], english: np.ndarray) -> None:
+    for lang, one in texts.items():
+        unknown = one.ids[english[np.minimum(np.searchsorted(english, one.ids), len(english) - 1)] != one.ids]
+        if len(unknown):
             raise DataError(
                 f"{len(unknown)} pair(s) in {lang} are not in English.",
-                where=paths[lang],
-                expected=f"only pair ids that {paths[ENGLISH]} holds",
-                found=", ".join(unknown[:3]),
+                where=one.path,
+                expected=f"only pair ids that {texts[ENGLISH].path} holds",
+                found=", ".join(f"{int(number):016x}" for number in unknown[:3]),
                 remedy="make the files of all languages from the same collection",
             )
 
 
-def _subset(pair_ids: list[str], num_pairs: int, path: Path | str) -> list[str]:
-    if not 0 < num_pairs <= len(pair_ids):
+def _subset(ids: np.ndarray, num_pairs: int, path: Path | str) -> np.ndarray:
+    if not 0 < num_pairs <= len(ids):
         raise DataError(
             f"{num_pairs} training pairs cannot be taken.",
             where=path,
-            expected=f"a number from 1 to {len(pair_ids)}, or all",
+            expected=f"a number from 1 to {len(ids)}, or all",
             found=str(num_pairs),
             remedy="lower num_pairs, or collect more pairs",
         )
-    order = sorted(pair_ids, key=lambda pair_id: unit_interval("num_pairs", pair_id))
-    return sorted(order[:num_pairs])
+    return np.sort(ids[_first(ids, num_pairs, "num_pairs")])
 
 
-def _codes(texts: Sequence[str]) -> np.ndarray:
-    numbers: dict[str, int] = {}
-    return np.array([numbers.setdefault(text_key(text), len(numbers)) for text in texts], dtype=np.int64)
+def _first(ids: np.ndarray, number: int, salt: str) -> np.ndarray:
+    """Places of the `number` ids that come first in an order of their hashes: fewer are among more."""
+    order = np.fromiter((unit_interval(salt, f"{identity:016x}") for identity in ids.tolist()), np.float64, len(ids))
+    return np.argsort(order, kind="stable")[:number]

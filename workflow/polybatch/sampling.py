@@ -1,11 +1,11 @@
 """Which rows, in which languages, make up a training batch.
 
 inputs: a `pairs.PairTable` and the name of a sampling
-outputs: batch k, a pure function of (seed, k); what was drawn over a training, as counts
+outputs: batch k, a pure function of (seed, k); what was drawn over a training, as counts and step by step
 
 The samplings are those of Roy et al. (LAReQA, arXiv 2004.05484, section 4) and of Elmahdy et al. (arXiv
 2408.10536, section 3.2), whose hybrid mixes whole batches: with probability alpha a monolingual batch, else a
-cross-lingual one.
+cross-lingual one. Alpha may change over the training.
 
 | sampling   | one batch holds                                                                        |
 |------------|----------------------------------------------------------------------------------------|
@@ -15,6 +15,15 @@ cross-lingual one.
 | `x-y`      | each row a query in one language with its passage in another, any two the pair exists in |
 | `hybrid`   | an `x-x-mono` batch with probability alpha, else an `x-y` batch                         |
 
+All rows of a batch come from one data source, drawn in proportion to how many pairs of that kind (and language, in an
+`x-x-mono` batch) each source has: so the second paper, section 4. `Shares` says how else sources and languages may be
+drawn. Where pairs have a second English text, an English text is either of the two with equal probability.
+
+Hard negatives are further candidates for every query of the batch. Candidate column k holds each row's k-th hard
+negative in the language of the row's passage. A batch has the column if at least half of its rows have that negative;
+a row that lacks it, or whose negative is another row's passage, gets a passage of another pair of the same source in
+that language at random, that is, one more ordinary negative. A batch for which there is none goes without the column.
+
 Because a batch depends on nothing but (seed, k), a resumed training continues with the very batches it would
 have had, every process of a distributed step can draw the same step and take its own part, and what a
 finished training has seen can be counted afterwards.
@@ -23,31 +32,111 @@ finished training has seen can be counted afterwards.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from polybatch.contracts import SAMPLINGS
 from polybatch.errors import ConfigError, TrainingError
 from polybatch.pairs import ENGLISH, PairTable
+from polybatch.stage import log
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+LANGUAGE_WEIGHTS = ("uniform", "size")
+MONOLINGUAL = ("en-en", "x-x-mono")
 
 # Candidates are drawn at random from a pool that is this many times larger; a smaller pool is shuffled whole.
 _ROOMY = 4
 _SHUFFLES = 50
+_FILL_ROUNDS = 50
+_FILL = -1
+# Where a pool's texts are counted, this many rows a batch row are looked at before the whole pool is.
+_SAMPLED = 16
 
 
 class Batch(NamedTuple):
     """One step's batch: `rows[i]`'s query in `query_langs[i]`, its passage in `passage_langs[i]`.
 
-    The arrays are (batch_size,) int64; languages are column numbers of the pair table.
+    Languages are column numbers of the pair table, `source` is the place of the source in it. The first three arrays
+    are (batch_size,) int64.
+
+    Attributes:
+        query_paraphrased, passage_paraphrased: (batch_size,) bool, whether the English paraphrase stands for it.
+        negative_rows: (batch_size, columns) int64, the pair that a hard negative is taken from.
+        negative_places: (batch_size, columns) int8, which of that pair's hard negatives, or -1: its passage. Both are
+            in the language of the row's own passage.
     """
 
     kind: str
+    source: int
     rows: np.ndarray
     query_langs: np.ndarray
     passage_langs: np.ndarray
+    query_paraphrased: np.ndarray
+    passage_paraphrased: np.ndarray
+    negative_rows: np.ndarray
+    negative_places: np.ndarray
+
+
+class Example(NamedTuple):
+    """One row of a batch, as the data loader hands it to the data set; `negatives` are (pair, place)."""
+
+    row: int
+    query_lang: int
+    passage_lang: int
+    query_paraphrased: bool = False
+    passage_paraphrased: bool = False
+    negatives: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class AlphaSchedule:
+    """The share of monolingual batches: `start` at the first step, `end` at the last, on a straight line between.
+
+    Raises:
+        ConfigError: A share is outside [0, 1].
+    """
+
+    start: float
+    end: float
+
+    def __post_init__(self) -> None:
+        if not (0.0 <= self.start <= 1.0 and 0.0 <= self.end <= 1.0):
+            raise _alpha_fault(self.label)
+
+    @classmethod
+    def parse(cls, value: float | str | AlphaSchedule) -> AlphaSchedule:
+        """From a number, or from text as `label` spells it: "0.5" or "1to0.5"."""
+        if isinstance(value, AlphaSchedule):
+            return value
+        start, _, end = str(value).partition("to")
+        try:
+            return cls(float(start), float(end or start))
+        except ValueError as error:
+            raise _alpha_fault(value) from error
+
+    @property
+    def label(self) -> str:
+        """As run names and score files spell it."""
+        return f"{self.start:g}" if self.start == self.end else f"{self.start:g}to{self.end:g}"
+
+    def at(self, step: int, num_steps: int) -> float:
+        """Alpha at a step (from 0) of a training of `num_steps`."""
+        if self.start == self.end or num_steps < 2:
+            return self.start
+        return self.start + (self.end - self.start) * step / (num_steps - 1)
+
+
+def _alpha_fault(found: Any) -> ConfigError:
+    return ConfigError(
+        "Hybrid sampling needs alpha, the share of monolingual batches.",
+        expected="a number from 0 to 1, or for example 1to0.5: from 1 at the first step to 0.5 at the last",
+        found=str(found),
+    )
 
 
 @dataclass(frozen=True)
@@ -55,39 +144,113 @@ class Sampling:
     """A sampling by name; `alpha` is the share of monolingual batches in `hybrid` and unused elsewhere.
 
     Raises:
-        ConfigError: The name is unknown, or alpha is missing or outside [0, 1].
+        ConfigError: The name is unknown, or alpha is missing, malformed, or outside [0, 1].
     """
 
     name: str
-    alpha: float | None = None
+    alpha: float | str | AlphaSchedule | None = None
 
     def __post_init__(self) -> None:
         if self.name not in SAMPLINGS:
             raise ConfigError("Unknown sampling.", expected=", ".join(SAMPLINGS), found=self.name)
-        if self.name == "hybrid" and (self.alpha is None or not 0.0 <= self.alpha <= 1.0):
+        if self.name == "hybrid":
+            if self.alpha is None:
+                raise _alpha_fault(self.alpha)
+            object.__setattr__(self, "alpha", AlphaSchedule.parse(self.alpha))
+
+    @property
+    def schedule(self) -> AlphaSchedule | None:
+        """Of hybrid; None elsewhere."""
+        return self.alpha if isinstance(self.alpha, AlphaSchedule) and self.name == "hybrid" else None
+
+    @property
+    def label(self) -> str | None:
+        """Alpha as run names spell it; None but for hybrid."""
+        return self.schedule.label if self.schedule else None
+
+    def kinds(self) -> list[str]:
+        """The kinds of batches that a training can have."""
+        if self.schedule is None:
+            return [self.name]
+        shares = (self.schedule.start, self.schedule.end)
+        return ["x-x-mono"] * (max(shares) > 0) + ["x-y"] * (min(shares) < 1)
+
+    def kind(self, step: int, num_steps: int, draw: float) -> str:
+        """The kind of batch of a step, for a uniform `draw` from [0, 1)."""
+        if self.schedule is None:
+            return self.name
+        return "x-x-mono" if draw < self.schedule.at(step, num_steps) else "x-y"
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How often sources and languages are drawn.
+
+    Attributes:
+        source_weights: Source -> what stands for its number of pairs; the others count with that number.
+        source_temperature: A source is drawn with its size ** (1 / temperature).
+        language_weights: "uniform", or "size": a language counts with its number of pairs.
+        language_temperature: As that of sources; only for "size".
+        drop_small_sources: Leave out a source that can fill no batch, instead of refusing to train.
+
+    Raises:
+        ConfigError: All that cannot be used, in one error.
+    """
+
+    source_weights: Mapping[str, float] = field(default_factory=dict)
+    source_temperature: float = 1.0
+    language_weights: str = "uniform"
+    language_temperature: float = 1.0
+    drop_small_sources: bool = False
+
+    def __post_init__(self) -> None:
+        faults = [
+            f"the weight of {name} is {weight!r}"
+            for name, weight in self.source_weights.items()
+            if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < float("inf")
+        ]
+        faults += [f"{name} is {v}" for name in _TEMPERATURES if not 0 < (v := getattr(self, name)) < float("inf")]
+        if self.language_weights not in LANGUAGE_WEIGHTS:
+            faults.append(f"language_weights is {self.language_weights!r}")
+        if faults:
             raise ConfigError(
-                "Hybrid sampling needs alpha, the share of monolingual batches.",
-                expected="a number from 0 to 1",
-                found=str(self.alpha),
+                "The shares of sources and languages cannot be used.",
+                expected=f"weights and temperatures above 0, language_weights one of {', '.join(LANGUAGE_WEIGHTS)}",
+                found="; ".join(faults),
             )
 
-    def kind(self, step: int, draw: float) -> str:
-        """The kind of batch of a step, for a uniform `draw` from [0, 1).
 
-        `step` is what a schedule of alpha would read; alpha is constant here.
-        """
-        if self.name != "hybrid":
-            return self.name
-        assert self.alpha is not None
-        return "x-x-mono" if draw < self.alpha else "x-y"
+_TEMPERATURES = ("source_temperature", "language_temperature")
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """Rows that one kind of batch is drawn from, in one language if it is monolingual; source by source.
+
+    Attributes:
+        where: For messages.
+        rows: int32, rows of the table, those of a source together and ascending.
+        starts: Where the rows of source s begin; one longer than the number of sources.
+        sources: Places of the sources that fill a batch.
+        shares: How often each of them is drawn; they add up to 1.
+    """
+
+    where: str
+    rows: np.ndarray
+    starts: np.ndarray
+    sources: np.ndarray
+    shares: np.ndarray
+
+    def of(self, source: int) -> np.ndarray:
+        return self.rows[self.starts[source] : self.starts[source + 1]]
 
 
 class BatchSampler:
-    """Draws the batches of a training; see the module's table.
+    """Draws the batches of a training; see the module's text.
 
-    Iterating yields `num_steps` lists of (row, query_lang, passage_lang), which is what a torch DataLoader
-    asks of a batch sampler. Under distributed training every process builds the sampler with its own rank and
-    gets its slice of each step: one step has one kind (and one language, if monolingual) and no false
+    Iterating yields `num_steps` lists of `Example`, which is what a torch DataLoader asks of a batch sampler. Under
+    distributed training every process builds the sampler with its own rank and gets its slice of each step: one step
+    has one kind, one source, the same number of hard negatives (and one language, if monolingual), and no false
     negatives across processes.
 
     Args:
@@ -96,10 +259,15 @@ class BatchSampler:
         batch_size: Rows a step, over all processes.
         num_steps: Length of the training.
         seed: Another seed, other batches.
+        shares: How often sources and languages are drawn.
         rank, world_size: This process and how many there are; `world_size` must divide `batch_size`.
 
+    Attributes:
+        drawn: What iterating has drawn so far.
+
     Raises:
-        TrainingError: A pool that the sampling draws from holds fewer rows than a batch.
+        ConfigError: A weight for a source that is not there; a batch that cannot be divided.
+        TrainingError: Pools that the sampling draws from, or sources, hold fewer rows than a batch; all of them.
     """
 
     def __init__(
@@ -110,6 +278,7 @@ class BatchSampler:
         batch_size: int,
         num_steps: int,
         seed: int,
+        shares: Shares | None = None,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -119,66 +288,104 @@ class BatchSampler:
                 expected=f"a batch_size that {world_size} divides",
                 found=str(batch_size),
             )
-        self.table, self.sampling = table, sampling
+        self.table, self.sampling, self.shares = table, sampling, shares or Shares()
         self.batch_size, self.num_steps, self.seed = batch_size, num_steps, seed
         self._part = slice(rank * batch_size // world_size, (rank + 1) * batch_size // world_size)
-        self._everything = np.arange(len(table))
-        self._pools = [np.flatnonzero(table.present[:, lang]) for lang in range(len(table.languages))]
-        self._num_langs = table.present.sum(axis=1)
-        # Row i lists the languages that pair i exists in, then the others: a draw below _num_langs[i] picks one.
-        self._langs = np.argsort(~table.present, axis=1, kind="stable")
-        self._multilingual = np.flatnonzero(self._num_langs > 1)
-        self._check_pools()
+        self._english = table.languages.index(ENGLISH)
+        self._sizes = self._source_sizes()
+        self._language_shares = self._shares_of_languages()
+        self._pools = dict(self._make_pools())
+        self.dropped_sources = self._check_pools()
+        self.drawn = Tally(table)
 
     def __len__(self) -> int:
         return self.num_steps
 
-    def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
+    def __iter__(self) -> Iterator[list[Example]]:
+        self.drawn = Tally(self.table)
         for step in range(self.num_steps):
-            _, *columns = self.draw(step)
-            yield list(zip(*(column[self._part].tolist() for column in columns), strict=True))
+            batch = self.draw(step)
+            self.drawn.add(batch)
+            yield _examples(batch, self._part)
+
+    def alpha(self, step: int) -> float | None:
+        """The share of monolingual batches at a step; None but for hybrid."""
+        schedule = self.sampling.schedule
+        return schedule.at(step, self.num_steps) if schedule else None
 
     def draw(self, step: int) -> Batch:
         """The whole batch of a step (all processes' parts), from (seed, step) alone."""
         rng = np.random.Generator(np.random.Philox(key=np.array([self.seed, step], dtype=np.uint64)))
-        kind = self.sampling.kind(step, rng.random())
+        kind = self.sampling.kind(step, self.num_steps, rng.random())
+        lang = self._draw_language(rng, kind)
+        pool = self._pools[kind, lang]
+        source = int(pool.sources[0])
+        if len(pool.sources) > 1:
+            source = int(rng.choice(pool.sources, p=pool.shares))
+        rows = self._draw_rows(rng, pool, source)
+        query_langs, passage_langs = self._draw_languages(rng, kind, lang, rows)
+        paraphrased = self._draw_paraphrases(rng, rows, query_langs, passage_langs)
+        negatives = self._draw_negatives(rng, source, rows, passage_langs)
+        return Batch(kind, source, rows, query_langs, passage_langs, *paraphrased, *negatives)
+
+    # Languages
+
+    def _draw_language(self, rng: np.random.Generator, kind: str) -> int | None:
+        """The language of a monolingual batch, None for another."""
         if kind == "en-en":
-            return self._draw_in_one_language(rng, kind, self.table.languages.index(ENGLISH))
-        if kind == "x-x-mono":
-            return self._draw_in_one_language(rng, kind, int(rng.integers(len(self._pools))))
+            return self._english
+        if kind != "x-x-mono":
+            return None
+        if self._language_shares is None:
+            return int(rng.integers(len(self.table.languages)))
+        return int(rng.choice(len(self._language_shares), p=self._language_shares))
+
+    def _draw_languages(
+        self, rng: np.random.Generator, kind: str, lang: int | None, rows: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Languages of the queries and of the passages."""
+        if lang is not None:
+            langs = np.full(self.batch_size, lang)
+            return langs, langs
+        present = self.table.present[rows]
+        if self._language_shares is not None:
+            query = _one_of_each(rng, present * self._language_shares)
+            if kind == "x-x":
+                return query, query
+            present[np.arange(len(rows)), query] = False
+            return query, _one_of_each(rng, present * self._language_shares)
+        number = present.sum(axis=1)
+        # Row i lists the languages that pair i exists in, then the others: a draw below number[i] picks one.
+        langs = np.argsort(~present, axis=1, kind="stable")
+        places = np.arange(len(rows))
+        query = rng.integers(number)
         if kind == "x-x":
-            return self._draw_same_language(rng)
-        return self._draw_two_languages(rng)
-
-    def _draw_in_one_language(self, rng: np.random.Generator, kind: str, lang: int) -> Batch:
-        rows = self._draw_rows(rng, self._pools[lang], self.table.languages[lang])
-        langs = np.full(self.batch_size, lang)
-        return Batch(kind, rows, langs, langs)
-
-    def _draw_same_language(self, rng: np.random.Generator) -> Batch:
-        rows = self._draw_rows(rng, self._everything, "any language")
-        langs = self._langs[rows, rng.integers(self._num_langs[rows])]
-        return Batch("x-x", rows, langs, langs)
-
-    def _draw_two_languages(self, rng: np.random.Generator) -> Batch:
-        rows = self._draw_rows(rng, self._multilingual, "two languages")
-        query = rng.integers(self._num_langs[rows])
+            return langs[places, query], langs[places, query]
         # Skipping the query's place makes all ordered pairs of different languages equally likely.
-        passage = rng.integers(self._num_langs[rows] - 1)
+        passage = rng.integers(number - 1)
         passage += passage >= query
-        return Batch("x-y", rows, self._langs[rows, query], self._langs[rows, passage])
+        return langs[places, query], langs[places, passage]
 
-    def _draw_rows(self, rng: np.random.Generator, pool: np.ndarray, where: str) -> np.ndarray:
-        """`batch_size` rows of the pool, no two with the same English query or the same English passage."""
+    def _shares_of_languages(self) -> np.ndarray | None:
+        if self.shares.language_weights == "uniform":
+            return None
+        return _tempered(self.table.present.sum(axis=0), self.shares.language_temperature)
+
+    # Rows
+
+    def _draw_rows(self, rng: np.random.Generator, pool: _Pool, source: int) -> np.ndarray:
+        """`batch_size` rows of a source's pool, no two with the same English query or the same English passage."""
+        rows = pool.of(source)
         size = 2 * self.batch_size
-        while size * _ROOMY <= len(pool):
-            if (rows := self._compatible(pool[rng.integers(len(pool), size=size)])) is not None:
-                return rows
+        while size * _ROOMY <= len(rows):
+            if (found := self._compatible(rows[rng.integers(len(rows), size=size)])) is not None:
+                return found
             size *= 2
         for _ in range(_SHUFFLES):
-            if (rows := self._compatible(rng.permutation(pool))) is not None:
-                return rows
-        raise self._too_few(where, f"{len(pool)} pairs, but too many share a query or a passage")
+            if (found := self._compatible(rng.permutation(rows))) is not None:
+                return found
+        where = f"{self._named(source)}{pool.where}"
+        raise self._too_few([where], [f"{len(rows)} pairs, but too many share a query or a passage"])
 
     def _compatible(self, candidates: np.ndarray) -> np.ndarray | None:
         """The first `batch_size` candidates that clash with none taken before them; None if there are fewer."""
@@ -187,72 +394,305 @@ class BatchSampler:
         rows: list[int] = []
         keys = zip(
             candidates.tolist(),
-            self.table.query_key[candidates].tolist(),
-            self.table.passage_key[candidates].tolist(),
+            self.table.query_keys[candidates].tolist(),
+            self.table.passage_keys[candidates].tolist(),
             strict=True,
         )
         for row, query, passage in keys:
-            if query in queries or passage in passages:
+            if not (queries.isdisjoint(query) and passages.isdisjoint(passage)):
                 continue
-            queries.add(query)
-            passages.add(passage)
+            queries.update(query)
+            passages.update(passage)
             rows.append(row)
             if len(rows) == self.batch_size:
                 return np.array(rows)
         return None
 
-    def _check_pools(self) -> None:
-        pools: dict[str, np.ndarray] = {}
-        if self.sampling.name == "en-en":
-            pools[ENGLISH] = self._pools[self.table.languages.index(ENGLISH)]
-        if self.sampling.name == "x-x":
-            pools["any language"] = self._everything
-        if self.sampling.name == "x-x-mono" or (self.sampling.name == "hybrid" and self.sampling.alpha):
-            pools |= dict(zip(self.table.languages, self._pools, strict=True))
-        if self.sampling.name == "x-y" or (self.sampling.name == "hybrid" and self.sampling.alpha != 1.0):
-            pools["two languages"] = self._multilingual
-        for where, pool in pools.items():
-            keys = (self.table.query_key[pool], self.table.passage_key[pool])
-            distinct = min(len(np.unique(key)) for key in keys)
-            if distinct < self.batch_size:
-                raise self._too_few(where, f"{len(pool)} pairs, at most {distinct} of them without a clash")
+    def _draw_paraphrases(
+        self, rng: np.random.Generator, rows: np.ndarray, query_langs: np.ndarray, passage_langs: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Which English queries and passages are paraphrases."""
+        if self.table.paraphrased is None:
+            none = np.zeros(len(rows), dtype=bool)
+            return none, none
+        drawn = rng.random((2, len(rows))) < 0.5  # noqa: PLR2004
+        query, passage = (
+            drawn[i] & self.table.paraphrased[rows] & (langs == self._english)
+            for i, langs in enumerate((query_langs, passage_langs))
+        )
+        return query, passage
 
-    def _too_few(self, where: str, found: str) -> TrainingError:
+    # Hard negatives
+
+    def _draw_negatives(
+        self, rng: np.random.Generator, source: int, rows: np.ndarray, langs: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The pairs and places of the hard negatives, two arrays (batch_size, columns)."""
+        if not self.table.hard_negatives:
+            none = np.zeros((len(rows), 0), dtype=np.int64)
+            return none, none.astype(np.int8)
+        there = np.arange(self.table.hard_negatives) < self.table.negatives[rows, langs][:, None]
+        columns = int((2 * there.sum(axis=0) >= len(rows)).sum())
+        keys = self.table.negative_keys[rows, :columns]
+        there = there[:, :columns] & ~np.isin(keys, self.table.passage_keys[rows])
+        from_rows = np.where(there, rows[:, None], _FILL)
+        places = np.where(there, np.arange(columns), _FILL).astype(np.int8)
+        for column in range(columns):
+            lacking = np.flatnonzero(~there[:, column])
+            filled = self._draw_fillers(rng, source, rows, langs[lacking])
+            if filled is None:
+                return from_rows[:, :column], places[:, :column]
+            from_rows[lacking, column] = filled
+        return from_rows, places
+
+    def _draw_fillers(
+        self, rng: np.random.Generator, source: int, rows: np.ndarray, langs: np.ndarray
+    ) -> np.ndarray | None:
+        """For each language a pair of the source that exists in it and clashes with none of `rows`; None if there is
+        none for one of them."""
+        pool = self._pools[_FILLERS].of(source)
+        found = np.full(len(langs), _FILL)
+        for _ in range(_FILL_ROUNDS):
+            open_ = np.flatnonzero(found == _FILL)
+            if not len(open_):
+                return found
+            drawn = pool[rng.integers(len(pool), size=len(open_))]
+            fits = self._fits(drawn, rows) & self.table.present[drawn, langs[open_]]
+            found[open_[fits]] = drawn[fits]
+        free = pool[self._fits(pool, rows)]
+        for place in np.flatnonzero(found == _FILL):
+            left = free[self.table.present[free, langs[place]]]
+            if not len(left):
+                return None
+            found[place] = left[rng.integers(len(left))]
+        return found
+
+    def _fits(self, candidates: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Whether a candidate shares no query and no passage with any of `rows`."""
+        clashes = np.isin(self.table.query_keys[candidates], self.table.query_keys[rows]).any(axis=1)
+        return ~(clashes | np.isin(self.table.passage_keys[candidates], self.table.passage_keys[rows]).any(axis=1))
+
+    # Pools
+
+    def _make_pools(self) -> Iterator[tuple[Any, _Pool]]:
+        present = self.table.present
+        for kind in self.sampling.kinds():
+            if kind == "en-en":
+                yield (kind, self._english), self._pool(present[:, self._english], ENGLISH)
+            elif kind == "x-x-mono":
+                for lang, code in enumerate(self.table.languages):
+                    yield (kind, lang), self._pool(present[:, lang], code)
+            elif kind == "x-x":
+                yield (kind, None), self._pool(np.ones(len(self.table), dtype=bool), "any language")
+            else:
+                yield (kind, None), self._pool(present.sum(axis=1) > 1, "two languages")
+        if self.table.hard_negatives:
+            yield _FILLERS, self._pool(np.ones(len(self.table), dtype=bool), "any language")
+
+    def _pool(self, among: np.ndarray, where: str) -> _Pool:
+        rows = np.flatnonzero(among).astype(np.int32)
+        of = self.table.source[rows]
+        if len(self.table.sources) > 1:
+            order = np.argsort(of, kind="stable")
+            rows, of = rows[order], of[order]
+        starts = np.searchsorted(of, np.arange(len(self.table.sources) + 1))
+        fit = [s for s in range(len(starts) - 1) if self._distinct(rows[starts[s] : starts[s + 1]]) >= self.batch_size]
+        sizes = [self._sizes.get(s, starts[s + 1] - starts[s]) for s in fit]
+        shares = _tempered(np.array(sizes, dtype=np.float64), self.shares.source_temperature)
+        return _Pool(where, rows, starts, np.array(fit, dtype=np.int64), shares)
+
+    def _source_sizes(self) -> dict[int, float]:
+        """Place of a source -> its weight, for those that have one."""
+        unknown = sorted(set(self.shares.source_weights) - set(self.table.sources))
+        if unknown:
+            raise ConfigError(
+                "There are weights for sources that have no pair.",
+                expected="sources among " + ", ".join(self.table.sources),
+                found=", ".join(unknown),
+            )
+        return {self.table.sources.index(name): weight for name, weight in self.shares.source_weights.items()}
+
+    def _distinct(self, rows: np.ndarray) -> int:
+        """How many of the rows can stand in a batch at most, or some number from batch_size on if that many can."""
+        for part in (rows[: _SAMPLED * self.batch_size], rows):
+            keys = (self.table.query_keys[part], self.table.passage_keys[part])
+            distinct = min(len(np.unique(key[:, 0])) for key in keys)
+            if distinct >= self.batch_size:
+                break
+        return distinct
+
+    def _check_pools(self) -> list[str]:
+        """Raises for all pools that fill no batch, and for all sources; returns the sources left out."""
+        pools = [pool for key, pool in self._pools.items() if key != _FILLERS]
+        empty = [pool for pool in pools if not len(pool.sources)]
+        if empty:
+            raise self._too_few([pool.where for pool in empty], [self._found(pool.rows) for pool in empty])
+        used = {int(source) for pool in pools for source in pool.sources}
+        small = [source for source in range(len(self.table.sources)) if source not in used]
+        names = [self.table.sources[source] for source in small]
+        if not small:
+            return []
+        if self.shares.drop_small_sources:
+            log.info("no batch can be filled from these sources, they are left out: %s", ", ".join(names))
+            return names
+        found = [
+            f"{name}: {self._found(max((pool.of(source) for pool in pools), key=len))}"
+            for source, name in zip(small, names, strict=True)
+        ]
+        raise TrainingError(
+            f"A {self.sampling.name} batch of {self.batch_size} rows cannot be filled from the pairs of "
+            f"{len(small)} source(s): {', '.join(names)}.",
+            expected=f"{self.batch_size} pairs of each source with different English queries and passages",
+            found="; ".join(found),
+            remedy="lower batch_size, leave these sources out of the collection, give them pairs, "
+            "or set drop_small_sources",
+        )
+
+    def _found(self, rows: np.ndarray) -> str:
+        return f"{len(rows)} pairs, at most {self._distinct(rows)} of them without a clash"
+
+    def _named(self, source: int) -> str:
+        return f"{self.table.sources[source]}, " if len(self.table.sources) > 1 else ""
+
+    def _too_few(self, where: list[str], found: list[str]) -> TrainingError:
+        places = ", ".join(where)
+        one_source = " of one source" if len(self.table.sources) > 1 else ""
         return TrainingError(
-            f"A {self.sampling.name} batch of {self.batch_size} rows cannot be filled from the pairs in {where}.",
-            expected=f"{self.batch_size} pairs in {where} with different English queries and passages",
-            found=found,
+            f"A {self.sampling.name} batch of {self.batch_size} rows cannot be filled from the pairs in {places}.",
+            expected=f"{self.batch_size} pairs{one_source} in {places} with different English queries and passages",
+            found="; ".join(found) if len(found) == 1 else "; ".join(map(": ".join, zip(where, found, strict=True))),
             remedy="lower batch_size, add pairs in that language, or leave the language out",
         )
 
 
-def composition(sampler: BatchSampler, num_steps: int) -> dict[str, Any]:
+_FILLERS = ("hard negatives", None)
+
+
+def _tempered(sizes: np.ndarray, temperature: float) -> np.ndarray:
+    """Shares in proportion to size ** (1 / temperature)."""
+    raised = np.asarray(sizes, dtype=np.float64) ** (1 / temperature)
+    return raised / raised.sum()
+
+
+def _one_of_each(rng: np.random.Generator, weights: np.ndarray) -> np.ndarray:
+    """A column for each row, drawn in proportion to the weights."""
+    above = np.cumsum(weights, axis=1)
+    drawn = rng.random(len(weights)) * above[:, -1]
+    return np.argmax(above > drawn[:, None], axis=1)
+
+
+def _examples(batch: Batch, part: slice) -> list[Example]:
+    negatives = zip(batch.negative_rows[part].tolist(), batch.negative_places[part].tolist(), strict=True)
+    columns = (batch.rows, batch.query_langs, batch.passage_langs, batch.query_paraphrased, batch.passage_paraphrased)
+    return [
+        Example(*values, tuple(zip(*pairs, strict=True)))
+        for *values, pairs in zip(*(column[part].tolist() for column in columns), negatives, strict=True)
+    ]
+
+
+class Tally:
+    """Counts what batches hold."""
+
+    def __init__(self, table: PairTable) -> None:
+        self._table = table
+        self.steps = self.rows = 0
+        self._kinds: Counter[str] = Counter()
+        self._monolingual: Counter[str] = Counter()
+        self._sources: Counter[str] = Counter()
+        self._directions = np.zeros((len(table.languages), len(table.languages)), dtype=np.int64)
+        self._negatives = {"given": 0, "random": 0}
+
+    def add(self, batch: Batch) -> None:
+        """Counts one batch."""
+        self.steps += 1
+        self.rows += len(batch.rows)
+        self._kinds[batch.kind] += 1
+        self._sources[self._table.sources[batch.source]] += 1
+        if batch.kind in MONOLINGUAL:
+            self._monolingual[self._table.languages[batch.query_langs[0]]] += 1
+        np.add.at(self._directions, (batch.query_langs, batch.passage_langs), 1)
+        given = int((batch.negative_places != _FILL).sum())
+        self._negatives["given"] += given
+        self._negatives["random"] += batch.negative_places.size - given
+
+    def counts(self) -> dict[str, Any]:
+        """What `composition` returns, but for the distinct pairs and alpha."""
+        size = self.rows // max(self.steps, 1)
+        langs = self._table.languages
+        return {
+            "steps": self.steps,
+            "rows": self.rows,
+            "batches": dict(self._kinds),
+            "monolingual_batches": dict(self._monolingual),
+            "sources": {name: {"batches": n, "rows": n * size} for name, n in sorted(self._sources.items())},
+            "directions": {
+                f"{langs[q]}-{langs[p]}": int(self._directions[q, p])
+                for q, p in zip(*np.nonzero(self._directions), strict=True)
+            },
+            "hard_negatives": dict(self._negatives),
+        }
+
+    def line(self) -> str:
+        """For a log: shares of kinds, sources and the queries' languages."""
+        queries = dict(zip(self._table.languages, self._directions.sum(axis=1).tolist(), strict=True))
+        parts = [_percentages(self._kinds), _percentages(queries)]
+        if len(self._table.sources) > 1:
+            parts.insert(1, _percentages(self._sources))
+        return f"{self.steps} batches drawn: " + "; ".join(parts)
+
+
+def _percentages(counts: Mapping[str, int]) -> str:
+    whole = max(sum(counts.values()), 1)
+    return ", ".join(f"{name} {count / whole:.0%}" for name, count in sorted(counts.items()))
+
+
+def composition(sampler: BatchSampler, num_steps: int) -> tuple[dict[str, Any], pa.Table]:
     """What the first `num_steps` steps hold, counted by drawing them again.
 
     Returns:
-        `steps`, `rows`, `distinct_pairs`; `batches`: kind -> steps; `monolingual_batches`: language -> steps of
-        kind x-x-mono or en-en; `directions`: "query_lang-passage_lang" -> rows.
+        The counts: `steps`, `rows`, `distinct_pairs`; `alpha` as run names spell it, or None; `batches`: kind -> steps;
+        `monolingual_batches`: language -> steps of kind x-x-mono or en-en; `sources`: name -> `batches` and `rows`;
+        `dropped_sources`: those that fill no batch; `directions`: "query_lang-passage_lang" -> rows;
+        `hard_negatives`: those that are `given` by the data, those that were filled in at `random`.
+        And the batches, one row a step: step (from 0), kind, source, lang (null where languages mix), alpha (null but
+        for hybrid), hard_negatives (columns).
     """
-    languages = sampler.table.languages
-    kinds: Counter[str] = Counter()
-    monolingual: Counter[str] = Counter()
-    directions = np.zeros((len(languages), len(languages)), dtype=np.int64)
-    seen = np.zeros(len(sampler.table), dtype=bool)
+    import pyarrow as pa
+
+    tally, seen = Tally(sampler.table), np.zeros(len(sampler.table), dtype=bool)
+    steps = []
     for step in range(num_steps):
         batch = sampler.draw(step)
-        kinds[batch.kind] += 1
-        if batch.kind in ("en-en", "x-x-mono"):
-            monolingual[languages[batch.query_langs[0]]] += 1
-        np.add.at(directions, (batch.query_langs, batch.passage_langs), 1)
+        tally.add(batch)
         seen[batch.rows] = True
-    return {
-        "steps": num_steps,
-        "rows": num_steps * sampler.batch_size,
-        "distinct_pairs": int(seen.sum()),
-        "batches": dict(kinds),
-        "monolingual_batches": dict(monolingual),
-        "directions": {
-            f"{languages[q]}-{languages[p]}": int(directions[q, p])
-            for q, p in zip(*np.nonzero(directions), strict=True)
-        },
-    }
+        steps.append(
+            {
+                "step": step,
+                "kind": batch.kind,
+                "source": sampler.table.sources[batch.source],
+                "lang": sampler.table.languages[batch.query_langs[0]] if batch.kind in MONOLINGUAL else None,
+                "alpha": sampler.alpha(step),
+                "hard_negatives": batch.negative_rows.shape[1],
+            }
+        )
+    counts = tally.counts()
+    counts["distinct_pairs"] = int(seen.sum())
+    counts["alpha"] = sampler.sampling.label
+    counts["dropped_sources"] = sampler.dropped_sources
+    return counts, pa.Table.from_pylist(steps, schema=batch_schema())
+
+
+def batch_schema() -> pa.Schema:
+    """The columns of batches.parquet; see `composition`."""
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("step", pa.int32()),
+            ("kind", pa.dictionary(pa.int8(), pa.string())),
+            ("source", pa.dictionary(pa.int16(), pa.string())),
+            ("lang", pa.dictionary(pa.int8(), pa.string())),
+            ("alpha", pa.float32()),
+            ("hard_negatives", pa.int8()),
+        ]
+    )
