@@ -28,6 +28,10 @@ OPUS = "Helsinki-NLP/opus-mt-"
 DEFAULT_IDS = (NLLB, M2M100, MADLAD, OPUS + "en-de", OPUS + "de-en")
 
 _LICENSES = {NLLB: "cc-by-nc-4.0", M2M100: "mit", MADLAD: "apache-2.0", MBART: "mit"}
+_OPUS_GROUPS = {
+    "zh": [">>cmn_Hans<<", ">>cmn_Hant<<", ">>yue<<"],
+    "mul": [">>deu<<", ">>spa<<", ">>fra<<", ">>rus<<", ">>ara<<", ">>hin<<", ">>tha<<", ">>tur<<", ">>cmn_Hans<<"],
+}
 _WORDS = {
     "en": "the a light door sensor opens closes red blue water house on off dark cold what who city river king year",
     "de": "das die der licht tür öffnet schließt rot blau wasser haus ein aus dunkel kalt was wer stadt fluss jahr",
@@ -224,12 +228,13 @@ def _sizes() -> dict[str, Any]:
 
 
 def _opus(source: str, target: str) -> dict[str, bytes | str]:
-    """OPUS-MT: two SentencePiece models, vocab.json of both with `<pad>` last, a config of a line."""
+    """OPUS-MT: two SentencePiece models, vocab.json of both with `<pad>` last, tokens of the target languages if many."""
     from transformers import MarianConfig, MarianMTModel
 
     model = sentencepiece_model("unigram")
-    names = ["</s>", "<unk>", *(piece for piece, _ in _pieces(model)[3:]), "<pad>"]
-    pad = len(names) - 1
+    pieces = ["</s>", "<unk>", *(piece for piece, _ in _pieces(model)[3:])]
+    pad = len(pieces) + len(_OPUS_GROUPS.get(target, []))
+    names = [*pieces, *_OPUS_GROUPS.get(target, []), "<pad>"]
     config = MarianConfig(
         **_sizes(), vocab_size=len(names), pad_token_id=pad, eos_token_id=0, decoder_start_token_id=pad,
         forced_eos_token_id=0, bos_token_id=0, activation_function="swish", static_position_embeddings=True,
@@ -238,7 +243,7 @@ def _opus(source: str, target: str) -> dict[str, bytes | str]:
     network.generation_config.bad_words_ids = [[pad]]
     seed = sum(map(ord, source + target))  # that of both directions
     return {
-        **_replacing(network, names, range(2, pad), 0, seed),
+        **_replacing(network, names, range(2, len(pieces)), 0, seed),
         "source.spm": model,
         "target.spm": model,
         "vocab.json": json.dumps({name: i for i, name in enumerate(names)}, ensure_ascii=False),

@@ -367,9 +367,9 @@ def _convert(source: Source, tokens: list[str], family: str, quantization: str, 
         """CTranslate2's own, with our vocabulary, and with safetensors or nothing."""
 
         def load_model(self, model_class: Any, path: str, **kwargs: Any) -> Any:
-            model = model_class.from_pretrained(
-                path, **{**kwargs, "use_safetensors": True, "trust_remote_code": False, "local_files_only": True}
-            ).eval()
+            safe = {"use_safetensors": True, "trust_remote_code": False, "local_files_only": True}
+            model, loaded = model_class.from_pretrained(path, **{**kwargs, **safe}, output_loading_info=True)
+            _require_all_weights(source, loaded)
             counted.append(sum(weight.numel() for weight in model.parameters()))
             _restore_special_ids(model.config, source)
             return model
@@ -394,8 +394,21 @@ def _convert(source: Source, tokens: list[str], family: str, quantization: str, 
     return counted[0]
 
 
+def _require_all_weights(source: Source, loaded: dict[str, Any]) -> None:
+    """Raises a DataError if transformers filled weights in at random, which it does with no more than a warning."""
+    faults = {kind: sorted(map(str, loaded.get(kind) or ())) for kind in ("missing_keys", "mismatched_keys")}
+    found = [f"{len(names)} {kind.split('_')[0]} (the first: {names[0]})" for kind, names in faults.items() if names]
+    if found:
+        raise DataError(
+            f"The weights of {source.id} are not those of its configuration.",
+            where=source.name,
+            found="; ".join(found),
+            remedy="fetch the repository again; if that does not help, name another revision or model",
+        )
+
+
 def _special_ids(source: Source) -> dict[str, int]:
-    """The ids of the special tokens, from config.json, else from generation_config.json, where newer models have them."""
+    """The ids of the special tokens, from config.json, else from generation_config.json, where newer ones have them."""
     path = source.folder / "generation_config.json"
     generation = read_json(path) if path.exists() else {}
     told = {**generation, **{k: v for k, v in source.config.items() if v is not None}}
