@@ -11,9 +11,10 @@ from small_benchmark import write_parallel, write_side
 from tiny_models import save_tiny_model
 
 from polybatch.benchmark import load
-from polybatch.encode import EncodeOptions, Model, encode, main
+from polybatch.encode import Embedder, EncodeOptions, Model, calls, encode, main
 from polybatch.errors import ConfigError, DataError
-from polybatch.files import read_json, write_json
+from polybatch.files import read_json, sha256_file, write_json
+from polybatch.model import load_model
 
 LANGUAGES = ["en", "de"]
 
@@ -184,7 +185,66 @@ def test_a_folder_that_is_no_model_is_refused(model: Path, benchmark: Path, tmp_
     with pytest.raises(DataError, match="no sentence-transformers folder"):
         run(tmp_path / "nothing", benchmark)
     (model / "model.safetensors").write_bytes(b"cut off")
-    with pytest.raises(DataError, match="The model cannot be loaded"):
+    with pytest.raises(DataError, match="The model cannot be loaded: a file of weights is cut off"):
+        run(model, benchmark)
+
+
+def test_chunks_and_token_bounds_do_not_change_the_vectors(
+    model: Path, benchmark: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["door", "the red garden opens", "a house 7 7 7 7 7 7 7", "door", "blue", "the", "a house", "door"]
+    write_side(benchmark, "corpus", "en", [(f"p{i}-en", text, f"g{i}") for i, text in enumerate(texts)])
+    run(model, benchmark)
+    whole = vectors(benchmark, "corpus/en")
+    options = EncodeOptions(batch_size=5, batch_tokens=12)
+    batches = list(calls(np.array([11, 6, 4, 3, 2, 2]), options))
+    assert batches == [(0, 1, 1), (1, 3, 2), (3, 6, 4)]
+    assert all(stop - start <= rows for start, stop, rows in batches)
+    monkeypatch.setattr("polybatch.encode._CHUNK_ROWS", 3)
+    shutil.rmtree(benchmark.parent / "embeddings")
+    run(model, benchmark, options=options)
+    assert np.allclose(vectors(benchmark, "corpus/en"), whole, atol=1e-6)
+    record = read_json(benchmark.parent / "embeddings" / "corpus" / "en.json")
+    assert record["input"] == load(benchmark, ["en"]).corpus["en"].digest()
+    assert record["sha256"] == sha256_file(benchmark.parent / "embeddings" / "corpus" / "en.npy")
+
+
+def test_tokens_are_counted_with_the_prompt_and_cut(model: Path) -> None:
+    embedder = Embedder(load_model(model, device="cpu"), "queries", "query : ", EncodeOptions(batch_tokens=64))
+    assert embedder.lengths(["the red house", "7" * 100]).tolist() == [5, 32]
+
+
+def test_queries_and_passages_in_different_languages(model: Path, benchmark: Path) -> None:
+    embeddings = benchmark.parent / "embeddings"
+    files = ["--model", str(model), "--benchmark", str(benchmark), "--output", str(embeddings)]
+    main([*files, "--languages", "de", "tr", "--corpus-languages", "en"])
+    record = read_json(embeddings / "embeddings.json")
+    assert (record["languages"], record["corpus_languages"]) == (["de", "tr"], ["en"])
+    assert {side: list(record[side]) for side in ("queries", "corpus")} == {"queries": ["de", "tr"], "corpus": ["en"]}
+    assert sorted(path.stem for path in embeddings.rglob("*.npy")) == ["de", "en", "tr"]
+
+
+def test_leading_dimensions_have_length_one_again(model: Path, benchmark: Path) -> None:
+    run(model, benchmark)
+    full = vectors(benchmark, "corpus/en")[:, :4]
+    assert run(model, benchmark, options=EncodeOptions(truncate_dim=4)) == {"encoded": 4, "kept": 0}
+    cut = vectors(benchmark, "corpus/en")
+    assert np.allclose(cut, full / np.linalg.norm(full, axis=1, keepdims=True), atol=1e-6)
+    with pytest.raises(ConfigError, match="truncate_dim of at most 16"):
+        run(model, benchmark, options=EncodeOptions(truncate_dim=17))
+
+
+def test_files_that_cannot_be_embedded_are_refused(model: Path, benchmark: Path) -> None:
+    with pytest.raises(DataError, match="languages of de en tr, each once"):
+        run(model, benchmark, ["en", "fr"])
+    write_side(benchmark, "corpus", "de", [("p0-de", None, "")])
+    with pytest.raises(DataError, match="A row has no text"):
+        run(model, benchmark)
+    write_side(benchmark, "corpus", "de", [])
+    with pytest.raises(DataError, match="no text to embed"):
+        run(model, benchmark)
+    (benchmark / "corpus" / "de.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(DataError, match="truncated or not Parquet"):
         run(model, benchmark)
 
 

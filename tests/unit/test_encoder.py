@@ -5,7 +5,7 @@ import pytest
 from polybatch import contracts
 from polybatch.encoder import EncoderOptions, build_encoder, main, train_texts
 from polybatch.errors import ConfigError, DataError
-from polybatch.files import sha256_file, write_rows
+from polybatch.files import read_json, sha256_file, write_rows
 
 TEXTS = [
     "The host name or IP address of the device.",
@@ -79,6 +79,23 @@ def test_the_command_line_reads_every_language(tmp_path):
     assert any(piece.startswith("Ġè®") for piece in vocabulary)  # the first bytes of 设
 
 
+def test_of_too_many_texts_the_same_ones_are_kept_in_any_order(tmp_path):
+    texts = [f"text {i}" for i in range(50)]
+    for name, order in (("de", texts), ("en", texts[::-1])):
+        rows = [{"pair_id": str(i), "query": text, "passage": text} for i, text in enumerate(order)]
+        write_rows(tmp_path / f"{name}.parquet", rows, contracts.PARALLEL)
+    one, other = (train_texts({name: tmp_path / f"{name}.parquet"}, 7) for name in ("de", "en"))
+    assert one == other == sorted(one)
+    assert len(one) == 7
+    assert train_texts({"de": tmp_path / "de.parquet"}, 50) == sorted(texts)
+
+
+def test_the_folder_says_what_the_encoder_is(folder):
+    record = read_json(folder / "encoder.json")
+    assert record["pooling"] == "mean"
+    assert (record["dim"], record["max_length"], record["repo_id"]) == (32, 24, "")
+
+
 def test_unusable_options_are_all_told_at_once():
     with pytest.raises(ConfigError) as fault:
         EncoderOptions.from_json('{"hidden_size": 10, "num_heads": 4, "dropout": 1.5, "seed": -1}')
@@ -90,7 +107,7 @@ def test_unusable_options_are_all_told_at_once():
 
 def test_a_missing_or_empty_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"de\.parquet"):
-        train_texts({"de": tmp_path / "de.parquet"})
+        train_texts({"de": tmp_path / "de.parquet"}, 10)
     write_rows(tmp_path / "de.parquet", [], contracts.PARALLEL)
     with pytest.raises(DataError, match="no text in de"):
-        train_texts({"de": tmp_path / "de.parquet"})
+        train_texts({"de": tmp_path / "de.parquet"}, 10)

@@ -23,18 +23,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polybatch import stage
+from polybatch import contracts, stage
 from polybatch.code import code_digest
 from polybatch.errors import ConfigError, DataError
 from polybatch.files import atomic_path, sha256_file, write_json
 from polybatch.model import COMPUTE_DTYPES, load_model, require_whole
 from polybatch.options import Options, require
 from polybatch.records import remove_other_languages, up_to_date_record
+from polybatch.streams import batches, open_parquet
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
-    import pyarrow.parquet as pq
     from sentence_transformers import SentenceTransformer
 
 SIDES = ("queries", "corpus")
@@ -42,6 +42,7 @@ DTYPES = ("float32", "float16")
 PROMPT_NAMES = {"queries": ("query",), "corpus": ("document", "passage", "corpus")}
 
 _ID = {"queries": "query_id", "corpus": "passage_id"}
+_SCHEMA = {"queries": contracts.QUERIES, "corpus": contracts.CORPUS}
 _CHUNK_ROWS = 50_000
 _BATCHES_A_CALL = 16
 _LINE_EVERY_S = 10.0
@@ -204,8 +205,8 @@ def texts_digest(path: Path, side: str) -> str:
     """SHA-256 of a file's ids and texts in their order, as `polybatch.benchmark.Texts.digest` has it."""
     digest = sha256()
     for column in (_ID[side], "text"):
-        for batch in _batches(path, [column]):
-            for value in batch.column(0).to_pylist():
+        for batch in batches(path, _SCHEMA[side], [column], _CHUNK_ROWS):
+            for value in batch.column(column).to_pylist():
                 if value is None:
                     raise DataError(f"A row has no {column}.", where=path, remedy="make the benchmark again")
                 raw = value.encode("utf-8")
@@ -213,40 +214,11 @@ def texts_digest(path: Path, side: str) -> str:
     return digest.hexdigest()
 
 
-def _batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    with _opened(path) as file:
-        missing = [name for name in columns if name not in file.schema_arrow.names]
-        if missing:
-            raise DataError(
-                f"A Parquet file lacks the column {', '.join(missing)}.",
-                where=path,
-                expected=", ".join(columns),
-                found=", ".join(file.schema_arrow.names),
-            )
-        yield from file.iter_batches(_CHUNK_ROWS, columns=columns)
-
-
-def _opened(path: Path) -> pq.ParquetFile:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return pq.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(
-            "A Parquet file cannot be read: it is truncated or not Parquet.",
-            where=path,
-            found=str(error).splitlines()[0],
-            remedy="delete the file and make the benchmark again",
-        ) from error
-
-
 def _encode_file(model: Model, side: str, source: Path, path: Path, made_from: dict[str, Any]) -> dict[str, Any]:
     """Embeds one file chunk by chunk into an array, of which the whole is never in memory."""
     import numpy as np
 
-    with _opened(source) as file:
-        rows = file.metadata.num_rows
+    rows = open_parquet(source).metadata.num_rows
     if not rows:
         raise DataError("There is no text to embed.", where=source, remedy="make the benchmark again")
     options = model.options
@@ -254,8 +226,9 @@ def _encode_file(model: Model, side: str, source: Path, path: Path, made_from: d
     progress, dim, digest = _Progress(f"{path.parent.name}/{path.stem}", rows), 0, sha256()
     with atomic_path(path) as partial, open(partial, "wb") as handle:
         # Not a memory map: on a full disk it ends the process instead of raising an error.
-        for batch in _batches(source, [_ID[side], "text"]):
-            vectors = embedder.embed(batch.column(0), batch.column(1), progress).astype(options.dtype)
+        for batch in batches(source, _SCHEMA[side], [_ID[side], "text"], _CHUNK_ROWS):
+            ids, texts = (column.combine_chunks() for column in batch.columns)
+            vectors = embedder.embed(ids, texts, progress).astype(options.dtype)
             if not dim:
                 dim = vectors.shape[1]
                 digest.update(_write(handle, _npy_header(vectors.dtype, (rows, dim))))

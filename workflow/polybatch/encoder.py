@@ -1,8 +1,8 @@
 """Makes a small encoder from scratch, for studies that run without a model hub.
 
 inputs: parallel/<lang>.parquet (the train split) of the languages that the tokenizer shall know
-outputs: encoders/<name>/, a sentence-transformers folder: a subword tokenizer and a transformer of the BERT
-architecture with random weights and mean pooling. Every later stage loads it as it loads a hub model.
+outputs: encoders/<name>/, a sentence-transformers folder with encoder.json: a subword tokenizer and a transformer of
+the BERT architecture with random weights and mean pooling. Every later stage loads it as it loads a hub model.
 
 The tokenizer falls back to bytes, so that a script it has never seen (Greek, in the default study) still
 reaches the model as text rather than as unknown tokens.
@@ -11,17 +11,21 @@ reaches the model as text rather than as unknown tokens.
 from __future__ import annotations
 
 import argparse
+import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polybatch import contracts, stage
 from polybatch.errors import ConfigError, DataError
-from polybatch.files import atomic_path, read_parquet
+from polybatch.files import atomic_path, write_json
 from polybatch.languages import language
+from polybatch.model import RECORD, record_of
 from polybatch.options import Options, require
 from polybatch.pairs import parse_paths
+from polybatch.streams import batches
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -35,6 +39,7 @@ class EncoderOptions(Options):
 
     Attributes:
         vocab_size: Subword pieces, the 256 bytes and the special tokens included.
+        max_texts: The tokenizer is trained on at most so many texts, drawn from all by their hashes.
         num_layers, hidden_size, num_heads, intermediate_size: The transformer.
         max_length: Longest input in tokens; the rest of a text is cut off.
         dropout: In training, for hidden states and attention.
@@ -43,6 +48,7 @@ class EncoderOptions(Options):
     """
 
     vocab_size: int = 12_000
+    max_texts: int = 2_000_000
     num_layers: int = 1
     hidden_size: int = 256
     num_heads: int = 4
@@ -54,6 +60,7 @@ class EncoderOptions(Options):
 
     def faults(self) -> Iterator[str]:
         yield from require(self.vocab_size >= 512, "vocab_size must be at least 512")
+        yield from require(self.max_texts >= 1, "max_texts must be at least 1")
         for name in ("num_layers", "hidden_size", "num_heads", "intermediate_size"):
             yield from require(getattr(self, name) >= 1, f"{name} must be at least 1")
         yield from require(self.max_length >= 8, "max_length must be at least 8 tokens")
@@ -103,6 +110,7 @@ def build_encoder(texts: Iterable[str], options: EncoderOptions, output: Path) -
         pooling = Pooling(options.hidden_size, pooling_mode="mean")
         model = SentenceTransformer(modules=[transformer, pooling], prompts={"query": "", "passage": ""}, device="cpu")
         model.save_pretrained(str(partial), create_model_card=False)
+        write_json(partial / RECORD, record_of(model))
         for file in parts.iterdir():
             file.unlink()
         parts.rmdir()
@@ -135,18 +143,32 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     return tokenizer
 
 
-def train_texts(paths: Mapping[str, Path]) -> list[str]:
-    """The distinct queries and passages of the files, sorted."""
-    texts: set[str] = set()
+def train_texts(paths: Mapping[str, Path], limit: int) -> list[str]:
+    """Distinct queries and passages of the files, sorted; of more than `limit`, those with the lowest hashes."""
+    kept: dict[bytes, str] = {}
     for lang, path in paths.items():
         language(lang)
-        table = read_parquet(path, contracts.PARALLEL)
-        if not table.num_rows:
+        rows = 0
+        for text in _texts(path):
+            kept[blake2b(text.encode("utf-8"), digest_size=16).digest()] = text
+            rows += 1
+            if len(kept) >= 2 * limit:
+                kept = _lowest(kept, limit)
+        if not rows:
             raise DataError(f"There is no text in {lang}.", where=path, expected="at least one pair", found="none")
-        texts.update(table["query"].to_pylist(), table["passage"].to_pylist())
-    if not texts:
+    if not kept:
         raise ConfigError("No language to train a tokenizer on.", expected="--parallel en=BASE/parallel/en.parquet")
-    return sorted(texts)
+    return sorted(_lowest(kept, limit).values())
+
+
+def _lowest(texts: dict[bytes, str], limit: int) -> dict[bytes, str]:
+    return {key: texts[key] for key in heapq.nsmallest(limit, texts)} if len(texts) > limit else texts
+
+
+def _texts(path: Path) -> Iterator[str]:
+    for table in batches(path, contracts.PARALLEL, ["query", "passage"]):
+        for column in table.columns:
+            yield from column.to_pylist()
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -156,7 +178,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args(argv)
     options = EncoderOptions.from_json(args.options)
-    build_encoder(train_texts(parse_paths(args.parallel)), options, args.output)
+    build_encoder(train_texts(parse_paths(args.parallel), options.max_texts), options, args.output)
 
 
 if __name__ == "__main__":

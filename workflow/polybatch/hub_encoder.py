@@ -28,6 +28,7 @@ from polybatch.model import (
     load_model,
     loaded,
     modules_of,
+    record_of,
     require_allowed_code,
     require_fit,
     require_safe_weights,
@@ -110,7 +111,14 @@ def make_encoder(origin: Origin, options: EncoderSource, output: Path) -> dict[s
     _set_length(model, origin, options)
     require_fit(model, origin.folder)
     before = _probe(model, origin.folder)
-    record = _record(model, origin, options)
+    record = record_of(
+        model,
+        repo_id=origin.repo_id,
+        revision=origin.revision,
+        commit=origin.commit,
+        license=license_of(origin.folder) or (origin.known.license if origin.known else ""),
+        trust_remote_code=options.trust_remote_code,
+    )
     with atomic_path(output) as partial:
         model.save_pretrained(str(partial), create_model_card=False)
         write_json(partial / RECORD, record)
@@ -337,23 +345,6 @@ def _require_same(before: np.ndarray, after: np.ndarray, folder: Path) -> None:
             found=f"{before.shape} and {after.shape}, up to {furthest:.2g} apart",
             remedy="this is a defect, of Polybatch or of the model's own code: please report it with the model's name",
         )
-
-
-def _record(model: SentenceTransformer, origin: Origin, options: EncoderSource) -> dict[str, Any]:
-    pooling: Any = next((module.pooling_mode for module in model if type(module).__name__ == "Pooling"), "")
-    return {
-        "repo_id": origin.repo_id,
-        "revision": origin.revision,
-        "commit": origin.commit,
-        "license": license_of(origin.folder) or (origin.known.license if origin.known else ""),
-        "modules": [type(module).__name__ for module in model],
-        "pooling": pooling if isinstance(pooling, str) else "+".join(pooling),
-        "prompts": {name: model.prompts[name] for name in ("query", "passage")},
-        "max_length": model.max_seq_length,
-        "trust_remote_code": options.trust_remote_code,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "dim": model.get_embedding_dimension(),
-    }
 
 
 def license_of(folder: Path) -> str:

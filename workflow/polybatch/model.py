@@ -102,6 +102,32 @@ def remote_code(folder: Path) -> bool:
     return bool(read_json(path).get("trust_remote_code", False)) if path.is_file() else False
 
 
+def record_of(
+    model: SentenceTransformer,
+    *,
+    repo_id: str = "",
+    revision: str = "",
+    commit: str = "",
+    license: str = "",
+    trust_remote_code: bool = False,
+) -> dict[str, Any]:
+    """What encoder.json holds: where an encoder came from (nothing, if it was made from scratch) and how it embeds."""
+    pooling: Any = next((module.pooling_mode for module in model if type(module).__name__ == "Pooling"), "")
+    return {
+        "repo_id": repo_id,
+        "revision": revision,
+        "commit": commit,
+        "license": license,
+        "modules": [type(module).__name__ for module in model],
+        "pooling": pooling if isinstance(pooling, str) else "+".join(pooling),
+        "prompts": {name: model.prompts.get(name) or "" for name in ("query", "passage")},
+        "max_length": model.max_seq_length,
+        "trust_remote_code": trust_remote_code,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "dim": model.get_embedding_dimension(),
+    }
+
+
 def carry_record(encoder: Path, output: Path) -> None:
     """Copies an encoder's record, if it has one, to a model that was trained from it: what it needs to be loaded."""
     if (encoder / RECORD).is_file():
