@@ -181,10 +181,10 @@ def _beyond(rows: Rows, kept: np.ndarray, limits: Sequence[int]) -> np.ndarray:
 
 
 def shares(sizes: Sequence[float], available: Sequence[int], options: MixtureOptions) -> list[int]:
-    """How many pairs of each source are taken.
+    """How many pairs of each source are taken, by the method of Sainte-Laguë: with a larger total no share shrinks.
 
     Args:
-        sizes: Of each source, in any unit.
+        sizes: Of each source, in any unit, above 0.
         available: Pairs that each source has.
         options: How many in all, and the temperature.
 
@@ -192,18 +192,20 @@ def shares(sizes: Sequence[float], available: Sequence[int], options: MixtureOpt
         Whole numbers, none above what is available; their sum is `max_pairs`, or all there is.
     """
     weights = np.array(sizes, dtype=np.float64) ** (1 / options.temperature)
+    weights /= weights.max()
     room = np.array(available, dtype=np.int64)
-    taken = np.zeros(len(room), dtype=np.int64)
-    left = min(options.max_pairs, int(room.sum()))
-    while left:
-        open_ = np.where(taken < room, weights, 0.0)
-        wanted = left * open_ / open_.sum()
-        step = np.minimum(np.floor(wanted).astype(np.int64), room - taken)
-        if not step.any():  # less than one each: the largest fractions first
-            fit = [i for i in np.argsort(-wanted, kind="stable") if taken[i] < room[i]][:left]
-            step[fit] = 1
-        taken += step
-        left -= int(step.sum())
+    total = min(options.max_pairs, int(room.sum()))
+
+    def rounded(scale: float) -> np.ndarray:
+        return np.minimum(np.floor(np.minimum(scale * weights, room + 1.0) + 0.5).astype(np.int64), room)
+
+    low, high = 0.0, float(((room + 1) / weights).max())
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rounded(middle).sum() <= total else (low, middle)
+    taken = rounded(low)
+    for _ in range(total - int(taken.sum())):  # equal claims to the last places
+        taken[np.argmax(np.where(taken < room, weights / (taken + 0.5), -1.0))] += 1
     return taken.tolist()
 
 
