@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from small_benchmark import write_parallel, write_side
 from tiny_models import save_tiny_model
 
 from polybatch.benchmark import load
-from polybatch.encode import Embedder, EncodeOptions, Model, calls, encode, main
+from polybatch.encode import Embedder, EncodeOptions, Model, calls, encode, main, parse_jobs
 from polybatch.errors import ConfigError, DataError
 from polybatch.files import read_json, sha256_file, write_json
 from polybatch.model import load_model
@@ -42,6 +43,12 @@ def run(
     return encode(Model(model, options or EncodeOptions()), benchmark, languages, benchmark.parent / "embeddings")
 
 
+def job(benchmark: Path, query_languages: list[str], corpus_languages: list[str]) -> dict[str, object]:
+    output = str(benchmark.parent / "embeddings")
+    sides = {"query_languages": query_languages, "corpus_languages": corpus_languages}
+    return {"benchmark": str(benchmark), "output": output, **sides}
+
+
 def vectors(benchmark: Path, name: str) -> np.ndarray:
     return np.load(benchmark.parent / "embeddings" / f"{name}.npy")
 
@@ -58,8 +65,8 @@ def test_rows_follow_the_file_and_carry_the_models_prompts(model: Path, benchmar
     write_side(benchmark, "queries", "en", [(f"q{i}-en", text, "") for i, text in enumerate(texts)])
     write_side(benchmark, "queries", "de", [(f"q{i}-de", text, "") for i, text in enumerate(texts)])
     embeddings = benchmark.parent / "embeddings"
-    files = ["--model", str(model), "--benchmark", str(benchmark), "--output", str(embeddings)]
-    main([*files, "--languages", "en", "--options", '{"batch_size": 2}'])
+    jobs = json.dumps([job(benchmark, ["en"], ["en"])])
+    main(["--model", str(model), "--benchmarks", jobs, "--options", '{"batch_size": 2}'])
     expected = encoded_by_hand(model, [f"query : {text}" for text in texts])
     assert np.allclose(vectors(benchmark, "queries/en"), expected, atol=1e-6)
     passages = load(benchmark, ["en"]).corpus["en"].texts.to_pylist()
@@ -216,8 +223,7 @@ def test_tokens_are_counted_with_the_prompt_and_cut(model: Path) -> None:
 
 def test_queries_and_passages_in_different_languages(model: Path, benchmark: Path) -> None:
     embeddings = benchmark.parent / "embeddings"
-    files = ["--model", str(model), "--benchmark", str(benchmark), "--output", str(embeddings)]
-    main([*files, "--languages", "de", "tr", "--corpus-languages", "en"])
+    main(["--model", str(model), "--benchmarks", json.dumps([job(benchmark, ["de", "tr"], ["en"])])])
     record = read_json(embeddings / "embeddings.json")
     assert (record["languages"], record["corpus_languages"]) == (["de", "tr"], ["en"])
     assert {side: list(record[side]) for side in ("queries", "corpus")} == {"queries": ["de", "tr"], "corpus": ["en"]}
@@ -248,7 +254,16 @@ def test_files_that_cannot_be_embedded_are_refused(model: Path, benchmark: Path)
         run(model, benchmark)
 
 
-def test_every_benchmark_needs_an_output(model: Path, benchmark: Path) -> None:
-    files = ["--model", str(model), "--benchmark", str(benchmark), str(benchmark), "--output", str(benchmark.parent)]
-    with pytest.raises(ConfigError, match="one output folder"):
-        main([*files, "--languages", "en"])
+def test_several_benchmarks_with_one_model(model: Path, tmp_path: Path) -> None:
+    folders = [write_parallel(tmp_path / name / "test", ["en", "de"]) for name in ("one", "other")]
+    jobs = [job(folders[0], ["en"], ["en", "de"]), job(folders[1], ["de"], ["de"])]
+    main(["--model", str(model), "--benchmarks", json.dumps(jobs)])
+    arrays = [sorted(str(p.relative_to(f.parent)) for p in f.parent.rglob("*.npy")) for f in folders]
+    assert arrays[0] == ["embeddings/corpus/de.npy", "embeddings/corpus/en.npy", "embeddings/queries/en.npy"]
+    assert arrays[1] == ["embeddings/corpus/de.npy", "embeddings/queries/de.npy"]
+
+
+@pytest.mark.parametrize("jobs", ["one", "[]", '{"benchmark": "a"}', '[{"benchmark": "a", "output": "b"}]'])
+def test_what_to_embed_must_be_said_in_full(jobs: str) -> None:
+    with pytest.raises(ConfigError, match="a list of {benchmark, output, query_languages, corpus_languages}"):
+        parse_jobs(jobs)

@@ -14,6 +14,7 @@ Texts are read and vectors written in chunks, so that memory does not grow with 
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ PROMPT_NAMES = {"queries": ("query",), "corpus": ("document", "passage", "corpus
 
 _ID = {"queries": "query_id", "corpus": "passage_id"}
 _SCHEMA = {"queries": contracts.QUERIES, "corpus": contracts.CORPUS}
+_JOB = {"benchmark": str, "output": str, "query_languages": list, "corpus_languages": list}
 _CHUNK_ROWS = 50_000
 _BATCHES_A_CALL = 16
 _LINE_EVERY_S = 10.0
@@ -393,25 +395,38 @@ def _leading(vectors: np.ndarray, dim: int) -> np.ndarray:
     return vectors[:, :dim]
 
 
+def parse_jobs(text: str) -> list[dict[str, Any]]:
+    """Reads what to embed: a JSON list of {benchmark, output, query_languages, corpus_languages}.
+
+    Raises:
+        ConfigError: It is no such list.
+    """
+    expected = "a list of {" + ", ".join(_JOB) + "}"
+    try:
+        jobs = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError("The benchmarks are no JSON.", expected=expected, found=str(error)) from error
+    if not isinstance(jobs, list) or not jobs:
+        raise ConfigError("The benchmarks are no list, or an empty one.", expected=expected, found=text)
+    for job in jobs:
+        fits = isinstance(job, dict) and job.keys() == _JOB.keys()
+        if not fits or not all(isinstance(job[key], kind) for key, kind in _JOB.items()):
+            raise ConfigError("A benchmark to embed is not described as it must be.", expected=expected, found=str(job))
+    return jobs
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="polybatch.encode", description=__doc__.split("\n")[0])
     parser.add_argument("--model", required=True, type=Path, help="a sentence-transformers folder")
-    parser.add_argument("--benchmark", required=True, type=Path, nargs="+", help="one or more benchmark folders")
-    parser.add_argument("--languages", required=True, nargs="+", help="of the queries")
-    parser.add_argument("--corpus-languages", nargs="+", help="of the passages; as --languages if left out")
-    parser.add_argument("--options", default="{}", type=EncodeOptions.from_json, help="EncodeOptions, as JSON")
-    parser.add_argument("--output", required=True, type=Path, nargs="+", help="one folder for each benchmark")
+    parser.add_argument("--benchmarks", required=True, help=f"JSON: a list of {{{', '.join(_JOB)}}}")
+    parser.add_argument("--options", default="{}", help="EncodeOptions, as JSON")
     args = parser.parse_args(argv)
 
-    if len(args.benchmark) != len(args.output):
-        raise ConfigError(
-            "Each benchmark needs one output folder.",
-            expected=f"{len(args.benchmark)} after --output",
-            found=str(len(args.output)),
-        )
-    model = Model(args.model, args.options)
-    for folder, output in zip(args.benchmark, args.output, strict=True):
-        counts = encode(model, folder, args.languages, output, args.corpus_languages)
+    jobs = parse_jobs(args.benchmarks)
+    model = Model(args.model, EncodeOptions.from_json(args.options))
+    for job in jobs:
+        folder = Path(job["benchmark"])
+        counts = encode(model, folder, job["query_languages"], Path(job["output"]), job["corpus_languages"])
         stage.log.info("%s: %d file(s) embedded, %d up to date", folder.name, counts["encoded"], counts["kept"])
 
 
