@@ -49,9 +49,9 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 def write_embeddings(folder: Path, benchmark: Path, vectors: Mapping[str, Mapping[str, np.ndarray]]) -> Path:
     """Writes embeddings as the encode stage does: side -> language -> (rows, dim)."""
-    languages = list(vectors["queries"])
-    loaded = load(benchmark, languages)
-    records: dict = {"queries": {}, "corpus": {}}
+    languages, corpus_languages = list(vectors["queries"]), list(vectors["corpus"])
+    loaded = load(benchmark, languages, corpus_languages)
+    records: dict = {"corpus_languages": corpus_languages, "queries": {}, "corpus": {}}
     for side, of_lang in vectors.items():
         (folder / side).mkdir(parents=True, exist_ok=True)
         for lang, array in of_lang.items():

@@ -72,8 +72,8 @@ def test_a_map_of_shares_has_every_pair_and_tells_the_pool(view):
 
 
 @pytest.mark.parametrize("name", figures.FIGURES)
-def test_the_data_mark_stands_first_in_every_figure(view, name):
-    assert figures.FIGURES[name](view).to_dict()["title"]["subtitle"][0] == "stand-in data"
+def test_the_data_mark_stands_in_the_title_of_every_figure(view, name):
+    assert figures.FIGURES[name](view).to_dict()["title"]["text"][1] == "stand-in data"
 
 
 def test_a_benchmark_with_an_english_corpus_alone_has_a_column_for_it(tmp_path):

@@ -42,6 +42,20 @@ def test_the_fingerprint_follows_package_versions(tmp_path, monkeypatch):
     assert build(tmp_path)["fingerprint"] != before
 
 
+def test_the_fingerprint_follows_the_commit_that_a_branch_stood_for(tmp_path):
+    found = [build(tmp_path, benchmarks={"xquad-r": {"files": {"en": {"sha256": digest}}}}) for digest in ("a", "b")]
+    assert found[0]["revisions"] == {"benchmark xquad-r.files.en": "a"}
+    assert found[0]["fingerprint"] != found[1]["fingerprint"]
+
+
+def test_a_folder_of_data_is_hashed_file_by_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bench" / "queries").mkdir(parents=True)
+    (tmp_path / "bench" / "queries" / "en.parquet").write_text("x", "utf-8")
+    (tmp_path / "bench" / ".partial").write_text("x", "utf-8")
+    assert list(build(tmp_path, data=[tmp_path / "bench"])["data"]) == ["bench/queries/en.parquet"]
+
+
 def test_a_missing_data_file_is_an_error(tmp_path):
     with pytest.raises(DataError, match="missing"):
         build(tmp_path, data=[tmp_path / "nothing.txt"])

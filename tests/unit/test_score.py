@@ -13,7 +13,7 @@ from small_benchmark import random_embeddings, unit, write_embeddings, write_par
 from polybatch import contracts
 from polybatch.collection import pad_judgements
 from polybatch.errors import ConfigError, DataError
-from polybatch.files import read_parquet
+from polybatch.files import read_parquet, write_rows
 from polybatch.index import IndexOptions, build_indexes
 from polybatch.score import ScoreOptions, main
 
@@ -147,7 +147,7 @@ def test_trec_files_give_other_tools_the_same_values(tmp_path: Path, benchmark: 
         assert np.mean(values) == pytest.approx(cells[(*place, "map")])
 
 
-def test_equal_scores_stand_in_the_order_of_their_ids(tmp_path: Path) -> None:
+def test_of_equal_scores_the_greater_id_stands_first_as_in_trec_eval(tmp_path: Path) -> None:
     benchmark = tmp_path / "ties"
     for lang, ids in (("en", ["p9", "p1", "p5"]), ("de", ["p7", "p2"])):
         write_side(benchmark, "queries", lang, [(f"q-{lang}", "query", "")])
@@ -165,9 +165,9 @@ def test_equal_scores_stand_in_the_order_of_their_ids(tmp_path: Path) -> None:
     build_indexes(tmp_path / "embeddings", ["en", "de"], "Flat", IndexOptions(), tmp_path / "index")
     scores, _, lists = run(tmp_path, benchmark)
     pooled = lists[(lists.setting == "multilingual") & (lists.query_id == "q-en")]
-    assert pooled.passage_id.tolist() == ["p1", "p2", "p5", "p7", "p9"]
+    assert pooled.passage_id.tolist() == ["p9", "p7", "p5", "p2", "p1"]
     cells = scores.set_index(["setting", "query_lang", "metric"]).value
-    assert cells["multilingual", "en", "map"] == pytest.approx((1 / 3 + 2 / 4) / 2)
+    assert cells["multilingual", "en", "map"] == pytest.approx((1 / 2 + 2 / 3) / 2)
     assert cells["multilingual", "en", "rank_distance"] == 1
 
 
@@ -197,6 +197,86 @@ def test_a_setting_without_any_judged_query_is_an_error(tmp_path: Path) -> None:
     assert "leave cross_lingual out" in str(error.value)
     assert not (tmp_path / "scores.parquet").exists()
     assert len(run(tmp_path, benchmark, settings=["monolingual"])[0]) == 2 * 7
+
+
+@pytest.fixture
+def english_corpus(tmp_path: Path) -> Path:
+    """Queries in en, de and fr over an English corpus, as of a BEIR set with translated queries; with answers."""
+    folder = tmp_path / "test"
+    for lang in ("en", "de", "fr"):
+        rows = [
+            {"query_id": f"q{i}-{lang}", "lang": lang, "text": f"query {i}", "group": f"g{i}"} | answers
+            for i, answers in enumerate(({"answers": ["the passage"]}, {"answers": []}, {"answers": ["2 or 3"]}))
+        ]
+        for row in rows if lang == "fr" else []:
+            row["answers"] = ["un passage"]  # of the corpus's language count, not of the query's
+        write_rows(folder / "queries" / f"{lang}.parquet", rows, contracts.QUERIES)
+    write_side(folder, "corpus", "en", [(f"p{i}", f"passage {i}", "") for i in range(6)])
+    write_qrels(folder, [(f"q{i}-{lang}", f"p{i}", 1) for i in range(3) for lang in ("en", "de", "fr")])
+    corpus = np.eye(6, 8)
+    queries = {"en": corpus[:3], "de": corpus[[0, 1, 3]], "fr": corpus[[5, 4, 3]]}
+    vectors = {"queries": queries, "corpus": {"en": corpus}}
+    write_embeddings(tmp_path / "embeddings", folder, vectors)
+    build_indexes(tmp_path / "embeddings", ["en"], "Flat", IndexOptions(), tmp_path / "index")
+    return folder
+
+
+def test_queries_over_a_corpus_of_another_language_have_the_cells_of_their_design(
+    tmp_path: Path, english_corpus: Path
+) -> None:
+    scores, _, _ = run(tmp_path, english_corpus, settings=["monolingual", "cross_lingual"], metrics=["mrr@10"])
+    cells = scores.set_index(["setting", "query_lang", "corpus_lang"]).value
+    assert list(cells.index) == [
+        ("monolingual", "en", "en"),
+        ("cross_lingual", "de", "en"),
+        ("cross_lingual", "fr", "en"),
+    ]
+    assert cells["monolingual", "en", "en"] == 1.0
+    assert 0.6 < cells["cross_lingual", "de", "en"] < 1.0
+
+
+def test_a_setting_that_the_languages_do_not_allow_is_an_error(tmp_path: Path, english_corpus: Path) -> None:
+    with pytest.raises(DataError, match=r"nothing to score in the setting\(s\) multilingual"):
+        run(tmp_path, english_corpus)
+
+
+def test_token_f1_compares_the_first_passage_with_the_answers_in_its_language(
+    tmp_path: Path, english_corpus: Path
+) -> None:
+    options = {"settings": ["monolingual", "cross_lingual"], "metrics": ["mrr@10", "token_f1"]}
+    _, per_query, _ = run(tmp_path, english_corpus, **options)
+    found = per_query[per_query.metric == "token_f1"].set_index("query_id").value.to_dict()
+    # "passage 0" and "the passage" share one token of two and one; "passage 2" and "2 or 3" one of two and three.
+    assert found == pytest.approx(
+        {"q0-en": 2 / 3, "q2-en": 2 / 5, "q0-de": 2 / 3, "q2-de": 2 / 5, "q0-fr": 2 / 3, "q2-fr": 2 / 5}
+    )
+
+
+def test_token_f1_without_answers_is_refused(tmp_path: Path, benchmark: Path) -> None:
+    random_embeddings(tmp_path, benchmark, LANGUAGES)
+    with pytest.raises(DataError, match="needs gold answers"):
+        run(tmp_path, benchmark, metrics=["map", "token_f1"])
+
+
+def test_language_bias_is_that_of_the_rankings(tmp_path: Path, benchmark: Path) -> None:
+    """A retriever that knows nothing but languages prefers its own in every measure."""
+    rng = np.random.default_rng(0)
+    base = {lang: 10 * np.eye(8)[i] for i, lang in enumerate(LANGUAGES)}
+    noise = {
+        side: {lang: unit(base[lang] + rng.standard_normal((rows, 8)) / 10) for lang in LANGUAGES}
+        for side, rows in (("queries", QUERIES), ("corpus", PASSAGES))
+    }
+    write_embeddings(tmp_path / "embeddings", benchmark, noise)
+    build_indexes(tmp_path / "embeddings", LANGUAGES, "Flat", IndexOptions(), tmp_path / "index")
+    scores, _, _ = run(tmp_path, benchmark)
+    cells = scores[scores.setting == "multilingual"].set_index(["query_lang", "corpus_lang", "metric"]).value
+    for lang in LANGUAGES:
+        assert cells[lang, "all", "lpr"] == 1.0
+        assert cells[lang, "all", "first_relevant_own"] + cells[lang, "all", "first_wrong_own"] == 1.0
+        assert cells[lang, lang, "language_share@10"] == 1.0
+        assert cells[lang, lang, "pool_share"] == pytest.approx(1 / 3)
+        assert cells[lang, "all", "language_tvd@10"] == pytest.approx(2 / 3)
+        assert cells[lang, "all", "language_tvd@100"] == pytest.approx(0, abs=0.01)  # all there is
 
 
 def test_what_an_index_did_not_find_is_no_passage(tmp_path: Path, benchmark: Path) -> None:

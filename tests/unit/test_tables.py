@@ -18,6 +18,7 @@ from synthetic_study import inputs
 
 from polybatch import tables, versions
 from polybatch.errors import ConfigError, DataError
+from polybatch.language_tables import language_tables
 from polybatch.render import to_csv
 from polybatch.run_tables import (
     composition_table,
@@ -129,7 +130,7 @@ def test_marks_tell_worse_from_better_also_where_lower_is_better(made):
 def test_a_missing_cell_is_shown_as_missing_and_listed(tmp_path):
     synthetic.write_run(tmp_path, "x-y", 0, groups=5)
     synthetic.write_run(tmp_path, "hybrid", 0, groups=5, drop=("cross_lingual", "en", "el"))
-    summary = summarise(sorted(tmp_path.rglob("test.parquet")))
+    summary = summarise(sorted(tmp_path.rglob("scores/**/test.parquet")))
     table = main_table(View(summary, "test"), [])
     position = [column.key for column in table.columns].index("cross_lingual.map")
     cells = {row[0].value: row[position] for row in table.rows}
@@ -148,7 +149,7 @@ def test_a_nan_score_is_missing_and_the_other_seeds_are_named(tmp_path):
     values = table["value"].to_pylist()
     values[0] = math.nan
     pq.write_table(table.set_column(table.column_names.index("value"), "value", pa.array(values)), path)
-    summary = summarise(sorted(tmp_path.rglob("test.parquet")))
+    summary = summarise(sorted(tmp_path.rglob("scores/**/test.parquet")))
     notes = main_table(View(summary, "test"), []).notes
     assert any("mean of 1 of 2 seeds" in note for note in notes)
     assert len(missing_notes(summary, "test")) == 1
@@ -159,7 +160,7 @@ def test_a_grid_over_pairs_gets_a_column_and_its_own_references(tmp_path):
         for sampling in ("x-y", "hybrid"):
             synthetic.write_run(tmp_path, sampling, 0, groups=8, num_pairs=pairs)
     synthetic.write_run(tmp_path, "untrained", -1, groups=8)
-    score_files = sorted(tmp_path.rglob("test.parquet"))
+    score_files = sorted(tmp_path.rglob("scores/**/test.parquet"))
     view = View(summarise(score_files), "test")
     groups = tables._groups(Inputs(synthetic.config(), score_files, ()))
     comparisons = compare_with_reference(view, groups, view.main_columns())
@@ -171,20 +172,20 @@ def test_a_grid_over_pairs_gets_a_column_and_its_own_references(tmp_path):
 
 
 def test_the_language_nobody_was_trained_on_is_told_apart(made, base):
-    summary = summarise(sorted(base.rglob("test.parquet")))
+    summary = summarise(sorted(base.rglob("scores/**/test.parquet")))
     assert languages_of(summary, "test") == (["en", "de"], ["el"])
     assert "Evaluation only el" in (made / "latest" / "monolingual-test.md").read_text("utf-8")
 
 
 def test_english_training_counts_english_only():
-    assert Arm("tiny", "en-en", None, "all", "en+de").trained_languages == {"en"}
+    assert Arm("tiny", "en-en", None, "all", "", "en+de").trained_languages == {"en"}
 
 
 def test_the_data_mark_is_in_every_table(small, tmp_path):
     config = synthetic.config(settings=("monolingual",), data_mark="stand-in data")
     make(inputs(small, config), tmp_path, tmp_path / "latest")
     written = [p for p in (tmp_path / "latest").iterdir() if p.suffix in (".csv", ".md", ".tex", ".html")]
-    assert len(written) == 7 * 4 + 1
+    assert len(written) == 8 * 4 + 1
     assert all("stand-in data" in path.read_text("utf-8") for path in written)
 
 
@@ -272,7 +273,7 @@ def test_a_failure_while_writing_leaves_no_version(tmp_path):
 
 
 def test_the_same_scores_twice_are_refused(base):
-    scores = sorted(base.rglob("test.parquet"))
+    scores = sorted(base.rglob("scores/**/test.parquet"))
     with pytest.raises(DataError, match="share their grid point"):
         summarise([*scores, scores[0]])
 
@@ -301,15 +302,17 @@ def test_a_config_without_benchmarks_is_told():
 def test_a_study_without_translation_or_rank_distance_announces_no_such_tables():
     config = {**synthetic.config(), "translation": {"languages": []}, "scoring": {"metrics": ["map"]}}
     names = {name.partition(".")[0] for name in expected_files(config)}
-    assert not names & {"translation", "refusals", "rank_distance-test"}
-    assert {"multilingual-test", "batches", "timings"} <= names
+    assert not names & {"translation", "refusals", "rank_distance-test", "language_bias-test", "language_share-test"}
+    assert {"multilingual-test", "data", "batches", "timings"} <= names
 
 
 @pytest.mark.parametrize(
     ("grid", "figure"),
     [
         ({"runs": [{"sampling": "hybrid", "alphas": [0.2, 0.5]}]}, "by_alpha"),
+        ({"runs": [{"sampling": "hybrid", "alphas": [0.5, {"from": 1, "to": 0.5}]}]}, "by_alpha"),
         ({"num_pairs": [10, "all"]}, "by_num_pairs"),
+        ({"num_translated": [0, 1000]}, "by_num_translated"),
     ],
 )
 def test_a_study_that_varies_a_number_announces_its_figure(grid, figure):
@@ -339,6 +342,61 @@ def test_the_reference_of_the_significance_marks_comes_from_the_config(base, tmp
 def test_table_options_that_do_not_fit_are_told(options):
     with pytest.raises(ConfigError):
         TableOptions.from_values(options)
+
+
+def test_tables_about_data_are_those_that_the_config_asks_for():
+    config = synthetic.config()
+    assert not {"contamination.csv", "exposure.csv"} & set(expected_files(config))
+    del config["decontamination"]
+    config["encoders"]["tiny"] = {"model": "org/tiny"}
+    names = expected_files(config)
+    assert {"contamination.csv", "contamination_examples.csv", "exposure.csv"} <= set(names)
+    assert report_entries(config)["exposure.html"]["category"] == "Training data"
+
+
+def test_published_scores_get_a_table_where_the_file_has_the_benchmark(small, tmp_path):
+    path = tmp_path / "p.csv"
+    lines = ["source,encoder,sampling,benchmark,setting,metric,value", "Paper,tiny,hybrid,test,monolingual,map,0.5"]
+    path.write_text("\n".join(lines), "utf-8")
+    config = synthetic.config(settings=("monolingual",), tables={"published": str(path)})
+    make(inputs(small, config), tmp_path / "t", tmp_path / "t" / "latest")
+    assert rows_of(tmp_path / "t" / "v1", "published-test")["hybrid-a0.5"]["monolingual.map.published"] == "0.5"
+    page = (tmp_path / "t" / "v1" / "README.md").read_text("utf-8")
+    assert page.index("Published scores and ours") < page.index("Monolingual mAP by language")
+
+
+def test_an_average_that_leaves_a_language_out_says_so(base, tmp_path):
+    import pyarrow.parquet as pq
+
+    summary = summarise(sorted(base.rglob("scores/**/test.parquet")), {"test": ["en"]})
+    table = main_table(View(summary, "test"), [])
+    assert "mean over 2 languages (en left out)" in table.caption
+    scores = [pq.read_table(p).to_pandas() for p in base.rglob("hybrid-a0.5/**/test.parquet")]
+    kept = [s[(s.setting == "monolingual") & (s.metric == "map") & (s.query_lang != "en")].value.mean() for s in scores]
+    position = [column.key for column in table.columns].index("monolingual.map")
+    assert table.rows[-1][position].value == pytest.approx(sum(kept) / 3)
+
+
+def test_a_benchmark_of_queries_over_an_english_corpus_is_averaged_over_its_own_cells(tmp_path):
+    cells = [("monolingual", "en", "en"), ("cross_lingual", "de", "en"), ("cross_lingual", "el", "en")]
+    for sampling in ("x-y", "hybrid"):
+        synthetic.write_run(tmp_path, sampling, 0, groups=5, cells=cells)
+    synthetic.write_run(tmp_path, "hybrid", 1, groups=5, cells=cells[:2])
+    view = View(summarise(sorted(tmp_path.rglob("scores/**/test.parquet"))), "test", settings=("cross_lingual",))
+    (table,) = language_tables(view)
+    assert [column.label for column in table.columns] == ["sampling", "query", "en"]
+    notes = main_table(view, []).notes
+    assert any("hybrid-a0.5 seed 1, cross-lingual" in note and "el-en" in note for note in notes)
+
+
+def test_language_bias_has_a_table_of_measures_and_one_of_shares(made):
+    row = rows_of(made / "latest", "language_bias-test")["hybrid-a0.5"]
+    assert {"rank_distance", "lpr", "language_tvd@10"} <= set(row)
+    text = (made / "latest" / "language_share-test.csv").read_text("utf-8")
+    shares = list(csv.DictReader(io.StringIO(text)))
+    assert (shares[0]["sampling"], float(shares[0]["language_share@10.el"])) == ("pool", pytest.approx(1 / 3))
+    hybrid = next(row for row in shares if (row["sampling"], row["query_lang"]) == ("hybrid-a0.5", "de"))
+    assert [float(hybrid[f"language_share@10.{lang}"]) for lang in ("en", "de", "el")] == [0.25, 0.5, 0.25]
 
 
 def test_settings_that_a_benchmark_lacks_are_not_announced():
@@ -373,6 +431,18 @@ def test_compositions_count_what_was_drawn(tmp_path):
     assert row["monolingual_batches"] == pytest.approx(0.48)
     assert row["cross_lingual_batches"] == pytest.approx(0.52)
     assert row["query.de"] == pytest.approx((368 + 412) / 1600)
+    assert not any(key.startswith("source.") for key in row)
+
+
+def test_compositions_tell_of_sources_where_there_are_several(tmp_path):
+    path = synthetic.write_composition(tmp_path)
+    value = json.loads(path.read_text("utf-8"))
+    value["sources"] = {"wikiqa": {"batches": 20, "rows": 400}, "mmarco": {"batches": 60, "rows": 1200}}
+    path.write_text(json.dumps(value), "utf-8")
+    other = synthetic.write_composition(tmp_path, "tiny/x-y/nall/en+de/s0")
+    table = composition_table(read_compositions([path, other]))
+    position = [column.key for column in table.columns].index("source.mmarco")
+    assert [row[position].value for row in table.rows] == [0.75, None]
 
 
 def test_timings_add_up_and_unmeasured_memory_is_missing(tmp_path):
@@ -390,6 +460,32 @@ def test_command_line_reads_arguments_from_a_file(small, tmp_path):
     lines = ["--config", json.dumps(given.config), "--root", str(tmp_path / "t")]
     for flag in ("scores", "translations", "compositions"):
         lines += [f"--{flag}", *map(str, getattr(given, flag))]
+    lines += ["--collected", str(given.collected)]
     (tmp_path / "args.txt").write_text("\n".join(lines), "utf-8")
     tables.main([f"@{tmp_path / 'args.txt'}"])
     assert (tmp_path / "t" / "v1" / "main-test.csv").is_file()
+
+
+def test_command_line_reads_lists_of_files_and_cards_from_json(small, tmp_path):
+    given = inputs(small)
+    commit = "0123456789" * 4
+    card, record = tmp_path / "encoder.json", tmp_path / "tiny.json"
+    card.write_text(json.dumps({"repo_id": "org/tiny", "commit": commit}), "utf-8")
+    record.write_text(json.dumps({"repo_id": "org/data", "commit": commit[::-1], "folder": "/cache/x"}), "utf-8")
+    lists = {name: list(map(str, getattr(given, name))) for name in ("scores", "translations", "compositions")}
+    lists |= {"data": [str(card)], "encoder_cards": {"tiny": str(card)}, "records": [str(record)]}
+    (tmp_path / "inputs.json").write_text(json.dumps(lists), "utf-8")
+    words = ["--config", json.dumps(given.config), "--inputs", str(tmp_path / "inputs.json")]
+    words += ["--collected", str(given.collected), "--root", str(tmp_path / "t")]
+    tables.main(words)
+    manifest = json.loads((tmp_path / "t" / "v1" / "manifest.json").read_text("utf-8"))
+    assert manifest["encoders"]["tiny"]["card"]["commit"] == commit
+    assert manifest["revisions"] == {"encoder tiny.card": commit, "source tiny": commit[::-1]}
+    assert "folder" not in manifest["records"]["tiny"]
+
+
+@pytest.mark.parametrize("lists", [{"score": []}, {"scores": "a.parquet"}, {"encoder_cards": []}, []])
+def test_an_inputs_file_of_another_shape_is_refused(lists, tmp_path):
+    (tmp_path / "inputs.json").write_text(json.dumps(lists), "utf-8")
+    with pytest.raises(ConfigError, match="--inputs"):
+        tables.main(["--config", "{}", "--inputs", str(tmp_path / "inputs.json"), "--root", str(tmp_path)])

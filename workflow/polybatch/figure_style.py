@@ -24,7 +24,6 @@ _SAMPLING_COLOURS = {
     "hybrid": "#009e73",
 }
 INK, GREY = "#1b1b1b", "#6b6b6b"
-_WARNING = "#a4161a"
 _FONT = "DejaVu Sans, Arial, sans-serif"
 
 
@@ -45,19 +44,18 @@ def _lighter(colour: str, share: float) -> str:
 
 
 def titled(chart: Any, view: View, title: str, lines: Sequence[str]) -> Any:
-    """Title and subtitle, the data mark its first line, and the look that all figures share."""
+    """Title, the data mark as its second line, subtitle, and the look that all figures share."""
     import altair as alt
 
-    head = [view.data_mark, *lines] if view.data_mark else list(lines)
     return (
         chart.properties(
             title=alt.TitleParams(
-                f"{title}, {view.benchmark}",
-                subtitle=head,
+                [f"{title}, {view.benchmark}", *([view.data_mark] if view.data_mark else [])],
+                subtitle=list(lines),
                 anchor="start",
                 fontSize=16,
                 subtitleFontSize=12,
-                subtitleColor=_WARNING if view.data_mark else GREY,
+                subtitleColor=GREY,
                 offset=14,
             )
         )

@@ -16,6 +16,7 @@ description, and each function says what it took for granted.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from polybatch.errors import DataError
@@ -39,11 +40,25 @@ if TYPE_CHECKING:
 OWN_GAIN, OTHER_GAIN = 2, 1
 
 
+@dataclass(frozen=True)
+class Pool:
+    """The languages of a pool.
+
+    Attributes:
+        languages: (passages,) int64, the language of each passage; passages that are judged but held by no corpus may
+            stand behind the others.
+        shares: (L,) float64, the share of each language among the passages that can be retrieved.
+    """
+
+    languages: np.ndarray
+    shares: np.ndarray
+
+
 def bias_values(
     ranking: np.ndarray,
     relevant: np.ndarray,
     relevance: np.ndarray,
-    languages: np.ndarray,
+    pool: Pool,
     *,
     own: int,
     metrics: Sequence[str],
@@ -52,14 +67,14 @@ def bias_values(
 
     Args:
         ranking, relevant, relevance: As in metrics.py; at least one relevant passage a query.
-        languages: (passages,) the language of each passage of the pool.
+        pool: The languages of its passages.
         own: The queries' language, or -1.
         metrics: Names among those that `is_bias_metric` knows; shares are passed over.
 
     Returns:
         metric -> (n,) float64. Metrics that compare with the query's own language are left out where `own` is -1.
     """
-    values = {}
+    languages, values = pool.languages, {}
     needs_ranks = {RANK_DISTANCE, PREFERENCE} & set(metrics)
     ranks = relevant_ranks(ranking, relevant) if needs_ranks else None
     if RANK_DISTANCE in metrics:
@@ -67,7 +82,7 @@ def bias_values(
     for metric in metrics:
         name, _, depth = metric.partition("@")
         if name == LANGUAGE_DISTANCE:
-            values[metric] = distance_from_pool(ranking, languages, int(depth))
+            values[metric] = distance_from_pool(ranking, pool, int(depth))
         elif name == LANGUAGE_NDCG and own >= 0:
             values[metric] = language_ndcg(ranking, relevant, relevance, languages, own=own, depth=int(depth))
         elif name == PREFERENCE and own >= 0 and ranks is not None:
@@ -154,32 +169,25 @@ def first_passage(ranking: np.ndarray, relevant: np.ndarray, languages: np.ndarr
     return {name: case.astype(float) for name, case in zip(FIRST_PASSAGE, cases, strict=True)}
 
 
-def language_shares(ranking: np.ndarray, languages: np.ndarray, count: int, depth: int) -> np.ndarray:
-    """The share of each language among a query's first `depth` passages: (n, count) float64, rows add up to 1.
+def language_shares(ranking: np.ndarray, pool: Pool, depth: int) -> np.ndarray:
+    """The share of each language among a query's first `depth` passages: (n, L) float64, rows add up to 1.
 
     Args:
         ranking: (n, N).
-        languages: (passages,).
-        count: Languages of the pool.
+        pool: The languages of its passages.
         depth: Passages to look at; fewer where fewer were retrieved. A query without any gets NaN.
     """
     import numpy as np
 
     top = ranking[:, :depth]
     there = top != PADDING
-    counts = np.stack([(there & (languages[top] == code)).sum(axis=1) for code in range(count)], axis=1)
+    codes = range(len(pool.shares))
+    counts = np.stack([(there & (pool.languages[top] == code)).sum(axis=1) for code in codes], axis=1)
     with np.errstate(invalid="ignore"):
         return counts / there.sum(axis=1, keepdims=True)
 
 
-def pool_shares(languages: np.ndarray) -> np.ndarray:
-    """The share of each language in the pool: (L,) float64."""
-    import numpy as np
-
-    return np.bincount(languages) / len(languages)
-
-
-def distance_from_pool(ranking: np.ndarray, languages: np.ndarray, depth: int) -> np.ndarray:
+def distance_from_pool(ranking: np.ndarray, pool: Pool, depth: int) -> np.ndarray:
     """Total variation distance between the languages of a query's first passages and those of the pool.
 
     0: the top holds every language as the pool does. 1: the top holds only what the pool lacks. The comparison of a
@@ -193,8 +201,7 @@ def distance_from_pool(ranking: np.ndarray, languages: np.ndarray, depth: int) -
     """
     import numpy as np
 
-    pool = pool_shares(languages)
-    return np.abs(language_shares(ranking, languages, len(pool), depth) - pool).sum(axis=1) / 2
+    return np.abs(language_shares(ranking, pool, depth) - pool.shares).sum(axis=1) / 2
 
 
 def share_depths(metrics: Sequence[str]) -> list[int]:

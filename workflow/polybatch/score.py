@@ -11,9 +11,9 @@ en and fr over an English corpus, monolingual is en-en and cross-lingual is de-e
 corpus_lang; all other scores of the multilingual setting have corpus_lang "all".
 
 Every query is searched once in every language's index. Those lists are the monolingual and cross-lingual rankings;
-merged by score they are the multilingual one. Passages of equal score stand in the order of their ids. A query
-without a relevant passage in the searched corpus counts neither as a hit nor as a miss: it is left out of the mean,
-and `num_queries` says how many were not.
+merged by score they are the multilingual one. Of passages of equal score the greater id stands first, as in trec_eval.
+A query without a relevant passage in the searched corpus counts neither as a hit nor as a miss: it is left out of the
+mean, and `num_queries` says how many were not.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from polybatch.collection import Collection, open_collection
 from polybatch.contracts import POOL, SETTINGS
 from polybatch.errors import ConfigError, DataError
 from polybatch.files import atomic_path, write_parquet, write_rows
-from polybatch.language_bias import bias_values, language_shares, pool_shares, share_depths
+from polybatch.language_bias import Pool, bias_values, language_shares, share_depths
 from polybatch.metrics import (
     FULL_RANKING,
     LANGUAGE_SHARE,
@@ -174,7 +174,7 @@ def _score_language(collection: Collection, query_lang: str, options: ScoreOptio
     blocks = range(0, len(queries), options.block)
     for start in stage.progress(blocks, total=len(blocks), label=f"queries in {query_lang}", unit="blocks"):
         rows = slice(start, min(start + options.block, len(queries)))
-        keys = {lang: collection.shards[lang].search(queries[rows], options.depth) for lang in searched}
+        keys = {lang: collection.search(query_lang, rows, lang, options.depth) for lang in searched}
         if POOL in wanted:
             keys[POOL] = merge(list(keys.values()), options.depth)
         for lang, judge in judges.items():
@@ -200,7 +200,7 @@ class _Judge:
             )
         self.ranx = [name for name in options.metrics if is_ranx_metric(name)]
         self.bias = [name for name in options.metrics if setting == "multilingual" and is_bias_metric(name)]
-        self.languages = languages_of_passages(collection) if self.bias else np.empty(0, np.int64)
+        self.pool = languages_of_pool(collection)
         self.own = list(collection.shards).index(query_lang) if query_lang in collection.shards else -1
         self.answers = (
             None
@@ -224,15 +224,14 @@ class _Judge:
         at = np.arange(rows.start, rows.stop)[has]
         found = ranx_values(ranking, relevant, relevance, self.ranx) if self.ranx else {}
         if self.bias:
-            found |= bias_values(ranking, relevant, relevance, self.languages, own=self.own, metrics=self.bias)
+            found |= bias_values(ranking, relevant, relevance, self.pool, own=self.own, metrics=self.bias)
         if self.answers is not None:
             found[TOKEN_F1] = self.answers.token_f1(at, ranking[:, 0])
         for metric, values in found.items():
             self._column(self.cell.values, metric)[at] = values
-        count = int(self.languages.max(initial=-1)) + 1
         for depth in share_depths(self.bias):
-            shares = language_shares(ranking, self.languages, count, depth)
-            self._column(self.cell.shares, f"{LANGUAGE_SHARE}@{depth}", count)[at] = shares
+            column = self._column(self.cell.shares, f"{LANGUAGE_SHARE}@{depth}", len(self.pool.shares))
+            column[at] = language_shares(ranking, self.pool, depth)
 
     def _column(self, columns: dict[str, np.ndarray], metric: str, *width: int) -> np.ndarray:
         import numpy as np
@@ -240,14 +239,17 @@ class _Judge:
         return columns.setdefault(metric, np.full((len(self.cell.top), *width), np.nan))
 
 
-def languages_of_passages(collection: Collection) -> np.ndarray:
-    """(passages,) int64: for each number of a passage the place of its language among the shards."""
+def languages_of_pool(collection: Collection) -> Pool:
+    """The languages of all passages; a language's number is its place among the shards."""
     import numpy as np
 
-    languages = np.empty(len(collection.passage_ids), np.int64)
+    absent = [len(collection.benchmark.absent.get(lang, ())) for lang in collection.shards]
+    languages = np.empty(len(collection.passage_ids) + sum(absent), np.int64)
     for code, shard in enumerate(collection.shards.values()):
         languages[shard.numbers] = code
-    return languages
+    languages[len(collection.passage_ids) :] = np.repeat(np.arange(len(absent)), absent)
+    sizes = np.array([len(shard.numbers) for shard in collection.shards.values()])
+    return Pool(languages, sizes / sizes.sum())
 
 
 class _Answers:
@@ -307,7 +309,7 @@ def score_rows(cell: Cell, grid: dict[str, Any], collection: Collection) -> list
         means = np.nanmean(shares, axis=0)
         rows += [(lang, metric, float(mean), queries) for lang, mean in zip(collection.shards, means, strict=True)]
     if cell.shares:
-        pool = pool_shares(languages_of_passages(collection))
+        pool = languages_of_pool(collection).shares
         rows += [(lang, POOL_SHARE, float(share), queries) for lang, share in zip(collection.shards, pool, strict=True)]
     return [
         {**grid, **place, "corpus_lang": corpus_lang, "metric": metric, "value": value, "num_queries": queries}

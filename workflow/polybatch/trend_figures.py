@@ -58,9 +58,7 @@ def by_num_pairs(view: View) -> alt.HConcatChart:
 
 def by_num_translated(view: View) -> alt.HConcatChart:
     """Score against the number of machine-translated pairs of a language, one line a sampling; en-en stands at 0."""
-    return _by_size(
-        view, "num_translated", "number of machine-translated pairs", "machine-translated pairs of a language"
-    )
+    return _by_size(view, "num_translated", "number of machine-translated pairs", "translated pairs a language")
 
 
 def _by_size(view: View, part: str, title: str, axis: str) -> alt.HConcatChart:
@@ -75,14 +73,16 @@ def _by_size(view: View, part: str, title: str, axis: str) -> alt.HConcatChart:
     ]
     frame["apart"], frame["told"] = False, ""
     sizes = sorted(set(frame["x"]), key=size_order)
-    x = alt.X("x:O", title=f"{axis} (steps of equal width)", sort=sizes, axis=alt.Axis(labelAngle=0))
+    x = alt.X("x:O", title=f"{axis} (even steps)", sort=sizes, axis=alt.Axis(labelAngle=0))
     return _panels(view, frame, x, f"{metric_label(view.headline)} by {title}", [_LEGEND])
 
 
 def _points(view: View, arms: Sequence[Arm]) -> pd.DataFrame:
     macro = view.summary.macro
     part = macro[(macro["benchmark"] == view.benchmark) & (macro["metric"] == view.headline)].dropna(subset="value")
-    return part[part["arm"].isin(set(arms))].reset_index(drop=True)
+    place = {arm: i for i, arm in enumerate(arms)}
+    part = part[part["arm"].isin(set(arms))]
+    return part.sort_values("arm", key=lambda column: column.map(place), kind="stable").reset_index(drop=True)
 
 
 def _encoder(view: View, arm: Arm) -> str:
