@@ -265,5 +265,5 @@ def test_several_benchmarks_with_one_model(model: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("jobs", ["one", "[]", '{"benchmark": "a"}', '[{"benchmark": "a", "output": "b"}]'])
 def test_what_to_embed_must_be_said_in_full(jobs: str) -> None:
-    with pytest.raises(ConfigError, match="a list of {benchmark, output, query_languages, corpus_languages}"):
+    with pytest.raises(ConfigError, match=r"a list of \{benchmark, output, query_languages, corpus_languages\}"):
         parse_jobs(jobs)
