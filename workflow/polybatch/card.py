@@ -19,8 +19,10 @@ def render(record: dict[str, Any]) -> str:
         "language": record["languages"],
         "tags": ["sentence-transformers", "feature-extraction", "retrieval", "polybatch"],
     }
-    if record["license"]:
-        header["license"] = record["license"]
+    if license := _license(record):
+        header["license"] = license
+    if base := _base(record):
+        header["base_model"] = base["repo_id"]
     return "\n".join(
         [
             "---",
@@ -28,18 +30,21 @@ def render(record: dict[str, Any]) -> str:
             "---",
             f"# A multilingual retriever, trained with {_sampling(record)} batches",
             "",
-            f"Made by Polybatch from `{record['encoder']}`. It embeds queries and passages in "
+            f"Made by Polybatch from {_encoder(record)}. It embeds queries and passages in "
             f"{len(record['languages'])} languages ({', '.join(record['languages'])}) for cosine similarity.",
             "",
             "## How it was trained",
             *_table(_grid_point(record)),
             "",
             "## Training data",
-            *_table({lang: f"{count} pairs" for lang, count in record["pairs_per_language"].items()}),
+            *_table({lang: _pairs(record, lang) for lang in record["languages"]}),
+            "",
+            *_sources(record),
             "",
             f"{record['pairs']} distinct pairs; {record['validation_pairs']} English pairs for validation.",
-            f"Licence of the training data: {record['license'] or 'not stated'}.",
-            "`composition.json` counts what the batches held, `training.json` holds every option.",
+            *_data_license(record["license"]),
+            "`composition.json` counts what the batches held, `batches.parquet` says it step by step, `training.json` "
+            "holds every option.",
             "",
             "## Use",
             "```python",
@@ -55,25 +60,77 @@ def render(record: dict[str, Any]) -> str:
     )
 
 
+def _encoder(record: dict[str, Any]) -> str:
+    base = _base(record)
+    if base is None:
+        return f"`{record['encoder']}`"
+    return f"[{base['repo_id']}](https://huggingface.co/{base['repo_id']}) at revision `{base['commit']}`" + (
+        f" (licence: {base['license']})" if base.get("license") else ""
+    )
+
+
+def _base(record: dict[str, Any]) -> dict[str, Any] | None:
+    """Where the encoder came from, if from the hub."""
+    base = record["encoder_record"]
+    return base if base and base.get("repo_id") and base.get("commit") else None
+
+
+def _license(record: dict[str, Any]) -> str:
+    """What the header says: the licence of the training data, if there is only one."""
+    stated = record["license"]
+    if isinstance(stated, str):
+        return stated
+    found = {stated.get(name, "not stated") for name in record["pairs_per_source"]}
+    return found.pop() if len(found) == 1 else "other"
+
+
+def _data_license(stated: str | dict[str, str]) -> list[str]:
+    if isinstance(stated, str):
+        return [f"Licence of the training data: {stated or 'not stated'}."]
+    return []  # stands with each source
+
+
+def _pairs(record: dict[str, Any], lang: str) -> str:
+    machine = record["machine_translated_per_language"][lang]
+    return f"{record['pairs_per_language'][lang]} pairs" + (f", {machine} of them machine-translated" * bool(machine))
+
+
+def _sources(record: dict[str, Any]) -> list[str]:
+    licenses = record["license"] if isinstance(record["license"], dict) else {}
+    rows = [
+        f"| {name} | {count} | {licenses.get(name, 'not stated' if licenses else record['license'] or 'not stated')} |"
+        for name, count in record["pairs_per_source"].items()
+    ]
+    return ["| source | pairs | licence |", "|---|---|---|", *rows]
+
+
 def _grid_point(record: dict[str, Any]) -> dict[str, Any]:
-    return {
+    options = record["options"]
+    rows = {
         "encoder": record["encoder"],
         "sampling": _sampling(record),
         "num_pairs": record["num_pairs"],
+        "num_translated": record["num_translated"],
         "languages": " ".join(record["languages"]),
         "seed": record["seed"],
         "steps": record["steps"],
         "best step": record["best_step"],
         "validation loss": f"{record['validation_loss']:.4f}",
-        "batch size": record["options"]["batch_size"],
-        "learning rate": record["options"]["learning_rate"],
-        "temperature": record["options"]["temperature"],
+        "batch size": options["batch_size"],
+        "learning rate": options["learning_rate"],
+        "temperature": options["temperature"],
+        "hard negatives": options["hard_negatives"],
     }
+    if options["matryoshka_dims"]:
+        rows["Matryoshka lengths"] = ", ".join(map(str, options["matryoshka_dims"]))
+    if options["lora_r"]:
+        rows["LoRA"] = f"rank {options['lora_r']}, alpha {options['lora_alpha']:g}, merged into the weights"
+    return rows
 
 
 def _sampling(record: dict[str, Any]) -> str:
-    alpha = "" if record["alpha"] is None else f" (alpha {record['alpha']:g})"
-    return record["sampling"] + alpha
+    alpha = record["alpha"]
+    return record["sampling"] + (f" (alpha {alpha.replace('to', ' to ')})" if alpha is not None else "")
 
 
 def _table(rows: dict[str, Any]) -> list[str]:

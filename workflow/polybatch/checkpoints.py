@@ -1,7 +1,10 @@
-"""Which checkpoints a training may continue from.
+"""Which checkpoints a training may continue from, and the weights in them.
 
 A folder of checkpoints carries the fingerprint of what made them (data, encoder, options, seed, versions).
 Checkpoints with another fingerprint are removed, and so is one that a killed process left half written.
+
+A checkpoint holds the weights that are trained, as safetensors, and no model folder: what is not trained (a frozen
+transformer below adapters, a tokenizer, a model's own code) comes from the encoder, which the fingerprint names.
 """
 
 from __future__ import annotations
@@ -10,13 +13,17 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from polybatch.errors import DataError
+from polybatch.errors import DataError, TrainingError
 from polybatch.files import read_json, sha256_file, write_json
 from polybatch.stage import log
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
 _FINGERPRINT = "fingerprint.json"
+_WEIGHTS = "weights.safetensors"
 _STATE = "trainer_state.json"
 
 
@@ -48,6 +55,58 @@ def state_of(checkpoint: Path) -> dict[str, Any]:
 def is_finished(state: Mapping[str, Any]) -> bool:
     """Whether the training that saved this state had come to its end, by its last step or by early stopping."""
     return bool(state["stateful_callbacks"]["TrainerControl"]["args"]["should_training_stop"])
+
+
+def save_weights(model: nn.Module, checkpoint: Path) -> None:
+    """Writes what is trained of a model."""
+    from safetensors.torch import save_file
+
+    checkpoint.mkdir(parents=True, exist_ok=True)
+    save_file(_trained(model), checkpoint / _WEIGHTS)
+
+
+def load_weights(model: nn.Module, checkpoint: Path) -> None:
+    """Brings a model, in place, to the weights that `save_weights` wrote.
+
+    Raises:
+        TrainingError: They are not there, cannot be read, are of another model, or are not all numbers.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        weights = load_file(checkpoint / _WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(
+            "A checkpoint's weights cannot be read.",
+            where=checkpoint / _WEIGHTS,
+            found=str(error),
+            remedy="delete the folder of checkpoints and train again",
+        ) from error
+    expected = _trained(model).keys()
+    if weights.keys() != expected:
+        raise TrainingError(
+            "A checkpoint holds other weights than the encoder has.",
+            where=checkpoint / _WEIGHTS,
+            expected=f"{len(expected)} tensors",
+            found="not in both: " + ", ".join(sorted(weights.keys() ^ expected)[:5]),
+            remedy="delete the folder of checkpoints and train again",
+        )
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.values()):
+        raise TrainingError("The trained weights are not all numbers.", where=checkpoint, remedy="lower learning_rate")
+    model.load_state_dict(weights, strict=False)
+
+
+def _trained(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters that are trained, each under its first name, and whatever else a model keeps that is no parameter."""
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    return {
+        name: tensor.detach().contiguous()
+        for name, tensor in model.state_dict().items()
+        if name in trained or name not in parameters
+    }
 
 
 def fingerprint_of(path: Path) -> str | dict[str, str]:

@@ -110,7 +110,7 @@ class PairTable:
 
     def _taken(self, name: str, dtype: type) -> np.ndarray:
         """An array of the files brought into the order of the table, 0 where a pair does not exist."""
-        taken = np.zeros(self._position.shape, dtype)
+        taken: np.ndarray = np.zeros(self._position.shape, dtype)
         for column, texts in enumerate(self._texts):
             here = self._position[:, column] >= 0
             taken[here, column] = getattr(texts, name)[self._position[here, column]]

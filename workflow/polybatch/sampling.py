@@ -42,11 +42,11 @@ from polybatch.contracts import SAMPLINGS
 from polybatch.errors import ConfigError, TrainingError
 from polybatch.pairs import ENGLISH, PairTable
 from polybatch.stage import log
+from polybatch.training_options import LANGUAGE_WEIGHTS
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-LANGUAGE_WEIGHTS = ("uniform", "size")
 MONOLINGUAL = ("en-en", "x-x-mono")
 
 # Candidates are drawn at random from a pool that is this many times larger; a smaller pool is shuffled whole.
@@ -415,7 +415,7 @@ class BatchSampler:
         if self.table.paraphrased is None:
             none = np.zeros(len(rows), dtype=bool)
             return none, none
-        drawn = rng.random((2, len(rows))) < 0.5  # noqa: PLR2004
+        drawn = rng.random((2, len(rows))) < 0.5
         query, passage = (
             drawn[i] & self.table.paraphrased[rows] & (langs == self._english)
             for i, langs in enumerate((query_langs, passage_langs))
@@ -470,7 +470,8 @@ class BatchSampler:
     def _fits(self, candidates: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Whether a candidate shares no query and no passage with any of `rows`."""
         clashes = np.isin(self.table.query_keys[candidates], self.table.query_keys[rows]).any(axis=1)
-        return ~(clashes | np.isin(self.table.passage_keys[candidates], self.table.passage_keys[rows]).any(axis=1))
+        clashes |= np.isin(self.table.passage_keys[candidates], self.table.passage_keys[rows]).any(axis=1)
+        return np.logical_not(clashes)
 
     # Pools
 
@@ -584,9 +585,9 @@ def _one_of_each(rng: np.random.Generator, weights: np.ndarray) -> np.ndarray:
 def _examples(batch: Batch, part: slice) -> list[Example]:
     negatives = zip(batch.negative_rows[part].tolist(), batch.negative_places[part].tolist(), strict=True)
     columns = (batch.rows, batch.query_langs, batch.passage_langs, batch.query_paraphrased, batch.passage_paraphrased)
+    rows = zip(*(column[part].tolist() for column in columns), strict=True)
     return [
-        Example(*values, tuple(zip(*pairs, strict=True)))
-        for *values, pairs in zip(*(column[part].tolist() for column in columns), negatives, strict=True)
+        Example._make((*values, tuple(zip(*pairs, strict=True)))) for values, pairs in zip(rows, negatives, strict=True)
     ]
 
 

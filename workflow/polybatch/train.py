@@ -1,8 +1,10 @@
 """Fine-tunes an encoder into a retriever with one of the batch samplings.
 
-inputs: an encoder (folder or hub id), parallel/<lang>.parquet of every training language, validation.parquet
+inputs: an encoder (folder or hub id), parallel/<lang>.parquet of every training language, validation.parquet;
+optionally parallel/paraphrase.parquet
 outputs: models/<run>/, a sentence-transformers folder with its model card, training.json (what was trained, on
-what, how it went) and composition.json (what the batches held); checkpoints while it runs
+what, how it went), composition.json (what the batches held) and batches.parquet (the same, step by step);
+checkpoints and the texts (`pair_texts`) while it runs
 
 Loss, score and early stopping follow Elmahdy et al. (arXiv 2408.10536, section 4): cosine similarity, InfoNCE
 over in-batch negatives, and the checkpoint with the lowest loss on English validation pairs. A killed training
@@ -12,18 +14,21 @@ continues from its last checkpoint and, on a CPU, ends with the same weights bit
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import sys
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polybatch import __version__, card, checkpoints, contracts, stage
 from polybatch.errors import ConfigError, DataError, TrainingError
-from polybatch.files import atomic_path, read_parquet, write_json
+from polybatch.files import atomic_path, read_json, read_parquet, write_json, write_parquet
+from polybatch.model import RECORD, carry_record, load_model
 from polybatch.pairs import PairTable, parse_paths, read_pairs
-from polybatch.sampling import BatchSampler, Sampling, composition
+from polybatch.sampling import BatchSampler, Sampling, Shares, batch_schema, composition
 from polybatch.training_options import TrainingOptions
 
 if TYPE_CHECKING:
@@ -41,6 +46,7 @@ def train(
     seed: int,
     folder: Path,
     fingerprint: dict[str, Any],
+    source_weights: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Trains `model` in place and leaves it, in the main process, with its best weights by validation loss.
 
@@ -51,13 +57,19 @@ def train(
         sampling, options, seed: How.
         folder: Checkpoints are written here and, if the fingerprint matches, resumed from.
         fingerprint: What the result depends on, as JSON values.
+        source_weights: Source -> what stands for its number of pairs where batches choose a source.
 
     Returns:
-        `steps`, `best_step`, `validation_loss`, `validation_losses` (step -> loss) and `composition`.
+        `steps`, `best_step`, `validation_loss`, `validation_losses` (step -> loss), `composition` and `batches`
+        (see `sampling.composition`), and `speed` (see `trainer.speed_of`).
 
     Raises:
+        ConfigError: Options that do not fit the encoder or the data.
         TrainingError: Too few pairs for a batch, or the loss diverged.
     """
+    from polybatch import lora
+
+    options = _resolved(options, len(table))
     args = training_arguments(options, seed, folder)
     sampler = BatchSampler(
         table,
@@ -65,16 +77,46 @@ def train(
         batch_size=options.batch_size,
         num_steps=options.max_steps,
         seed=seed,
+        shares=Shares(
+            source_weights or {},
+            options.source_temperature,
+            options.language_weights,
+            options.language_temperature,
+            options.drop_small_sources,
+        ),
         rank=args.process_index,
         world_size=args.world_size,
     )
+    adapters = lora.add_adapters(model, options, seed) if options.lora_r else None
     with args.main_process_first(local=False, desc="looking for checkpoints"):
         checkpoint = checkpoints.prepare(folder, fingerprint)
     state = checkpoints.state_of(checkpoint) if checkpoint else None
     if state is None or not checkpoints.is_finished(state):
         state = _run(model, validation, sampler, options, args=args, checkpoint=checkpoint)
     if args.process_index == 0:
-        _load_weights(model, folder / f"checkpoint-{state['best_global_step']}")
+        checkpoints.load_weights(model, folder / f"checkpoint-{state['best_global_step']}")
+    if adapters:
+        lora.merge(adapters)
+    return _result(state, sampler, args.world_size)
+
+
+def _resolved(options: TrainingOptions, num_pairs: int) -> TrainingOptions:
+    """The options with `max_steps` in place of `epochs`."""
+    steps = options.num_steps(num_pairs)
+    if steps < options.eval_steps:
+        raise ConfigError(
+            "The training ends before its first validation, so that no checkpoint could be chosen.",
+            expected=f"eval_steps of at most {steps}, the number of steps",
+            found=str(options.eval_steps),
+            remedy="lower eval_steps, or train longer",
+        )
+    return replace(options, max_steps=steps, epochs=None)
+
+
+def _result(state: dict[str, Any], sampler: BatchSampler, world_size: int) -> dict[str, Any]:
+    from polybatch.trainer import speed_of
+
+    counts, batches = composition(sampler, state["global_step"])
     return {
         "steps": state["global_step"],
         "best_step": state["best_global_step"],
@@ -82,7 +124,9 @@ def train(
         "validation_losses": {
             str(line["step"]): line["eval_loss"] for line in state["log_history"] if "eval_loss" in line
         },
-        "composition": composition(sampler, state["global_step"]),
+        "speed": speed_of(state, sampler.batch_size, world_size),
+        "composition": counts,
+        "batches": batches,
     }
 
 
@@ -95,18 +139,19 @@ def _run(
     args: SentenceTransformerTrainingArguments,
     checkpoint: Path | None,
 ) -> dict[str, Any]:
-    from polybatch.trainer import HybridTrainer, callbacks
+    from polybatch.trainer import HybridTrainer, callbacks, negative_column
 
     if checkpoint:
         stage.log.info("resuming from %s", checkpoint)
-    args.prompts = {column: model.prompts[column] or "" for column in ("query", "passage")}
+    passages = ["passage", *(negative_column(k) for k in range(options.hard_negatives))]
+    args.prompts = {"query": model.prompts["query"] or "", **dict.fromkeys(passages, model.prompts["passage"] or "")}
     trainer = HybridTrainer(
         sampler=sampler,
         model=model,
         args=args,
         eval_dataset=validation,
         loss=_loss(model, options, gather=args.world_size > 1),
-        callbacks=list(callbacks(options.batch_size, options.patience)),
+        callbacks=list(callbacks(sampler, options.patience)),
     )
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return asdict(trainer.state)
@@ -154,35 +199,42 @@ def _loss(model: SentenceTransformer, options: TrainingOptions, *, gather: bool)
     from polybatch.trainer import LengthBuckets
 
     scale = 1.0 / options.temperature
-    if options.mini_batch_size is not None:
-        return losses.CachedMultipleNegativesRankingLoss(
+    embedder: Any = model if options.bucket_width is None else LengthBuckets(model, options.bucket_width)
+    loss = (
+        losses.MultipleNegativesRankingLoss(embedder, scale=scale, gather_across_devices=gather)
+        if options.mini_batch_size is None
+        else losses.CachedMultipleNegativesRankingLoss(
             model, scale=scale, mini_batch_size=options.mini_batch_size, gather_across_devices=gather
         )
-    embedder: Any = model if options.bucket_width is None else LengthBuckets(model, options.bucket_width)
-    return losses.MultipleNegativesRankingLoss(embedder, scale=scale, gather_across_devices=gather)
+    )
+    if options.matryoshka_dims is None:
+        return loss
+    return losses.MatryoshkaLoss(model, loss, _matryoshka_dims(model, options.matryoshka_dims))
 
 
-def _load_weights(model: SentenceTransformer, checkpoint: Path) -> None:
-    import torch
-
-    best = load_encoder(str(checkpoint))
-    model.load_state_dict(best.state_dict())
-    if not all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters()):
-        raise TrainingError("The trained weights are not all numbers.", where=checkpoint, remedy="lower learning_rate")
+def _matryoshka_dims(model: SentenceTransformer, dims: list[int]) -> list[int]:
+    whole = model.get_embedding_dimension()
+    if whole is None or max(dims) > whole:
+        raise ConfigError(
+            "matryoshka_dims are longer than the encoder's embeddings.",
+            expected=f"lengths of at most {whole}",
+            found=", ".join(map(str, dims)),
+        )
+    return sorted({*dims, whole}, reverse=True)
 
 
 def load_encoder(name: str) -> SentenceTransformer:
-    """Loads a sentence-transformers folder, or a model of the hub, without running code from it.
+    """Loads an encoder's folder (`model.load_model`), or a model of the hub, without running code from it.
 
     Raises:
-        TrainingError: There is no such model, or it cannot be read.
+        DataError: The folder is not whole.
+        TrainingError: There is no such folder, and no such model of the hub.
     """
     from safetensors import SafetensorError
     from sentence_transformers import SentenceTransformer
-    from transformers.utils.logging import disable_progress_bar
 
-    if not sys.stderr.isatty():
-        disable_progress_bar()
+    if Path(name).is_dir():
+        return load_model(Path(name))
     try:
         return SentenceTransformer(name, trust_remote_code=False, model_kwargs={"use_safetensors": True})
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
@@ -191,7 +243,8 @@ def load_encoder(name: str) -> SentenceTransformer:
             where=name,
             expected="a sentence-transformers folder, or the id of a hub model with safetensors weights",
             found=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
-            remedy="make the folder with polybatch.encoder; for a hub model check its id, the network, or HF_HOME",
+            remedy="make the folder with polybatch.hub_encoder or polybatch.encoder; for a hub model check its id, "
+            "the network, or HF_HOME",
         ) from error
 
 
@@ -240,8 +293,11 @@ def fingerprint_of(args: argparse.Namespace, model: SentenceTransformer) -> dict
         "encoder": checkpoints.fingerprint_of(encoder) if encoder.is_dir() else [args.encoder, revision],
         "parallel": {lang: checkpoints.fingerprint_of(path) for lang, path in args.parallel.items()},
         "validation": checkpoints.fingerprint_of(args.validation),
-        "sampling": [args.sampling.name, args.sampling.alpha],
+        "paraphrases": checkpoints.fingerprint_of(args.paraphrases) if args.paraphrases else None,
+        "sampling": [args.sampling.name, args.sampling.label],
+        "source_weights": args.source_weights,
         "num_pairs": args.num_pairs,
+        "num_translated": args.num_translated,
         "seed": args.seed,
         "options": args.options.as_dict(),
         "versions": {
@@ -253,10 +309,12 @@ def fingerprint_of(args: argparse.Namespace, model: SentenceTransformer) -> dict
     }
 
 
-def _save(model: SentenceTransformer, record: dict[str, Any], output: Path) -> None:
+def _save(model: SentenceTransformer, encoder: str, record: dict[str, Any], output: Path) -> None:
     with atomic_path(output) as partial:
         model.save_pretrained(str(partial), create_model_card=False)
+        carry_record(Path(encoder), partial)
         write_json(partial / "composition.json", record.pop("composition"))
+        write_parquet(partial / "batches.parquet", [record.pop("batches")], batch_schema())
         write_json(partial / "training.json", record)
         (partial / "README.md").write_text(card.render(record), "utf-8")
 
@@ -265,30 +323,63 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="polybatch.train", description=__doc__.split("\n")[0])
     parser.add_argument("--encoder", required=True, help="folder or hub id")
     parser.add_argument("--parallel", required=True, nargs="+", metavar="LANG=PATH")
+    parser.add_argument("--paraphrases", type=Path, help="second English texts of pairs")
     parser.add_argument("--validation", required=True, type=Path)
     parser.add_argument("--sampling", required=True, help=", ".join(contracts.SAMPLINGS))
-    parser.add_argument("--alpha", type=float, help="share of monolingual batches, for hybrid")
+    parser.add_argument("--alpha", help="share of monolingual batches, for hybrid: 0.5, or 1to0.5 from first to last")
     parser.add_argument("--num-pairs", default="all", help="all, or how many training pairs to use")
+    parser.add_argument("--num-translated", default="all", help="all, or how many pairs keep machine translations")
+    parser.add_argument("--source-weights", default="{}", help="JSON: source to what stands for its number of pairs")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--options", default="{}", help="TrainingOptions, as JSON")
-    parser.add_argument("--license", default="", help="of the training data, for the model card")
+    parser.add_argument("--license", default="", help="of the training data, for the model card: text, or as JSON "
+                        "source to licence")  # fmt: skip
     parser.add_argument("--checkpoints", required=True, type=Path)
     parser.add_argument("--keep-checkpoints", action="store_true", help="also after the model is saved")
+    parser.add_argument("--text-cache", type=Path, help="folder of uncompressed texts that trainings share, which is "
+                        "kept; without it they lie beside the checkpoints while the training runs")  # fmt: skip
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args(argv)
     args.parallel = parse_paths(args.parallel)
     args.sampling = Sampling(args.sampling, args.alpha if args.sampling == "hybrid" else None)
     args.options = TrainingOptions.from_json(args.options)
+    args.source_weights = _json_object("--source-weights", args.source_weights)
+    if args.license.startswith("{"):
+        args.license = _json_object("--license", args.license)
     if args.seed < 0:
         raise ConfigError("The seed is negative.", expected="0 or more", found=str(args.seed))
-    if args.num_pairs != "all" and not args.num_pairs.isdecimal():
-        raise ConfigError("num_pairs is no number.", expected="all, or a whole number", found=args.num_pairs)
+    for name in ("num_pairs", "num_translated"):
+        value = getattr(args, name)
+        if value != "all" and not value.isdecimal():
+            raise ConfigError(f"{name} is no number.", expected="all, or a whole number", found=value)
     return args
+
+
+def _json_object(flag: str, text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = None
+    if not isinstance(value, dict):
+        raise ConfigError(f"{flag} is no JSON object.", expected='{"source": ...}', found=text)
+    return value
+
+
+def _number(value: str) -> int | None:
+    return None if value == "all" else int(value)
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
-    table = read_pairs(args.parallel, None if args.num_pairs == "all" else int(args.num_pairs))
+    own_texts = args.checkpoints.with_name(args.checkpoints.name + ".texts")
+    table = read_pairs(
+        args.parallel,
+        _number(args.num_pairs),
+        num_translated=_number(args.num_translated),
+        paraphrases=args.paraphrases,
+        hard_negatives=args.options.hard_negatives,
+        text_cache=args.text_cache or own_texts,
+    )
     model = load_encoder(args.encoder)
     set_up(model, args.options)
     validation = read_validation(args.validation)
@@ -301,27 +392,43 @@ def main(argv: list[str] | None = None) -> None:
         seed=args.seed,
         folder=args.checkpoints,
         fingerprint=fingerprint_of(args, model),
+        source_weights=args.source_weights,
     )
     if int(os.environ.get("RANK", "0")):
         return
-    record = {
+    _save(model, args.encoder, _record(args, table, len(validation), result), args.output)
+    if not args.keep_checkpoints:
+        shutil.rmtree(args.checkpoints)
+    shutil.rmtree(own_texts, ignore_errors=True)
+    stage.log.info("trained %s: best step %d of %d", args.output, result["best_step"], result["steps"])
+
+
+def _record(
+    args: argparse.Namespace, table: PairTable, validation_pairs: int, result: dict[str, Any]
+) -> dict[str, Any]:
+    """The content of training.json, and of the files that `_save` takes out of it."""
+    encoder_record = Path(args.encoder) / RECORD
+    return {
         "encoder": args.encoder,
+        "encoder_record": read_json(encoder_record) if encoder_record.is_file() else None,
         "sampling": args.sampling.name,
-        "alpha": args.sampling.alpha,
+        "alpha": args.sampling.label,
         "num_pairs": args.num_pairs,
+        "num_translated": args.num_translated,
         "languages": list(table.languages),
         "seed": args.seed,
         "options": args.options.as_dict(),
         "pairs": len(table),
         "pairs_per_language": table.counts(),
-        "validation_pairs": len(validation),
+        "machine_translated_per_language": dict(zip(table.languages, table.machine.sum(axis=0).tolist(), strict=True)),
+        "pairs_per_source": table.counts_by_source(),
+        "source_weights": args.source_weights,
+        "paraphrased_pairs": int(table.paraphrased.sum()) if table.paraphrased is not None else 0,
+        "validation_pairs": validation_pairs,
         "license": args.license,
-        **result,
+        **{key: value for key, value in result.items() if key != "speed"},
+        **result["speed"],
     }
-    _save(model, record, args.output)
-    if not args.keep_checkpoints:
-        shutil.rmtree(args.checkpoints)
-    stage.log.info("trained %s: best step %d of %d", args.output, record["best_step"], record["steps"])
 
 
 if __name__ == "__main__":

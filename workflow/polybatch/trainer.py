@@ -1,10 +1,10 @@
 """The library's trainer with our batches, and what watches it: faults, progress, checkpoints worth keeping.
 
 inputs: a sentence-transformers model, a `pairs.PairTable`, a `sampling.BatchSampler`
-outputs: checkpoints, in the layout of the library
+outputs: checkpoints (`checkpoints`)
 
-Only where batches come from is ours; loss, optimiser, schedule, evaluation, mixed precision, distribution and
-resuming are those of sentence-transformers and transformers.
+Only where batches come from and how weights are kept is ours; loss, optimiser, schedule, evaluation, mixed
+precision, distribution and resuming are those of sentence-transformers and transformers.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import math
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,18 +21,20 @@ from sentence_transformers import SentenceTransformerTrainer
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from transformers import EarlyStoppingCallback, TrainerCallback
-from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.trainer_callback import ExportableState, PrinterCallback, ProgressCallback
 
+from polybatch import checkpoints
 from polybatch.errors import TrainingError
 from polybatch.pairs import PairTable
-from polybatch.sampling import BatchSampler
+from polybatch.sampling import BatchSampler, Example
 from polybatch.stage import log
 
 _LINE_EVERY_S = 10.0
+_COMPOSITION_EVERY_S = 60.0
 
 
 class TrainingPairs(Dataset):
-    """Maps (row, query_lang, passage_lang) to the two texts."""
+    """Maps an `Example` of the sampler to its texts: query, passage, negative_1, negative_2..."""
 
     def __init__(self, table: PairTable) -> None:
         self.table = table
@@ -39,12 +42,21 @@ class TrainingPairs(Dataset):
     def __len__(self) -> int:
         return len(self.table)
 
-    def __getitem__(self, index: tuple[int, int, int]) -> dict[str, str]:
-        row, query_lang, passage_lang = index
-        return {
-            "query": self.table.query(row, query_lang),
-            "passage": self.table.passage(row, passage_lang),
+    def __getitem__(self, example: Example) -> dict[str, str]:
+        table, lang = self.table, example.passage_lang
+        texts = {
+            "query": table.query(example.row, example.query_lang, paraphrase=example.query_paraphrased),
+            "passage": table.passage(example.row, lang, paraphrase=example.passage_paraphrased),
         }
+        for k, (row, place) in enumerate(example.negatives):
+            text = table.passage(row, lang) if place < 0 else table.negative(row, lang, place)
+            texts[negative_column(k)] = text
+        return texts
+
+
+def negative_column(k: int) -> str:
+    """The name of the column of hard negative k, from 0."""
+    return f"negative_{k + 1}"
 
 
 class HybridTrainer(SentenceTransformerTrainer):
@@ -68,6 +80,17 @@ class HybridTrainer(SentenceTransformerTrainer):
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
         )
+
+    def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
+        masks = (value for name, value in inputs.items() if name.endswith("_attention_mask"))
+        self.state.num_input_tokens_seen += sum(int(mask.sum()) for mask in masks)
+        return super().training_step(model, inputs, *args, **kwargs)
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        checkpoints.save_weights(self.model, Path(output_dir or str(self.args.output_dir)))
+
+    def _load_from_checkpoint(self, checkpoint_path: str, model: Any = None) -> None:
+        checkpoints.load_weights(self.model, Path(checkpoint_path))
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """The model's card is written by the stage: the library's would describe neither data nor sampling."""
@@ -137,15 +160,18 @@ class SaveBest(TrainerCallback):
 
 
 class LogProgress(TrainerCallback):
-    """A line every ten seconds: step, loss, speed, time left. A terminal gets the library's bar instead."""
+    """A line every ten seconds: step, loss, speed, time left. A terminal gets the library's bar instead.
 
-    def __init__(self, rows_per_step: int) -> None:
-        self.rows_per_step = rows_per_step
-        self._start = self._last = 0.0
+    And one every minute, and at the end, that says what the batches held so far.
+    """
+
+    def __init__(self, sampler: BatchSampler) -> None:
+        self.sampler = sampler
+        self._start = self._last = self._told = 0.0
         self._first_step = 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._start = self._last = time.monotonic()
+        self._start = self._last = self._told = time.monotonic()
         self._first_step = state.global_step
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -168,9 +194,36 @@ class LogProgress(TrainerCallback):
             state.max_steps,
             logs["loss"],
             speed,
-            speed * self.rows_per_step,
+            speed * self.sampler.batch_size,
             (state.max_steps - state.global_step) / max(speed, 1e-9),
         )
+        if now - self._told >= _COMPOSITION_EVERY_S:
+            self._told = now
+            log.info("%s", self.sampler.drawn.line())
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            log.info("%s", self.sampler.drawn.line())
+
+
+class Stopwatch(TrainerCallback, ExportableState):
+    """Counts the seconds of a training, validation and checkpoints included, over all the processes it took."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._since = time.monotonic()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._since = time.monotonic()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        state.stateful_callbacks[type(self).__name__] = self.state()
+
+    def state(self) -> dict[str, Any]:
+        now = time.monotonic()
+        self.seconds += now - self._since
+        self._since = now
+        return {"args": {}, "attributes": {"seconds": self.seconds}}
 
 
 class EarlyStopping(EarlyStoppingCallback):
@@ -180,9 +233,26 @@ class EarlyStopping(EarlyStoppingCallback):
         pass
 
 
-def callbacks(rows_per_step: int, patience: int) -> Sequence[TrainerCallback]:
+def callbacks(sampler: BatchSampler, patience: int) -> Sequence[TrainerCallback]:
     """What watches a training; `patience` evaluations without a better loss end it, 0 never does."""
-    watching: list[TrainerCallback] = [StopOnDivergence(), SaveBest(), LogProgress(rows_per_step)]
+    watching: list[TrainerCallback] = [StopOnDivergence(), SaveBest(), LogProgress(sampler), Stopwatch()]
     if patience:
         watching.append(EarlyStopping(early_stopping_patience=patience))
     return watching
+
+
+def speed_of(state: dict[str, Any], batch_size: int, world_size: int) -> dict[str, Any]:
+    """How long a training took, from the trainer's state, for planning further ones.
+
+    Returns:
+        `seconds`, validation and checkpoints included; `pairs_per_second`; `tokens_per_second`, padding left out,
+        reckoned from the first process's share; `device`, `world_size`.
+    """
+    seconds = state["stateful_callbacks"]["Stopwatch"]["attributes"]["seconds"]
+    return {
+        "seconds": round(seconds, 3),
+        "pairs_per_second": round(state["global_step"] * batch_size / max(seconds, 1e-9), 1),
+        "tokens_per_second": round(state["num_input_tokens_seen"] * world_size / max(seconds, 1e-9), 1),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "world_size": world_size,
+    }
