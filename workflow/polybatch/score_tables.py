@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from polybatch.contracts import SETTINGS
 from polybatch.errors import DataError
-from polybatch.metrics import FIRST_PASSAGE, RANK_DISTANCE, TOKEN_F1, is_bias_metric, is_share
+from polybatch.metrics import (
+    FIRST_PASSAGE,
+    LANGUAGE_DISTANCE,
+    LANGUAGE_NDCG,
+    PREFERENCE,
+    RANK_DISTANCE,
+    TOKEN_F1,
+    is_bias_metric,
+    is_share,
+)
 from polybatch.render import Cell, Column, Table, mark_best, text_column
 from polybatch.significance import LEVEL, PairedTest, holm, paired_test, reference_arm
 from polybatch.summary import (
@@ -48,6 +57,15 @@ _MEANINGS = {
     "f1@10": "retrieval F1@10 is that of the first ten passages against the relevant ones",
     TOKEN_F1: "token F1 is that between the tokens of the top-ranked passage and of the gold answer (passages are "
     "longer than answers, so it is low by construction)",
+}
+_BIAS_MEANINGS = {
+    RANK_DISTANCE: "Rank distance: ranks between the best and the worst placed relevant passage.",
+    PREFERENCE: "LPR, language preference rate: share of queries whose best placed relevant passage is in the query's "
+    "language, among queries with relevant passages in that and in another language.",
+    LANGUAGE_NDCG: "Lang-nDCG: nDCG in which relevant passages in other languages than the query's gain half.",
+    LANGUAGE_DISTANCE: "Language distance: total variation distance between the languages of a query's first passages "
+    "and those of the pool.",
+    "first_": "First passage: what stands on the first rank, shares of queries.",
 }
 _SETTING_MEANINGS = {
     "monolingual": "Monolingual: query and corpus in one language, mean over {}.",
@@ -302,6 +320,7 @@ def language_bias_table(view: View) -> Table:
             found=", ".join(known),
             remedy="evaluate the multilingual setting with rank_distance, lpr or another of them among scoring.metrics",
         )
+    meant = [words for name, words in _BIAS_MEANINGS.items() if any(m.startswith(name) for m in wanted)]
     columns = [
         Column(
             name,
@@ -316,13 +335,8 @@ def language_bias_table(view: View) -> Table:
     table = Table(
         name=f"language_bias-{view.benchmark}",
         title=f"Language bias on {view.benchmark}",
-        caption=setting_words(view, "multilingual", wanted[0])
-        + " Rank distance: ranks between the best and the worst placed "
-        "relevant passage. LPR, language preference rate: share of queries whose best placed relevant passage is in "
-        "the query's language, among queries with relevant passages in that and in another language. Lang-nDCG: "
-        "nDCG in which relevant passages in other languages gain half. Language distance: total variation distance "
-        "between the languages of a query's first passages and those of the pool. First passage: what stands on the "
-        f"first rank, shares of queries. Mean over seeds ± sample standard deviation.{constants(view.summary)}",
+        caption=" ".join([setting_words(view, "multilingual", wanted[0]), *meant])
+        + f" Mean over seeds ± sample standard deviation.{constants(view.summary)}",
         columns=[*arm_columns(view.summary), *columns],
         rows=[
             [
@@ -332,7 +346,7 @@ def language_bias_table(view: View) -> Table:
             for arm in view.arms
         ],
         notes=[
-            "LPR, Lang-nDCG and the four cases of the first passage follow the description of Jang et al. 2026 (arXiv "
+            "LPR, Lang-nDCG and the cases of the first passage follow the description of Jang et al. 2026 (arXiv "
             "2605.07249); their formulas were not compared with that paper's."
         ],
         data_mark=view.data_mark,

@@ -176,8 +176,7 @@ def scoring_of(config: Mapping[str, Any], benchmark: str) -> dict[str, Any]:
 def settings_of(config: Mapping[str, Any], benchmark: str) -> list[str]:
     """The benchmark's own settings, else those of all scoring, else all that its languages allow."""
     named = (config.get("benchmarks") or {}).get(benchmark) or {}
-    own = named.get("settings") or (named.get("scoring") or {}).get("settings")
-    chosen = own or (config.get("scoring") or {}).get("settings")
+    chosen = named.get("settings") or (config.get("scoring") or {}).get("settings")
     if not chosen and named and "languages" in config:
         from polybatch.config import benchmark_settings
 
