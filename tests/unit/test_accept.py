@@ -7,9 +7,20 @@ from pathlib import Path
 import pytest
 
 from polybatch import contracts
-from polybatch.accept import AcceptOptions, Verdict, gather, judge, repetition, statistics
+from polybatch.accept import (
+    AcceptOptions,
+    Statistics,
+    Verdict,
+    gather,
+    judge,
+    language_confidence,
+    main,
+    read_expected,
+    repetition,
+    translated_pairs,
+)
 from polybatch.errors import ConfigError, DataError
-from polybatch.files import write_rows
+from polybatch.files import read_json, read_parquet, write_json, write_rows
 
 ENGLISH = ("Turn on light", "Turns on the light in the living room at once.")
 GERMAN = ("Licht einschalten", "Schaltet das Licht im Wohnzimmer sofort ein.")
@@ -25,6 +36,7 @@ def trip(query: str, passage: str, back: tuple[str, str] = ENGLISH, identity: st
         "passage": passage,
         "query_back": back[0],
         "passage_back": back[1],
+        "hard_negatives": [],
     }
 
 
@@ -67,32 +79,123 @@ def test_chinese_is_not_refused_for_being_short() -> None:
     assert judge([trip("开灯", "立即打开客厅里的灯，让房间变亮。")], verdict)[0]["reason"] == "accepted"
 
 
-def collected(ids: list[str]) -> list[dict]:
-    return [{"pair_id": i, "kind": "english_only", "split": "train"} for i in ids]
+def collected(path: Path, ids: list[str], held_out: str = "held") -> Path:
+    """Pairs to be translated, one that is not, and one that is held out."""
+    kinds = [*((i, "train", "english_only") for i in ids), ("p", "train", "parallel"), (held_out, "test", "parallel")]
+    rows = [
+        {
+            **{"pair_id": i, "source": "s", "query": ENGLISH[0], "passage": ENGLISH[1], "hard_negatives": []},
+            **{"license": "MIT", "split": split, "kind": kind},
+        }
+        for i, split, kind in kinds
+    ]
+    write_rows(path, rows, contracts.COLLECTED)
+    return path
 
 
-def test_gather_wants_every_pair_once(tmp_path: Path) -> None:
+def test_gather_wants_every_pair_once_and_in_order(tmp_path: Path) -> None:
     shards = [tmp_path / "0.parquet", tmp_path / "1.parquet"]
-    write_rows(shards[0], [trip(*GERMAN, identity="b")], contracts.ROUND_TRIP)
-    write_rows(shards[1], [trip(*GERMAN, identity="a")], contracts.ROUND_TRIP)
-    assert [row["pair_id"] for row in gather(shards, collected(["a", "b"]))] == ["a", "b"]
-    with pytest.raises(DataError, match="1 pairs missing"):
-        gather(shards, collected(["a", "b", "c"]))
-    with pytest.raises(DataError, match="each once"):
-        gather([*shards, shards[0]], collected(["a", "b"]))
+    write_rows(shards[0], [trip(*GERMAN, identity=i) for i in ("a", "c")], contracts.ROUND_TRIP)
+    write_rows(shards[1], [trip(*GERMAN, identity="b")], contracts.ROUND_TRIP)
+    path = collected(tmp_path / "en.parquet", ["a", "b", "c"])
+    pairs = list(translated_pairs(path, frozenset()))
+    assert [row["pair_id"] for row in gather(shards, pairs, 3)] == ["a", "b", "c"]
+    with pytest.raises(DataError, match=r"4 pairs, each once(.|\n)*found: 3 rows"):
+        list(gather(shards, [*pairs, (3, "d")], 4))
+    with pytest.raises(DataError, match=r"the pair b in .*not d"):
+        list(gather(shards, [(0, "a"), (1, "d"), (2, "c")], 3))
+    # A pair that was taken out leaves a gap, and the others stay in their shards.
+    write_rows(shards[1], [], contracts.ROUND_TRIP)
+    left = list(translated_pairs(path, frozenset({"b"})))
+    assert [row["pair_id"] for row in gather(shards, left, 2)] == ["a", "c"]
     shards[1].write_bytes(shards[1].read_bytes()[:-10])
     with pytest.raises(DataError, match="truncated"):
-        gather(shards, collected(["a", "b"]))
+        list(gather(shards, pairs, 3))
+
+
+def test_expected_pairs_are_counted(tmp_path: Path) -> None:
+    expected = read_expected(collected(tmp_path / "en.parquet", ["a", "b"]), frozenset({"b"}))
+    assert (expected.count, expected.scored, expected.held_out) == (1, {"a"}, {"held"})
+
+
+def counted(verdict: Verdict, rows: list[dict]) -> Statistics:
+    statistics = Statistics("de")
+    for row in rows:  # in batches of one
+        statistics.add([row], judge([row], verdict))
+    return statistics
 
 
 def test_statistics_count_and_score(verdict: Verdict) -> None:
     rows = [trip(*GERMAN, identity="a"), trip("", GERMAN[1], identity="b")]
-    human = {"a": {"pair_id": "a", "query": GERMAN[0], "passage": GERMAN[1]}}
-    result = statistics("de", rows, judge(rows, verdict), human)
+    references = {"a": {"pair_id": "a", "query": GERMAN[0], "passage": GERMAN[1]}}
+    result = counted(verdict, rows).result(references)
     assert (result["pairs"], result["accepted"]) == (2, 1)
     assert result["reasons"] == result["sources"]["s"]["reasons"] == {"accepted": 1, "empty": 1}
     assert result["round_trip"]["passage"]["bleu"] == 100
-    assert statistics("de", rows, judge(rows, verdict), {})["forward"] == {}, "no reference, no score"
+    assert result["distinct_outputs"]["passage"] == 1
+    assert result["comet"] == {}
+    assert counted(verdict, rows).result({})["forward"] == {}, "no reference, no score"
+    assert counted(verdict, []).result({})["pairs"] == 0
+
+
+class FakeIndex:
+    """What polybatch.overlap.Index offers."""
+
+    def find(self, text: str, side: str) -> object | None:
+        return object() if (text, side) == ("Licht einschalten", "query") or "Prüfung" in text else None
+
+
+def test_evaluation_text_of_the_language_is_refused_as_a_text_and_as_a_hard_negative() -> None:
+    verdict = Verdict("de", {"geheim"}, AcceptOptions(), FakeIndex())  # type: ignore[arg-type]
+    assert judge([trip(*GERMAN)], verdict)[0]["reason"] == "evaluation text"
+    fine = trip("Licht anschalten", GERMAN[1]) | {"hard_negatives": ["Ein Haus.", "", "Geheim!", "Eine Prüfung."]}
+    judged = judge([fine], verdict)[0]
+    assert (judged["reason"], judged["hard_negatives"]) == ("accepted", ["Ein Haus."])
+    assert counted(verdict, [fine]).result({})["hard_negatives"] == {"translated": 4, "kept": 1}
+    assert judge([trip(*GERMAN) | {"hard_negatives": ["Ein Haus."]}], verdict)[0]["hard_negatives"] == []
+
+
+def test_thresholds_at_their_ends_let_everything_pass() -> None:
+    off = AcceptOptions(
+        min_query_chrf=0, min_passage_chrf=0, min_length_ratio=0, max_length_ratio=1e6, max_repetition=1,
+        min_language_confidence=0,
+    )  # fmt: skip
+    rubbish = trip("x x x x x x x x", "ok", back=("", ""))
+    assert judge([rubbish], Verdict("km", set(), off))[0]["reason"] == "accepted"
+    with pytest.raises(ConfigError, match=r"Khmer cannot be checked(.|\n)*min_language_confidence to 0"):
+        Verdict("km", set(), AcceptOptions())
+    assert language_confidence("no")("Slå på lyset i stua med en gang du kommer hjem.") > 0.2
+
+
+def test_the_stage_writes_what_it_judged(tmp_path: Path) -> None:
+    for name in ("model.bin", "sentencepiece.bpe.model"):
+        (tmp_path / name).touch()
+    write_json(tmp_path / "translator.json", {"directions": ["en-de", "de-en"], "license": "MIT"})
+    write_rows(tmp_path / "0.parquet", [trip("Geheim", GERMAN[1], identity="a"), trip(*GERMAN, identity="b")],
+               contracts.ROUND_TRIP)  # fmt: skip
+    supplied = [{"pair_id": "held", "source": "s", "origin": "supplied", "query": "geheim!", "passage": "x",
+                 "hard_negatives": []},
+                {"pair_id": "b", "source": "s", "origin": "supplied", "query": GERMAN[0], "passage": "y",
+                 "hard_negatives": []}]  # fmt: skip
+    write_rows(tmp_path / "de.parquet", supplied, contracts.PARALLEL)
+    arguments = [
+        *("--shards", str(tmp_path / "0.parquet"), "--supplied", str(tmp_path / "de.parquet"), "--lang", "de"),
+        *("--collected", str(collected(tmp_path / "en.parquet", ["a", "b"]))),
+        *("--forward", str(tmp_path), "--backward", str(tmp_path), "--output", str(tmp_path / "out" / "de.parquet")),
+    ]
+    main(arguments)
+    table = read_parquet(tmp_path / "out" / "de.parquet", contracts.TRANSLATED).to_pylist()
+    assert [row["reason"] for row in table] == ["held-out text", "accepted"]
+    told = read_json(tmp_path / "out" / "de.json")
+    assert told["forward"]["query"]["chrf"] == 100
+    assert told["forward"]["passage"]["count"] == 1
+    assert told["translators"]["forward"]["license"] == "MIT"
+    with pytest.raises(ConfigError, match="COMET was asked for and cannot be used: the package unbabel-comet is not"):
+        main([*arguments, "--options", '{"comet_model": "some/model"}'])
+    (tmp_path / "out" / "de.parquet").unlink()
+    with pytest.raises(DataError, match=r"refused every(.|\n)*length ratio: 2"):
+        main([*arguments, "--options", '{"min_length_ratio": 40, "max_length_ratio": 50}'])
+    assert not (tmp_path / "out" / "de.parquet").exists()
 
 
 def test_options_are_checked() -> None:

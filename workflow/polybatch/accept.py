@@ -1,41 +1,65 @@
 """Decides which machine-translated pairs are good enough to train on, and says why the others are not.
 
-inputs: all shards translated/<lang>/*.parquet, collected/en.parquet, human/<lang>.parquet
+inputs: all shards translated/<lang>/*.parquet, collected/en.parquet, supplied/<lang>.parquet; the evaluation texts'
+    index (decontamination/text) and decontamination/pairs.parquet where the data are decontaminated
 outputs: translated/<lang>.parquet (contracts.TRANSLATED) and translated/<lang>.json (counts and scores)
 
 A pair is refused for the first of these that holds: a text is empty; it copies its source; it repeats itself;
 its length is out of proportion; it is in another language; the round trip lost too much (chrF between the
-English text and its back-translation); or it equals a held-out text of that language.
+English text and its back-translation); it equals a held-out text of that language; or it overlaps with evaluation
+text of that language, which the English pair need not do. A hard negative that is empty or for one of the last two
+reasons must not be trained on is left out, and its pair stays.
+
+Rows pass through in batches, in the order of the collected pairs. The scores of the translators are over the first
+pairs only, where there are very many.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections import Counter
-from collections.abc import Callable, Iterator
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from polybatch import contracts, stage
+from polybatch import comet, contracts, stage, streams
 from polybatch.convert_translator import corpus_scores
 from polybatch.errors import ConfigError, DataError
-from polybatch.files import read_parquet, write_json, write_rows
+from polybatch.files import write_json, write_parquet
 from polybatch.languages import language
 from polybatch.options import Options, require
-from polybatch.parallel_text import texts
-from polybatch.text import text_key, word_count
+from polybatch.text import hash64, text_key, word_count
+from polybatch.translate import contaminated_pairs
 from polybatch.translator import read_card
+
+if TYPE_CHECKING:
+    from polybatch.overlap import Index
 
 ACCEPTED = "accepted"
 _LANGUAGE_MIN_LETTERS = 20  # language identification of anything shorter is a guess
 # A fixed set, so that another language in the study does not judge this one's pairs anew.
 _TOLD_APART = ("de", "en", "es", "fr", "it", "nl", "pt", "ru")
+_LINGUA = {"no": "nb"}  # lingua knows Norwegian as Bokmål and Nynorsk
 _COPY_MIN_WORDS = 3  # a name of one or two words may well be the same in both languages
+_SCORED_PAIRS = 50_000  # BLEU and chrF of more do not change, and their texts would fill the memory
+_BATCH_ROWS = 2_000
 
 
 @dataclass(frozen=True)
 class AcceptOptions(Options):
-    """Thresholds of the filter. chrF is sacrebleu's chrF2, 0 to 100."""
+    """Thresholds of the filter. A threshold at its end lets everything pass.
+
+    Attributes:
+        min_query_chrf, min_passage_chrf: sacrebleu's chrF2 of the back-translation, 0 to 100.
+        min_length_ratio, max_length_ratio: Of the passage's characters to those expected from the English ones.
+        max_repetition: Share of a text's word trigrams that are repeats, 0 to 1.
+        min_language_confidence: That the passage is in the language, 0 to 1; 0 also takes languages that cannot be
+            identified.
+        comet_model: Folder of a COMET model by which the translations are scored as well (see `polybatch.comet`).
+    """
 
     min_query_chrf: float = 35.0
     min_passage_chrf: float = 45.0
@@ -43,6 +67,7 @@ class AcceptOptions(Options):
     max_length_ratio: float = 2.5
     max_repetition: float = 0.5
     min_language_confidence: float = 0.2
+    comet_model: str | None = None
 
     def faults(self) -> Iterator[str]:
         for name in ("min_query_chrf", "min_passage_chrf"):
@@ -54,25 +79,97 @@ class AcceptOptions(Options):
         )
 
 
-def gather(shards: list[Path], collected: list[dict]) -> list[dict]:
-    """All shards' rows in the order of `collected`; a DataError if a pair is missing or comes twice."""
-    expected = [row["pair_id"] for row in collected if row["kind"] == "english_only" and row["split"] == "train"]
-    found: dict[str, dict] = {}
-    rows = 0
-    for path in shards:
-        for row in read_parquet(path, contracts.ROUND_TRIP).to_pylist():
-            found[row["pair_id"]] = row
-            rows += 1
-    if rows != len(expected) or set(found) != set(expected):
-        missing = [i for i in expected if i not in found]
-        raise DataError(
-            "The translated shards do not hold what was to be translated.",
-            where=", ".join(map(str, shards)),
-            expected=f"{len(expected)} pairs, each once",
-            found=f"{rows} rows, {len(missing)} pairs missing (the first: {missing[:1]})",
-            remedy="delete the shards and run the same command again",
-        )
-    return [found[identity] for identity in expected]
+@dataclass(frozen=True)
+class Expected:
+    """What was to be translated.
+
+    Attributes:
+        count: Pairs.
+        scored: The ids of the first of them, by which the translators are scored.
+        held_out: Ids of the pairs of the dev and test splits.
+    """
+
+    count: int
+    scored: frozenset[str]
+    held_out: frozenset[str]
+
+
+def translated_pairs(collected: Path, excluded: frozenset[str]) -> Iterator[tuple[int, str]]:
+    """(position among the English-only training pairs, pair id) of those that are translated."""
+    position = -1
+    for pair_id, split, kind in _kinds(collected):
+        if kind == "english_only" and split == "train":
+            position += 1
+            if pair_id not in excluded:
+                yield position, pair_id
+
+
+def _kinds(collected: Path) -> Iterator[tuple[str, str, str]]:
+    columns = ("pair_id", "split", "kind")
+    for table in streams.batches(collected, contracts.COLLECTED, columns):
+        yield from zip(*(table[name].to_pylist() for name in columns), strict=True)
+
+
+def read_expected(collected: Path, excluded: frozenset[str]) -> Expected:
+    """Reads which pairs there are, without their texts."""
+    count, scored = 0, []
+    for _, pair_id in translated_pairs(collected, excluded):
+        count += 1
+        if count <= _SCORED_PAIRS:
+            scored.append(pair_id)
+    held_out = frozenset(pair_id for pair_id, split, _ in _kinds(collected) if split != "train")
+    return Expected(count, frozenset(scored), held_out)
+
+
+def gather(shards: list[Path], pairs: Iterable[tuple[int, str]], count: int) -> Iterator[dict]:
+    """All shards' rows in the order of the pairs, of which every `len(shards)`-th is in each.
+
+    Args:
+        shards: In the order of their numbers.
+        pairs: As `translated_pairs` gives them.
+        count: How many those are.
+
+    Raises:
+        DataError: A pair is missing, comes twice, or stands elsewhere. A wrong number is told before the first row.
+    """
+    found = [streams.open_parquet(path).metadata.num_rows for path in shards]
+    if sum(found) != count:
+        raise _not_as_expected(shards, count, f"{sum(found)} rows")
+    rows = [_rows(path) for path in shards]
+    for position, pair_id in pairs:
+        row = next(rows[position % len(shards)], None)
+        if row is None or row["pair_id"] != pair_id:
+            there = "no further row" if row is None else f"the pair {row['pair_id']}"
+            raise _not_as_expected(shards, count, f"{there} in {shards[position % len(shards)]}, not {pair_id}")
+        yield row
+
+
+def _rows(path: Path) -> Iterator[dict]:
+    for table in streams.batches(path, contracts.ROUND_TRIP):
+        yield from table.to_pylist()
+
+
+def _not_as_expected(shards: list[Path], count: int, found: str) -> DataError:
+    return DataError(
+        "The translated shards do not hold what was to be translated.",
+        where=", ".join(map(str, shards)),
+        expected=f"{count} pairs, each once and in order",
+        found=found,
+        remedy="delete the shards and run the same command again",
+    )
+
+
+def read_supplied(path: Path, expected: Expected) -> tuple[set[str], dict[str, dict]]:
+    """The keys of held-out texts, and pair id -> texts that score the translations of the first pairs."""
+    held_out: set[str] = set()
+    references: dict[str, dict] = {}
+    for table in streams.batches(path, contracts.PARALLEL, ["pair_id", "query", "passage"]):
+        for row in table.to_pylist():
+            if row["pair_id"] in expected.held_out:
+                held_out |= {text_key(row["query"]), text_key(row["passage"])}
+            elif row["pair_id"] in expected.scored:
+                references[row["pair_id"]] = row
+    return held_out, references
 
 
 def repetition(text: str) -> float:
@@ -86,26 +183,30 @@ def language_confidence(target: str) -> Callable[[str], float]:
     """A function text -> confidence, 0 to 1, that it is in the target language and not in a common other one."""
     from lingua import IsoCode639_1, Language, LanguageDetectorBuilder
 
-    if not hasattr(IsoCode639_1, target.upper()):
+    own = _LINGUA.get(target, target)
+    if not hasattr(IsoCode639_1, own.upper()):
         raise ConfigError(
             f"Translations into {language(target).name} cannot be checked: lingua does not know the language.",
-            remedy="take the language out of translation.languages",
+            remedy="set translation.accept.min_language_confidence to 0, which leaves this check out for every "
+            "language, or take the language out of translation.languages",
         )
-    codes = [getattr(IsoCode639_1, code.upper()) for code in sorted({target, *_TOLD_APART})]
+    codes = [getattr(IsoCode639_1, code.upper()) for code in sorted({own, *_TOLD_APART})]
     detector = LanguageDetectorBuilder.from_iso_codes_639_1(*codes).build()
-    wanted = Language.from_iso_code_639_1(getattr(IsoCode639_1, target.upper()))
+    wanted = Language.from_iso_code_639_1(getattr(IsoCode639_1, own.upper()))
     return lambda text: detector.compute_language_confidence(text, wanted)
 
 
 class Verdict:
     """Judges round trips into one language; `reason` returns "accepted" or why not."""
 
-    def __init__(self, lang: str, held_out: set[str], options: AcceptOptions) -> None:
+    def __init__(
+        self, lang: str, held_out: set[str], options: AcceptOptions, evaluation_text: Index | None = None
+    ) -> None:
         from sacrebleu.metrics import CHRF
 
-        self.options, self.held_out = options, held_out
+        self.options, self.held_out, self.evaluation_text = options, held_out, evaluation_text
         self.lang, self.length = lang, language(lang).length
-        self._confidence = language_confidence(lang)
+        self._confidence = language_confidence(lang) if options.min_language_confidence > 0 else None
         self._chrf = CHRF()
 
     def chrf(self, english: str, back: str) -> float:
@@ -128,16 +229,22 @@ class Verdict:
             return "language"
         if query_chrf < self.options.min_query_chrf or passage_chrf < self.options.min_passage_chrf:
             return "round trip"
-        if {text_key(row["query"]), text_key(row["passage"])} & self.held_out:
+        return self.leak(row["query"], "query") or self.leak(row["passage"], "passage") or ACCEPTED
+
+    def leak(self, text: str, side: str) -> str:
+        """Why a text must not be trained on, because something is evaluated on it; empty if it may."""
+        if text_key(text) in self.held_out:
             return "held-out text"
-        return ACCEPTED
+        if self.evaluation_text is not None and self.evaluation_text.find(text, side) is not None:
+            return "evaluation text"
+        return ""
 
     def _length_fits(self, english: str, text: str) -> bool:
         ratio = len(text) / len(english) / self.length
         return self.options.min_length_ratio <= ratio <= self.options.max_length_ratio
 
     def _in_another_language(self, text: str) -> bool:
-        if sum(ch.isalpha() for ch in text) < _LANGUAGE_MIN_LETTERS * self.length:
+        if self._confidence is None or sum(ch.isalpha() for ch in text) < _LANGUAGE_MIN_LETTERS * self.length:
             return False
         return self._confidence(text) < self.options.min_language_confidence
 
@@ -146,13 +253,14 @@ def _copied(english: str, text: str) -> bool:
     return word_count(english) >= _COPY_MIN_WORDS and text_key(english) == text_key(text)
 
 
-def judge(rows: list[dict], verdict: Verdict) -> list[dict]:
-    """The rows of translated/<lang>.parquet."""
+def judge(rows: Iterable[dict], verdict: Verdict) -> list[dict]:
+    """The rows of translated/<lang>.parquet for a batch of round trips."""
     table = []
-    for row in stage.progress(rows, total=len(rows), label=f"filter {verdict.lang}"):
+    for row in rows:
         query_chrf = verdict.chrf(row["english_query"], row["query_back"])
         passage_chrf = verdict.chrf(row["english_passage"], row["passage_back"])
         reason = verdict.reason(row, query_chrf, passage_chrf)
+        negatives = row["hard_negatives"] if reason == ACCEPTED else []
         table.append(
             {
                 **{k: row[k] for k in ("pair_id", "source", "query", "passage", "query_back", "passage_back")},
@@ -160,53 +268,135 @@ def judge(rows: list[dict], verdict: Verdict) -> list[dict]:
                 "passage_chrf": passage_chrf,
                 "accepted": reason == ACCEPTED,
                 "reason": reason,
+                "hard_negatives": [t for t in negatives if text_key(t) and not verdict.leak(t, "passage")],
             }
         )
     return table
 
 
-def statistics(lang: str, rows: list[dict], table: list[dict], human: dict[str, dict]) -> dict:
-    """Counts by reason and source, and corpus scores: forward against the references set aside, and round trip.
+class Statistics:
+    """Counts by reason and source, and corpus scores: forward against the supplied references, and round trip.
 
     Scored are distinct texts, so that a string met a hundred times counts once.
     """
-    result: dict = {
-        "lang": lang,
-        "pairs": len(table),
-        "accepted": sum(row["accepted"] for row in table),
-        "reasons": dict(Counter(row["reason"] for row in table)),
-        "sources": {},
-        "forward": {},
-        "round_trip": {},
-        "distinct_outputs": {},
-    }
-    for source in sorted({row["source"] for row in table}):
-        own = [row for row in table if row["source"] == source]
-        result["sources"][source] = {
-            "pairs": len(own),
-            "accepted": sum(row["accepted"] for row in own),
-            "reasons": dict(Counter(row["reason"] for row in own)),
+
+    def __init__(self, lang: str) -> None:
+        self.lang = lang
+        self._reasons: dict[str, Counter[str]] = defaultdict(Counter)
+        self._scored: list[dict] = []
+        self._hashes = {(side, kind): array("Q") for side in ("query", "passage") for kind in ("english", "output")}
+        self._negatives: Counter[str] = Counter()
+
+    def add(self, rows: list[dict], table: list[dict]) -> None:
+        """Takes in a batch of round trips and what was judged of them."""
+        for row, judged in zip(rows, table, strict=True):
+            self._reasons[judged["source"]][judged["reason"]] += 1
+            for side in ("query", "passage"):
+                self._hashes[side, "english"].append(hash64(row[f"english_{side}"]))
+                self._hashes[side, "output"].append(hash64(row[side]))
+            if judged["accepted"]:
+                self._negatives["translated"] += len(row["hard_negatives"])
+                self._negatives["kept"] += len(judged["hard_negatives"])
+        self._scored += rows[: max(0, _SCORED_PAIRS - len(self._scored))]
+
+    def reasons(self) -> Counter[str]:
+        """How many pairs met each verdict, "accepted" among them."""
+        return sum(self._reasons.values(), Counter())
+
+    def result(self, references: dict[str, dict], comet_model: Path | None = None) -> dict[str, Any]:
+        """What translated/<lang>.json holds."""
+        reasons = self.reasons()
+        result: dict[str, Any] = {
+            "lang": self.lang,
+            "pairs": reasons.total(),
+            "accepted": reasons[ACCEPTED],
+            "reasons": dict(reasons),
+            "sources": {source: _counted(self._reasons[source]) for source in sorted(self._reasons)},
+            "hard_negatives": {name: self._negatives[name] for name in ("translated", "kept")},
+            "forward": {},
+            "round_trip": {},
+            "distinct_outputs": {},
+            "comet": {},
         }
-    for side in ("query", "passage"):
-        distinct = list({row[f"english_{side}"]: row for row in rows}.values())
-        result["distinct_outputs"][side] = len({row[side] for row in distinct}) / max(1, len(distinct))
-        if not distinct:
-            continue
-        result["round_trip"][side] = corpus_scores(
-            [row[f"{side}_back"] for row in distinct], [row[f"english_{side}"] for row in distinct], "en"
+        for side in ("query", "passage"):
+            result["distinct_outputs"][side] = self._distinct_outputs(side)
+            self._score(side, references, result)
+            if comet_model and self._scored:
+                result["comet"][side] = self._comet(side, references, comet_model)
+        return result
+
+    def _distinct_outputs(self, side: str) -> float:
+        import numpy as np
+
+        english, outputs = (len(np.unique(self._hashes[side, kind])) for kind in ("english", "output"))
+        return outputs / max(1, english)
+
+    def _score(self, side: str, references: dict[str, dict], result: dict[str, Any]) -> None:
+        rows = self._distinct(side)
+        if rows:
+            result["round_trip"][side] = corpus_scores(
+                [row[f"{side}_back"] for row in rows], [row[f"english_{side}"] for row in rows], "en"
+            )
+        known = [row for row in rows if row["pair_id"] in references]
+        if known:
+            texts = [references[row["pair_id"]][side] for row in known]
+            result["forward"][side] = corpus_scores([row[side] for row in known], texts, self.lang)
+
+    def _comet(self, side: str, references: dict[str, dict], model: Path) -> dict[str, Any]:
+        """Against the references if there are any, as `_score`; else by a model that does without."""
+        rows = self._distinct(side)
+        known = [row for row in rows if row["pair_id"] in references]
+        texts = [references[row["pair_id"]][side] for row in known] or None
+        judged = known or rows
+        found = comet.scores([row[f"english_{side}"] for row in judged], [row[side] for row in judged], texts, model)
+        return {"mean": round(sum(found) / len(found), 4), "count": len(found), "references": bool(texts)}
+
+    def _distinct(self, side: str) -> list[dict]:
+        return list({row[f"english_{side}"]: row for row in self._scored}.values())
+
+
+def _counted(reasons: Counter[str]) -> dict[str, Any]:
+    return {"pairs": reasons.total(), "accepted": reasons[ACCEPTED], "reasons": dict(reasons)}
+
+
+def accept(rows: Iterable[dict], verdict: Verdict, statistics: Statistics) -> Iterator[Any]:
+    """The tables of translated/<lang>.parquet, a batch at a time; counts them as they pass.
+
+    Raises:
+        DataError: There were pairs, and none was accepted. Raised after the last batch.
+    """
+    import pyarrow as pa
+
+    passing = iter(rows)
+    while batch := list(islice(passing, _BATCH_ROWS)):
+        table = judge(batch, verdict)
+        statistics.add(batch, table)
+        yield pa.Table.from_pylist(table, schema=contracts.TRANSLATED)
+    reasons = statistics.reasons()
+    if reasons and not reasons[ACCEPTED]:
+        raise DataError(
+            f"The filter refused every machine-translated pair in {language(verdict.lang).name}.",
+            found=", ".join(f"{name}: {count}" for name, count in reasons.items()),
+            remedy="use better translators, loosen translation.accept, or leave the language out of "
+            "translation.languages",
         )
-        scored = [row for row in distinct if row["pair_id"] in human]
-        if scored:
-            references = [human[row["pair_id"]][side] for row in scored]
-            result["forward"][side] = corpus_scores([row[side] for row in scored], references, lang)
-    return result
+
+
+def _evaluation_text(folder: Path | None, lang: str) -> Index | None:
+    if folder is None:
+        return None
+    from polybatch.overlap import Index
+
+    return Index.read(folder, lang)
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="polybatch.accept", description=__doc__.split("\n")[0])
-    parser.add_argument("--shards", nargs="+", required=True, type=Path)
+    parser.add_argument("--shards", nargs="+", required=True, type=Path, help="in the order of their numbers")
     parser.add_argument("--collected", required=True, type=Path)
-    parser.add_argument("--human", required=True, type=Path, help="human/<lang>.parquet: held-out texts, references")
+    parser.add_argument("--contaminated", type=Path, help="decontamination/pairs.parquet, as for the shards")
+    parser.add_argument("--evaluation-text", type=Path, help="decontamination/text: what must not be trained on")
+    parser.add_argument("--supplied", required=True, type=Path, help="supplied/<lang>.parquet: held out, references")
     parser.add_argument("--lang", required=True)
     parser.add_argument("--forward", required=True, type=Path, help="translator folder, for its card")
     parser.add_argument("--backward", required=True, type=Path, help="translator folder, for its card")
@@ -214,24 +404,21 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args(argv)
 
-    collected = read_parquet(args.collected, contracts.COLLECTED).to_pylist()
-    human = {row["pair_id"]: row for row in read_parquet(args.human, contracts.PARALLEL).to_pylist()}
-    held_out = {row["pair_id"] for row in collected if row["split"] != "train"}
-    rows = gather(args.shards, collected)
-    verdict = Verdict(args.lang, texts(human[i] for i in held_out if i in human), args.options)
-    table = judge(rows, verdict)
-    result = statistics(args.lang, rows, table, human)
-    result["translators"] = {"forward": read_card(args.forward), "backward": read_card(args.backward)}
-    if rows and not result["accepted"]:
-        raise DataError(
-            f"The filter refused every machine-translated pair in {language(args.lang).name}.",
-            found=", ".join(f"{name}: {count}" for name, count in result["reasons"].items()),
-            remedy="use better translators, loosen translation.accept, or leave the language out of "
-            "translation.languages",
-        )
+    comet_model = Path(args.options.comet_model) if args.options.comet_model else None
+    if comet_model:
+        comet.require(comet_model)
+    translators = {"forward": read_card(args.forward), "backward": read_card(args.backward)}
+    excluded = contaminated_pairs(args.contaminated)
+    expected = read_expected(args.collected, excluded)
+    held_out, references = read_supplied(args.supplied, expected)
+    verdict = Verdict(args.lang, held_out, args.options, _evaluation_text(args.evaluation_text, args.lang))
+    statistics = Statistics(args.lang)
+    rows = gather(args.shards, translated_pairs(args.collected, excluded), expected.count)
+    rows = stage.progress(rows, total=expected.count, label=f"filter {args.lang}")
+    write_parquet(args.output, accept(rows, verdict, statistics), contracts.TRANSLATED)
+    result = statistics.result(references, comet_model) | {"translators": translators}
     write_json(args.output.with_suffix(".json"), result)
-    write_rows(args.output, table, contracts.TRANSLATED)
-    stage.log.info("%s: %d of %d pairs accepted %s", args.lang, result["accepted"], len(table), result["reasons"])
+    stage.log.info("%s: %d of %d pairs accepted %s", args.lang, result["accepted"], result["pairs"], result["reasons"])
 
 
 if __name__ == "__main__":

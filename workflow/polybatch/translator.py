@@ -64,7 +64,7 @@ class Work:
         tokens: Source tokens, special ones included.
         split: Sentences that were too long and were split.
         unfinished: Translations that ended because they were `max_length` tokens long.
-        seconds: Time in the model, s.
+        seconds: Time that it took, tokenization included, s.
     """
 
     sentences: int = 0
@@ -119,9 +119,12 @@ class Translator:
 
     def translate(self, sentences: list[str]) -> list[str]:
         """Translations in the order of `sentences`; an empty sentence stays empty."""
+        start = time.perf_counter()
         parts = [list(self._parts(sentence)) for sentence in sentences]
         translations = iter(self._translate_tokens([tokens for part in parts for tokens, _ in part]))
-        return [self._rejoin([(next(translations), space) for _, space in part]) for part in parts]
+        joined = [self._rejoin([(next(translations), space) for _, space in part]) for part in parts]
+        self.work.seconds += time.perf_counter() - start
+        return joined
 
     def translate_texts(self, texts: list[str]) -> list[str]:
         """Translates texts of several sentences: split, each distinct sentence translated once, rejoined."""
@@ -143,7 +146,7 @@ class Translator:
             yield self._tokenizer.tokens(part), space
 
     def _translate_tokens(self, sources: list[list[str]]) -> list[str]:
-        prefix, start = self._tokenizer.prefix, time.perf_counter()
+        prefix = self._tokenizer.prefix
         results = self._model.translate_batch(
             sources,
             target_prefix=[prefix] * len(sources) if prefix else None,
@@ -153,7 +156,6 @@ class Translator:
             max_input_length=0,
             max_decoding_length=self.options.max_length,
         )
-        self.work.seconds += time.perf_counter() - start
         self.work.sentences += len(sources)
         self.work.tokens += sum(map(len, sources))
         found = [result.hypotheses[0] for result in results]
