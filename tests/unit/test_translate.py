@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "standins"))
+
+import translators as standins
+from hub_cache import HubCache
+
 from polybatch import contracts
 from polybatch.convert_translator import check_agreement, convert
 from polybatch.errors import ConfigError, DataError
-from polybatch.files import write_json, write_rows
+from polybatch.files import read_json, read_parquet, write_json, write_rows
+from polybatch.hub_translator import TranslatorSource, open_source
+from polybatch.hub_translator import convert as convert_hub
 from polybatch.train_translator import TokenBatches, TranslatorOptions, train
-from polybatch.translate import check_collapse, round_trip, shard_rows
-from polybatch.translator import CARD, DecodingOptions, Translator, _sentences
+from polybatch.translate import check_collapse, main, round_trip, shard_rows
+from polybatch.translator import CARD, DecodingOptions, Translator, _gap, _sentences, split_long
 
 NOUNS = ["lamp", "door", "fan", "pump", "valve", "alarm", "heater", "sensor"]
 OPTIONS = TranslatorOptions(
@@ -64,7 +72,13 @@ def test_training_resumes_to_the_same_weights(model: Path, strings: dict[str, Pa
 
 def test_an_untrained_translator_is_caught_as_collapsed(folder: Path) -> None:
     rows = [
-        {"pair_id": str(i), "source": "s", "query": f"Start the {a}", "passage": f"Starts the {a} with the {b}."}
+        {
+            "pair_id": str(i),
+            "source": "s",
+            "query": f"Start the {a}",
+            "passage": f"Starts the {a} with the {b}.",
+            "hard_negatives": [],
+        }
         for i, (a, b) in enumerate((a, b) for a in NOUNS for b in NOUNS)
     ]
     options = DecodingOptions(max_length=20)
@@ -93,18 +107,147 @@ def test_a_missing_direction_is_told(folder: Path) -> None:
         Translator(folder.parent / "empty", "en-de", DecodingOptions())
 
 
+@pytest.fixture(scope="module")
+def replacing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A translator that replaces piece for piece, so that a translation back gives the text again."""
+    home = tmp_path_factory.mktemp("hf")
+    (snapshot,) = standins.make(HubCache(home), [standins.NLLB])
+    convert_hub(open_source(snapshot), ["en-de", "de-en", "en-zh", "zh-en"], TranslatorSource("float32"), home / "nllb")
+    return home / "nllb"
+
+
 @pytest.mark.parametrize(
     "text",
-    ["One. Two!  Three?", "No full stop", " Sets 2.5 GHz, e.g. for Wi-Fi. Then stops.", "第一句。第二句。"],
+    [
+        "One. Two!  Three?",
+        "A line.\n\n  Another paragraph. ",
+        "No full stop",
+        " Sets 2.5 GHz, e.g. for Wi-Fi. Then stops.",
+        "第一句。第二句。",
+    ],
 )
 def test_sentences_rejoin_to_the_text(text: str) -> None:
     assert "".join(a + b for a, b in _sentences(text, "en")).strip() == text.strip()
 
 
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "when the red light is on,  the door opens and the water is cold",
+        "灯打开的时候，门就会自动关闭并且水会变冷，城市的国王会打开房子的门",
+        "x" * 61,
+        "कि" * 20,
+    ],
+)
+def test_a_long_sentence_is_split_and_nothing_is_lost(sentence: str) -> None:
+    parts = list(split_long(sentence, lambda text: len(text) <= 20))
+    assert "".join(part + space for part, space in parts) == sentence
+    assert all(5 <= len(part) <= 20 for part, _ in parts)
+    assert not any(part[0] == "\u093f" for part, _ in parts), "a vowel sign stays with its letter"
+
+
+def test_a_clause_is_where_a_long_sentence_is_cut() -> None:
+    sentence = "when the red light is on, the door opens and the water is cold"
+    assert next(split_long(sentence, lambda text: len(text) <= 40)) == ("when the red light is on,", " ")
+    assert next(split_long("灯打开的时候，门就会自动关闭并且", lambda text: len(text) <= 10)) == ("灯打开的时候，", "")
+    assert list(split_long("ab", lambda text: False)) == [("a", ""), ("b", "")], "ends, though nothing ever fits"
+
+
+def test_a_text_too_long_for_the_model_comes_back_whole(replacing: Path) -> None:
+    text = " ".join(["the king of the river opens the red door, and the water is cold"] * 40) + ".\n\nwhat city?"
+    options = DecodingOptions(beam_size=1, max_length=100)
+    forward, backward = Translator(replacing, "en-de", options), Translator(replacing, "de-en", options)
+    (there,) = forward.translate_texts([text])
+    assert forward.work.split == 1
+    assert forward.work.sentences > 5
+    assert forward.work.unfinished == 0
+    assert there.count("\n\n") == 1
+    assert backward.translate_texts([there]) == [text]
+
+
+def test_a_translation_cut_off_is_counted(folder: Path) -> None:
+    translator = Translator(folder, "en-de", DecodingOptions(max_length=3))
+    translator.translate(["Turns on the lamp."])
+    assert translator.work.unfinished > 0
+
+
+@pytest.mark.parametrize(
+    ("space", "source", "target", "gap"),
+    [
+        (" ", "en", "de", " "),
+        ("\n\n ", "en", "de", "\n\n "),
+        (" ", "en", "zh", ""),
+        (" \n", "en", "ja", "\n"),
+        (" ", "en", "th", " "),
+        ("", "zh", "en", " "),
+        ("", "th", "en", " "),
+        ("", "zh", "ja", ""),
+        ("", "en", "de", ""),
+    ],
+)
+def test_what_stands_between_sentences_is_put_back(space: str, source: str, target: str, gap: str) -> None:
+    assert _gap(space, source, target) == gap
+
+
+def test_devices_and_types_that_are_not_there_are_told(folder: Path) -> None:
+    import ctranslate2
+
+    if not ctranslate2.get_cuda_device_count():
+        with pytest.raises(ConfigError, match="CTranslate2 finds none"):
+            Translator(folder, "en-de", DecodingOptions(device="cuda"))
+    with pytest.raises(ConfigError, match=r"cannot be run as nonsense(.|\n)*float32"):
+        Translator(folder, "en-de", DecodingOptions(compute_type="nonsense"))
+
+
 def test_shards_partition_the_english_only_pairs() -> None:
-    pairs = [{"pair_id": i, "kind": "english_only" if i % 3 else "parallel", "split": "train"} for i in range(20)]
-    ids = sorted(row["pair_id"] for shard in range(4) for row in shard_rows(pairs, shard, 4))
-    assert ids == [i for i in range(20) if i % 3]
+    pairs = [{"pair_id": str(i), "kind": "english_only" if i % 3 else "parallel", "split": "train"} for i in range(20)]
+    shards = [[row["pair_id"] for row in shard_rows(pairs, shard, 4, frozenset())] for shard in range(4)]
+    assert sorted(int(i) for ids in shards for i in ids) == [i for i in range(20) if i % 3]
+    without = [[row["pair_id"] for row in shard_rows(pairs, shard, 4, frozenset({"7"}))] for shard in range(4)]
+    assert without == [[i for i in ids if i != "7"] for ids in shards], "the others stay where they were"
+
+
+def test_the_stage_translates_its_shard(replacing: Path, tmp_path: Path) -> None:
+    rows = [
+        {
+            **{"pair_id": str(i), "source": "s", "query": f"what {noun}?", "passage": f"the {noun} opens the door."},
+            **{"hard_negatives": ["the red house.", f"no {noun}.", "too many"], "license": "MIT"},
+            **{"split": "train", "kind": "english_only"},
+        }
+        for i, noun in enumerate(NOUNS)
+    ]
+    write_rows(tmp_path / "en.parquet", rows, contracts.COLLECTED)
+    taken_out = [
+        {"pair_id": "2", "source": "s", "lang": lang, "side": "query", "overlap": "exact", "share": 1.0,
+         "benchmark": "b", "text_id": "t"}
+        for lang in ("en", "de")
+    ]  # fmt: skip
+    write_rows(tmp_path / "pairs.parquet", taken_out, contracts.CONTAMINATED)
+    main([
+        *("--collected", str(tmp_path / "en.parquet"), "--contaminated", str(tmp_path / "pairs.parquet")),
+        *("--lang", "zh", "--forward", str(replacing), "--backward", str(replacing), "--hard-negatives", "2"),
+        *("--shards", "2", "--shard", "0", "--output", str(tmp_path / "zh" / "0.parquet")),
+    ])  # fmt: skip
+    found = read_parquet(tmp_path / "zh" / "0.parquet", contracts.ROUND_TRIP).to_pylist()
+    assert [row["pair_id"] for row in found] == ["0", "4", "6"]
+    for row in found:
+        assert row["query_back"] == row["english_query"] != row["query"]
+        assert row["passage_back"] == row["english_passage"]
+        assert len(set(row["hard_negatives"])) == 2
+    stats = read_json(tmp_path / "zh" / "0.stats.json")
+    # The house of all pairs is translated once, and nothing but queries and passages back.
+    assert (stats["forward"]["sentences"], stats["backward"]["sentences"], stats["sentences"]) == (10, 6, 16)
+    assert (stats["pairs"], stats["device"], stats["compute_type"]) == (3, "cpu", "float32")
+    assert stats["tokens"] > stats["sentences"] > 0 < stats["seconds"]
+
+
+def test_a_shard_may_be_empty(replacing: Path, tmp_path: Path) -> None:
+    write_rows(tmp_path / "en.parquet", [], contracts.COLLECTED)
+    main([
+        *("--collected", str(tmp_path / "en.parquet"), "--lang", "de", "--forward", str(replacing)),
+        *("--backward", str(replacing), "--output", str(tmp_path / "0.parquet")),
+    ])  # fmt: skip
+    assert read_parquet(tmp_path / "0.parquet", contracts.ROUND_TRIP).num_rows == 0
 
 
 def test_token_batches_are_bounded_and_reproducible() -> None:
