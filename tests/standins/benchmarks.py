@@ -66,7 +66,7 @@ _BELEBELE_LANGUAGES = [
     "yor_Latn",
     "zho_Hans",
 ]
-_PASSAGES, _QUERIES = 36, 12
+PASSAGES, QUERIES = 36, 12
 
 
 def word(lang: str, number: int) -> str:
@@ -163,24 +163,26 @@ def _paragraph(name: str, lang: str, languages: Sequence[str], number: int, draw
 
 def _english(task: str, split: str) -> dict[str, bytes | str]:
     drawn = random.Random(task)
-    words = [drawn.sample(range(400), 14) for _ in range(_PASSAGES)]
+    words = [drawn.sample(range(400), 14) for _ in range(PASSAGES)]
     corpus = [
         {"_id": f"{task[:3].lower()}-{i}", "title": sentence("en", w[:3], ""), "text": sentence("en", w[3:])}
         for i, w in enumerate(words)
     ]
     corpus[7]["title"] = ""
-    queries = [{"_id": f"q{i}", "text": sentence("en", words[i][2:8], "?")} for i in range(_QUERIES)]
+    queries = [{"_id": f"q{i}", "text": sentence("en", words[i][2:8], "?")} for i in range(QUERIES)]
     if task == "ArguAna":  # a query is itself an argument of the corpus, and one relevant document is missing
         for i, query in enumerate(queries):
-            query |= {"_id": corpus[i + _QUERIES]["_id"], "text": corpus[i + _QUERIES]["text"]}
+            query |= {"_id": corpus[i + QUERIES]["_id"], "text": corpus[i + QUERIES]["text"]}
     grades = (2, 1, 1, 0) if task == "NFCorpus" else (1,)
     qrels = [
-        {"query-id": query["_id"], "corpus-id": corpus[(i + 5 * k) % _PASSAGES]["_id"], "score": grade}
+        {"query-id": query["_id"], "corpus-id": corpus[(i + 5 * k) % PASSAGES]["_id"], "score": grade}
         for i, query in enumerate(queries)
         for k, grade in enumerate(grades)
     ]
     if task == "ArguAna":
         qrels[3]["corpus-id"] = "arg-gone"
+    if task == "NFCorpus":  # a query for which nothing relevant was found
+        qrels[-len(grades) :] = [{**row, "score": 0} for row in qrels[-len(grades) :]]
     if task == "FiQA2018":  # the real data holds empty documents and copies
         corpus[30] |= {"title": "", "text": ""}
         corpus[31] |= {"title": corpus[0]["title"], "text": corpus[0]["text"]}
@@ -210,20 +212,20 @@ def _multilingual(task: str, split: str, subsets: Mapping[str, str]) -> dict[str
 def _language_of(task: str, lang: str) -> tuple[list[dict], list[dict], list[dict]]:
     parallel = task == "MuPLeR-retrieval"
     drawn = random.Random(task if parallel else f"{task} {lang}")
-    words = [drawn.sample(range(400), 14) for _ in range(_PASSAGES)]
+    words = [drawn.sample(range(400), 14) for _ in range(PASSAGES)]
     if task == "MKQARetrieval":  # passages are the answers
         words = [w[:4] for w in words]
-    ids = [f"{i}" if parallel or task == "MKQARetrieval" else f"{1000 + i}#{i % 3}" for i in range(_PASSAGES)]
+    ids = [f"{i}" if parallel or task == "MKQARetrieval" else f"{1000 + i}#{i % 3}" for i in range(PASSAGES)]
     corpus = [{"_id": i, "text": sentence(lang, w[3:])} for i, w in zip(ids, words, strict=True)]
     if task.startswith("MIRACL"):
         for row, w in zip(corpus, words, strict=True):
             row["title"] = sentence(lang, w[:3], "")
-    queries = [{"_id": f"{i}", "text": sentence(lang, words[i][2:8], "?")} for i in range(_QUERIES)]
-    qrels = [{"query-id": f"{i}", "corpus-id": ids[i], "score": 1} for i in range(_QUERIES)]
+    queries = [{"_id": f"{i}", "text": sentence(lang, words[i][2:8], "?")} for i in range(QUERIES)]
+    qrels = [{"query-id": f"{i}", "corpus-id": ids[i], "score": 1} for i in range(QUERIES)]
     if task.startswith("MIRACL"):
         qrels += [
-            {"query-id": f"{i}", "corpus-id": ids[(i + k) % _PASSAGES], "score": int(k == 9)}
-            for i in range(_QUERIES)
+            {"query-id": f"{i}", "corpus-id": ids[(i + k) % PASSAGES], "score": int(k == 9)}
+            for i in range(QUERIES)
             for k in (9, 13)
         ]
     return corpus, queries, qrels
@@ -244,7 +246,7 @@ def _belebele_rows(code: str) -> list[dict[str, Any]]:
     lang = next(entry.iso for entry in LANGUAGES.values() if entry.nllb == code)
     drawn = random.Random("belebele")
     rows: list[dict[str, Any]] = []
-    for i in range(_QUERIES):
+    for i in range(QUERIES):
         words = drawn.sample(range(400), 16)
         for question in (1, 2):
             asked = words[question * 5 : question * 5 + 5]
