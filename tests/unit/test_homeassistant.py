@@ -60,6 +60,7 @@ def test_a_passage_left_in_english_is_no_translation(lamp: Path) -> None:
     source = HomeAssistant("ha", lamp)
     english = {p.pair_id: p for p in source.english()}
     german = list(source.translations("de"))
+    assert source.languages == ("de",)
     assert [(p.query, english[p.pair_id].query) for p in german] == [("Einschalten", "Turn on")]
 
 

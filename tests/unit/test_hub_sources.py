@@ -105,6 +105,13 @@ def test_parts_and_layouts(records: dict[str, Path]) -> None:
         open_source(spec("squadshifts", split="train"), records["squadshifts"])
 
 
+def test_a_copy_of_the_repository_reads_like_the_snapshot(records: dict[str, Path]) -> None:
+    for adapter in ("newsqa", "mmarco"):
+        folder = hub.read_record(records[adapter]).folder
+        from_folder = list(open_source(spec(adapter), folder).english())
+        assert from_folder == list(open_source(spec(adapter), records[adapter]).english())
+
+
 @pytest.fixture
 def changed(tmp_path: Path) -> Path:
     """A snapshot of natural-questions whose columns are others."""

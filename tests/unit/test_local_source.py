@@ -44,6 +44,7 @@ def test_formats_agree(tmp_path: Path, ending: str) -> None:
         ("Turn off, now", "Turns off the lamp."),
     ]
     german = list(mine.translations("de"))
+    assert mine.languages == ("de",)
     assert [p.query for p in german] == ["Einschalten"]
     assert german[0].pair_id == next(mine.english()).pair_id
 

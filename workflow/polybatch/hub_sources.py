@@ -276,7 +276,7 @@ class HubSource:
 
     Args:
         spec: The config entry, `{name, adapter, ...HubOptions}`.
-        record: What `hub.write_record` wrote.
+        record: What `hub.write_record` wrote, or a folder with the repository's files.
 
     Raises:
         ConfigError: An unknown option.
@@ -291,7 +291,7 @@ class HubSource:
         self._data = DATA_SETS[spec["adapter"]]
         self.name, self.license = spec["name"], self.options.license or self._data.license
         self.dropped: dict[str, int] = {}
-        self.files = data_files(read_record(record), layouts(spec))
+        self.files = data_files(snapshot_at(record), layouts(spec))
         check_columns(self.files, self._data.columns)
 
     def english(self) -> Iterator[Pair]:
@@ -311,6 +311,11 @@ class HubSource:
 
     def strings(self, lang: str) -> Iterator[tuple[str, str]]:
         return iter(())
+
+
+def snapshot_at(path: Path) -> Snapshot:
+    """The snapshot of a record, or a folder as one: a copy of the repository that the user has."""
+    return Snapshot(str(path), "dataset", "local", "local", path) if path.is_dir() else read_record(path)
 
 
 def hub_options(spec: dict[str, Any], kind: type[HubOptions] = HubOptions) -> Any:

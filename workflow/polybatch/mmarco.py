@@ -22,8 +22,7 @@ import numpy as np
 
 from polybatch import stage
 from polybatch.errors import ConfigError, DataError
-from polybatch.hub import read_record
-from polybatch.hub_sources import HubOptions, hub_options
+from polybatch.hub_sources import HubOptions, hub_options, snapshot_at
 from polybatch.sources import Pair, pair_id
 from polybatch.streams import is_in
 
@@ -98,7 +97,7 @@ class MMarco:
         self.languages: tuple[str, ...] = tuple(self.options.languages)
         self.examples: int | None = None
         self.dropped: dict[str, int] = {}
-        self._snapshot = read_record(record)
+        self._snapshot = snapshot_at(record)
         self._triples = self._snapshot.files(TRIPLES)[0]
         for lang in ("en", *self.languages):
             self._snapshot.files(_collection(lang))

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH_ROWS = 10_000
-_SORTED_AT_ONCE = 250_000  # rows that are put in order in memory; more go through files
-_BUFFERED = 2_000  # rows that a file's buffer holds before it is written
+_SORTED_AT_ONCE = 50_000  # rows that are put in order in memory; more go through files
+_MAX_FILES = 256  # open at once
+_BUFFERED = 1_000  # rows that a file's buffer holds before it is written
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -61,7 +62,8 @@ def open_parquet(path: Path | str) -> Any:
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(path)
+        # With its default pre_buffer, pyarrow holds on to every byte of the file that was read.
+        return pq.ParquetFile(path, pre_buffer=False)
     except FileNotFoundError as error:
         raise DataError("A file is missing.", where=path, remedy="run the stage that makes it") from error
     except (pa.ArrowInvalid, OSError) as error:
@@ -128,7 +130,7 @@ def sorted_by_id(tables: Iterable[pa.Table], schema: pa.Schema, rows: int, folde
     Yields:
         The same rows, in order.
     """
-    parts = -(-max(rows, 1) // _SORTED_AT_ONCE)
+    parts = min(-(-max(rows, 1) // _SORTED_AT_ONCE), _MAX_FILES)
     if parts == 1:
         yield from _in_order(list(tables), schema)
         return
