@@ -113,9 +113,9 @@ class AlphaSchedule:
         """From a number, or from text as `label` spells it: "0.5" or "1to0.5"."""
         if isinstance(value, AlphaSchedule):
             return value
-        start, _, end = str(value).partition("to")
+        start, changes, end = str(value).partition("to")
         try:
-            return cls(float(start), float(end or start))
+            return cls(float(start), float(end if changes else start))
         except ValueError as error:
             raise _alpha_fault(value) from error
 
