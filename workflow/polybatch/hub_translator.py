@@ -35,7 +35,7 @@ from polybatch.translator_families import FILES, code, language_token, pieces
 
 QUANTIZATIONS = ("int8", "int8_float16", "int8_float32", "int16", "float16", "float32", "bfloat16")
 # What is fetched of a repository: no pickled weights, no other framework's.
-PATTERNS = ("*.json", "*.model", "*.spm", "*.safetensors", "README.md")
+FILE_PATTERNS = ("*.json", "*.model", "*.spm", "*.safetensors", "README.md")
 _RELATIVE_POSITIONS = 512  # T5 has no table of positions that would end; it was trained on no more than these
 _SPECIAL = {"bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id"}
 
