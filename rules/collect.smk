@@ -8,10 +8,16 @@ rule collect:
         expand("{base}/supplied/{lang}.parquet", base=BASE, lang=SUPPLIED_LANGS),
 
 
+def mined_passages(source):
+    """The collected sources whose passages the questions of this one are looked up in."""
+    return [f"{BASE}/collected/sources/{name}.parquet" for name in ALL_SOURCES[source].get("passages", [])]
+
+
 # Reads and cleans one source, row by row.
 rule collect_source:
     input:
-        lambda w: source_file(w.source),
+        file=lambda w: source_file(w.source),
+        passages=lambda w: mined_passages(w.source),
     output:
         pairs=f"{BASE}/collected/sources/{{source}}.parquet",
         counts=f"{BASE}/collected/sources/{{source}}.json",
@@ -25,8 +31,9 @@ rule collect_source:
         code=code_digest("collect_source"),
         source=lambda w: as_json(ALL_SOURCES[w.source]),
         cleaning=as_json(CONFIG["cleaning"]),
+        passages=lambda w: flag("passages", mined_passages(w.source)),
     shell:
-        "python -m polybatch.collect_source --source {params.source:q} --file {input:q} "
+        "python -m polybatch.collect_source --source {params.source:q} --file {input.file:q} {params.passages} "
         "--cleaning {params.cleaning:q} --output {output.pairs} 2> {log}"
 
 

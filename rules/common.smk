@@ -84,7 +84,7 @@ def as_json(value):
 def source_file(name):
     """The file of a source: the user's own, a wheel, or the record of a hub repository."""
     source = ALL_SOURCES[name]
-    if source["adapter"] == "local":
+    if "path" in source:
         return source["path"]
     if source["adapter"] == "homeassistant":
         return f"results/sources/{source['requirement'].replace('==', '-')}-py3-none-any.whl"

@@ -14,7 +14,7 @@ from hub_cache import HubCache
 
 from polybatch import hub
 from polybatch.errors import ConfigError, DataError
-from polybatch.hub_sources import DATA_SETS, around_answer, request, required_patterns
+from polybatch.hub_sources import DATA_SETS, around_answer, request
 from polybatch.mmarco import TsvTexts, distinct_triples
 from polybatch.sources import ADAPTERS, open_source
 
@@ -100,7 +100,7 @@ def test_a_planted_row_arrives(records: dict[str, Path]) -> None:
 def test_parts_and_layouts(records: dict[str, Path]) -> None:
     one = open_source(spec("squadshifts", config="nyt"), records["squadshifts"])
     assert len(list(one.english())) == 8
-    assert "nyt/test/*.parquet" in required_patterns(spec("squadshifts", config="nyt"))
+    assert "nyt/test/*.parquet" in request(spec("squadshifts", config="nyt"))["files"]
     with pytest.raises(DataError, match=r"(?s)does not hold the files.*amazon/test"):
         open_source(spec("squadshifts", split="train"), records["squadshifts"])
 

@@ -251,15 +251,24 @@ def split(rows: Rows, kept: np.ndarray, translated: np.ndarray, options: SplitOp
     return fate
 
 
-def kinds(rows: Rows, fate: np.ndarray, has_translations: Sequence[bool]) -> np.ndarray:
-    """Which rows reach other languages through machine translation alone, (n,) bool.
+def kinds(
+    rows: Rows, fate: np.ndarray, has_translations: Sequence[bool], is_translated: Sequence[bool]
+) -> np.ndarray:
+    """How each row reaches other languages, (n,) text: `kind` of contracts.COLLECTED.
 
     Args:
         rows, fate: The rows and their splits.
-        has_translations: Of each source.
+        has_translations: Of each source, whether translations come with it.
+        is_translated: Of each source, whether it may be machine-translated.
     """
-    supplied = np.array(has_translations, dtype=bool)[rows.source] if len(rows) else np.zeros(0, dtype=bool)
-    return ~supplied | ((fate == TRAIN) & rows.aside)
+    supplied, machine = (np.array(flags, dtype=bool)[rows.source] for flags in (has_translations, is_translated))
+    parallel = supplied & ~((fate == TRAIN) & rows.aside)
+    return np.where(parallel, "parallel", np.where(machine, "english_only", "english"))
+
+
+def translatable(spec: dict[str, Any]) -> bool:
+    """Whether a source may be machine-translated: unless its entry says `translate: false`."""
+    return bool(spec.get("translate", True))
 
 
 def has_all_translations(rows: Rows, sources: Sequence[Source], languages: Sequence[str]) -> np.ndarray:
@@ -272,7 +281,7 @@ def has_all_translations(rows: Rows, sources: Sequence[Source], languages: Seque
     return complete
 
 
-def _tables(paths: Sequence[Path], fate: np.ndarray, english_only: np.ndarray) -> Iterator[pa.Table]:
+def _tables(paths: Sequence[Path], fate: np.ndarray, kind: np.ndarray) -> Iterator[pa.Table]:
     """The second reading: the rows that are taken, with split and kind."""
     import pyarrow as pa
 
@@ -281,8 +290,7 @@ def _tables(paths: Sequence[Path], fate: np.ndarray, english_only: np.ndarray) -
         for table in batches(path, contracts.COLLECTED):
             here = slice(start, start + len(table))
             start += len(table)
-            kind = np.where(english_only[here], "english_only", "parallel")
-            columns = [*table.columns[:-2], pa.array(names[fate[here]], pa.string()), pa.array(kind, pa.string())]
+            columns = [*table.columns[:-2], pa.array(names[fate[here]], pa.string()), pa.array(kind[here], pa.string())]
             yield pa.table(columns, schema=contracts.COLLECTED).filter(pa.array(fate[here] != DROPPED))
 
 
@@ -319,9 +327,9 @@ def collect(
     translated = has_all_translations(rows, sources, parallel_in if held_out else [])
     fate = split(rows, kept, translated, splitting)
     counts.remove(kept, fate == DROPPED, rows, "another query of a held-out passage")
-    english_only = kinds(rows, fate, [bool(source.languages) for source in sources])
+    kind = kinds(rows, fate, [bool(source.languages) for source in sources], [translatable(spec) for spec in specs])
     taken = fate != DROPPED
-    tables = sorted_by_id(_tables(paths, fate, english_only), contracts.COLLECTED, int(taken.sum()), output.parent)
+    tables = sorted_by_id(_tables(paths, fate, kind), contracts.COLLECTED, int(taken.sum()), output.parent)
     write_parquet(output, tables, contracts.COLLECTED)
     by_source = np.bincount(rows.source[taken], minlength=len(paths)).tolist()
     return {
@@ -338,7 +346,7 @@ def collect(
         },
         "splits": {
             **{name: int((fate == number).sum()) for number, name in enumerate(SPLITS)},
-            "train, english_only": int(((fate == TRAIN) & english_only).sum()),
+            "train, english_only": int(((fate == TRAIN) & (kind == "english_only")).sum()),
         },
     }
 

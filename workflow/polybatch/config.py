@@ -265,6 +265,10 @@ def _source_faults(config: Config) -> Iterator[str]:
     for name, entry in config["sources"].items():
         if entry["adapter"] not in ADAPTERS:
             yield f"sources.{name}.adapter: {entry['adapter']!r} is not one of {', '.join(ADAPTERS)}"
+    for name in names:
+        for other in config["sources"].get(name, {}).get("passages", []):
+            if other not in names:
+                yield f"sources.{name}.passages: {other!r} is not among the study's sources ({', '.join(names)})"
     validation = (config.get("validation") or {}).get("source")
     if validation and validation not in config["sources"]:
         yield _unknown("validation.source", validation, "sources", config)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-# collected/en.parquet: one row an English pair. `kind` is "parallel" (human translations may be used in
-# training) or "english_only" (it reaches other languages through machine translation alone).
+# collected/en.parquet: one row an English pair. `kind` is "parallel" (the translations that come with it are used),
+# "english_only" (it reaches other languages through machine translation alone) or "english" (it stays English).
 COLLECTED = pa.schema(
     [
         ("pair_id", pa.string()),

@@ -27,6 +27,8 @@ from polybatch.options import Options, require
 from polybatch.sources import Pair, pair_id
 from polybatch.streams import open_parquet
 
+# Keys of a config entry that others read.
+_NOT_OPTIONS = {"name", "adapter", "passages", "path", "translate", "url", "sha256"}
 _BATCH_ROWS = 1_000  # contexts of news articles and film plots are long
 Row = dict[str, Any]
 Triple = tuple[str, str, list[str]]  # query, passage, hard negatives
@@ -168,6 +170,9 @@ def _position(text: str, answers: Sequence[str]) -> int | None:
                 return at
     return None
 
+
+# MS MARCO's training judgements (qrels.train.tsv): its triples hold at most so many distinct (question, positive) pairs.
+MMARCO_PAIRS = 532_761
 
 _QUESTION, _ANSWERS = {"question": "text"}, {"answers": "texts"}
 
@@ -324,7 +329,7 @@ def hub_options(spec: dict[str, Any], kind: type[HubOptions] = HubOptions) -> An
     Raises:
         ConfigError: Unknown or unusable ones, all at once.
     """
-    values = {key: value for key, value in spec.items() if key not in ("name", "adapter", "passages", "path")}
+    values = {key: value for key, value in spec.items() if key not in _NOT_OPTIONS}
     if values.get("passage_words", -1) == -1 and spec["adapter"] in DATA_SETS:
         values["passage_words"] = DATA_SETS[spec["adapter"]].passage_words
     return kind.from_values(values)
@@ -366,9 +371,12 @@ def request(spec: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def required_patterns(spec: dict[str, Any]) -> list[str]:
-    """The shell patterns of the files that a config entry needs; see `request`."""
-    return request(spec)["files"]
+def expected_pairs(spec: dict[str, Any]) -> float | None:
+    """Pairs of a source as its paper gives them, for planning; None where that is not known."""
+    adapter = spec["adapter"]
+    if adapter in DATA_SETS:
+        return DATA_SETS[adapter].paper_pairs
+    return {"mmarco": MMARCO_PAIRS, "entity_questions": 176_975}.get(adapter)
 
 
 def data_files(snapshot: Snapshot, parts: Sequence[Sequence[str]]) -> list[Path]:

@@ -28,6 +28,7 @@ import numpy as np
 
 from polybatch import stage
 from polybatch.errors import ConfigError, DataError
+from polybatch.files import read_json
 from polybatch.hub import read_record
 from polybatch.hub_sources import HubOptions, hub_options, no_repository
 from polybatch.sources import Pair, pair_id
@@ -63,8 +64,10 @@ class MiningOptions(HubOptions):
 
 
 def request(spec: dict[str, Any]) -> dict[str, Any]:
-    """See `hub_sources.request`; the config must name a repository."""
+    """See `hub_sources.request`; the config must name a repository, or the address of the archive."""
     options = hub_options(spec, MiningOptions)
+    if not options.repo and "url" in spec:
+        return {"kind": "files", "files": {"questions": {k: spec[k] for k in ("url", "sha256") if k in spec}}}
     if not options.repo:
         raise no_repository(spec["adapter"])
     return {
@@ -276,6 +279,8 @@ def read_questions(path: Path, split: str) -> Iterator[Question]:
 
 def _question_files(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
     files: Iterator[tuple[str, bytes]]
+    if path.suffix == ".json" and "files" in (record := read_json(path)):
+        path = Path(record["files"]["questions"]["path"])  # an archive, fetched by its address
     if path.is_dir():
         found = _one_form([p for p in path.rglob(pattern) if p.suffix in _JSON_ENDINGS])
         files = ((str(p), p.read_bytes()) for p in found)

@@ -37,7 +37,7 @@ class Pairs:
     """The English pairs that may be used.
 
     Attributes:
-        parallel, english_only: Sorted uint64 keys of the training pairs of each kind.
+        parallel, english_only, english: Sorted uint64 keys of the training pairs of each kind.
         dev: Those of the dev split.
         excluded: Keys of the pairs that overlap with evaluation text.
     """
@@ -48,12 +48,13 @@ class Pairs:
         found: dict[tuple[str, str], list[np.ndarray]] = {}
         for table in batches(collected, contracts.COLLECTED, ["pair_id", "split", "kind"]):
             keys = id_keys(table.column("pair_id"))
-            for split, kind in itertools.product(("train", "dev"), ("parallel", "english_only")):
+            for split, kind in itertools.product(("train", "dev"), ("parallel", "english_only", "english")):
                 fit = pc.and_(pc.equal(table.column("split"), split), pc.equal(table.column("kind"), kind))
                 found.setdefault((split, kind), []).append(keys[fit.to_numpy()])
         self.excluded = excluded_keys(contaminated, translated)
         self.parallel = self._usable(found.get(("train", "parallel"), []))
         self.english_only = self._usable(found.get(("train", "english_only"), []))
+        self.english = self._usable(found.get(("train", "english"), []))
         self.dev = self._usable([k for (split, _), keys in found.items() if split == "dev" for k in keys])
 
     def _usable(self, parts: list[np.ndarray]) -> np.ndarray:
@@ -62,7 +63,7 @@ class Pairs:
 
     @property
     def train(self) -> np.ndarray:
-        return np.sort(np.concatenate([self.parallel, self.english_only]))
+        return np.sort(np.concatenate([self.parallel, self.english_only, self.english]))
 
 
 def excluded_keys(contaminated: Sequence[Path], translated: Sequence[Path]) -> np.ndarray:
