@@ -4,14 +4,17 @@ import json
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 
+import pyarrow.parquet as pq
 import pytest
+from parallel_files import parallel_row, write_parallel
 
-from polybatch import checkpoints, contracts
+from polybatch import checkpoints
 from polybatch.encoder import EncoderOptions, build_encoder
 from polybatch.errors import ConfigError, DataError, TrainingError
-from polybatch.files import write_rows
+from polybatch.files import write_json
 from polybatch.pairs import read_pairs
 from polybatch.sampling import BatchSampler, Sampling
 from polybatch.train import (
@@ -37,17 +40,26 @@ def text(lang, word):
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    """parallel/<lang>.parquet (80 pairs, Turkish 40), validation.parquet, and an encoder with dropout."""
+    """parallel/<lang>.parquet (80 pairs, Turkish 40; two sources, of which "hard" has negatives), paraphrases of ten
+    pairs, validation.parquet, and an encoder with dropout."""
     base = tmp_path_factory.mktemp("study")
     for lang in LANGS:
         rows = [
-            {"pair_id": f"{i:03}", "query": f"{lang}{i}", "passage": text(lang, i)}
+            parallel_row(
+                i,
+                f"{lang}{i}",
+                text(lang, i),
+                source="hard" if i % 4 < 2 else "plain",
+                origin="english" if lang == "en" else "machine" if i < 20 else "supplied",
+                hard_negatives=[text(lang, i + 7), text(lang, i + 11)][: 2 - i % 4] if i % 4 < 2 else [],
+            )
             for i in range(80)
             if lang != "tr" or i % 2
         ]
-        write_rows(base / f"{lang}.parquet", rows, contracts.PARALLEL)
-    rows = [{"pair_id": f"v{i}", "query": f"en{i}", "passage": text("en", i)} for i in range(80, 97)]
-    write_rows(base / "validation.parquet", rows, contracts.PARALLEL)
+        write_parallel(base / f"{lang}.parquet", rows)
+    second = [parallel_row(i, f"en{i} en{i}", text("en", i)) for i in range(10)]
+    write_parallel(base / "paraphrase.parquet", second)
+    write_parallel(base / "validation.parquet", [parallel_row(i, f"en{i}", text("en", i)) for i in range(80, 97)])
     words = [text(lang, i) for lang in LANGS for i in range(97)]
     shape = {"vocab_size": 600, "hidden_size": 32, "num_heads": 2, "intermediate_size": 32, "max_length": 24}
     build_encoder(words, EncoderOptions.from_values({**shape, "dropout": 0.1}), base / "encoder")
@@ -64,12 +76,16 @@ def one_thread():
 
 
 def run(study, folder, options=OPTIONS, sampling=HYBRID, seed=0, fingerprint=None, encoder="encoder"):
-    """Trains; returns the model, the result, and the weights as bytes."""
+    """Trains; returns the model, the result without its speed and step list, and the weights as bytes."""
     model = load_encoder(str(study / encoder))
     set_up(model, options)
     result = train(
         model,
-        read_pairs({lang: study / f"{lang}.parquet" for lang in LANGS}),
+        read_pairs(
+            {lang: study / f"{lang}.parquet" for lang in LANGS},
+            hard_negatives=options.hard_negatives,
+            paraphrases=study / "paraphrase.parquet" if options.hard_negatives else None,
+        ),
         read_validation(study / "validation.parquet"),
         sampling,
         options,
@@ -77,6 +93,8 @@ def run(study, folder, options=OPTIONS, sampling=HYBRID, seed=0, fingerprint=Non
         folder=folder,
         fingerprint=fingerprint or {"data": "same"},
     )
+    speed, batches = result.pop("speed"), result.pop("batches")
+    assert speed["seconds"] > 0 and batches.num_rows == result["steps"]
     return model, result, weights(model)
 
 
@@ -119,8 +137,9 @@ def test_the_same_seed_gives_the_same_weights_and_another_others(study, tmp_path
     assert run(study, tmp_path / "b", seed=1)[2] != unbroken[2]
 
 
-@pytest.mark.parametrize(("step", "last"), [(7, 6), (17, 16)])
-def test_a_killed_training_resumes_to_the_same_weights(study, tmp_path, unbroken, step, last, caplog):
+def killed_at(step, study, folder, options):
+    """Trains in a forked child that kills itself at that step."""
+
     def killed():
         from transformers import TrainerCallback
 
@@ -133,17 +152,49 @@ def test_a_killed_training_resumes_to_the_same_weights(study, tmp_path, unbroken
 
         watch = trainer.callbacks
         trainer.callbacks = lambda *args: [*watch(*args), Kill()]
-        run(study, tmp_path)
+        run(study, folder, options)
 
     child = multiprocessing.get_context("fork").Process(target=killed)
     child.start()
     child.join(120)
     assert child.exitcode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(("step", "last"), [(7, 6), (17, 16)])
+def test_a_killed_training_resumes_to_the_same_weights(study, tmp_path, unbroken, step, last, caplog):
+    killed_at(step, study, tmp_path, OPTIONS)
     with caplog.at_level(logging.INFO):
         _, result, resumed = run(study, tmp_path)
     assert f"resuming from {tmp_path}/checkpoint-{last}" in caplog.text
     assert result == unbroken[1]
     assert resumed == unbroken[2]
+
+
+# What changes the batches, the weights that are trained, and the loss, all at once.
+ELABORATE = {
+    "max_steps": 12,
+    "hard_negatives": 2,
+    "lora_r": 4,
+    "lora_dropout": 0.1,
+    "matryoshka_dims": [8, 16],
+    "source_temperature": 2.0,
+    "language_weights": "size",
+}
+
+
+def test_an_elaborate_training_resumes_to_the_same_weights_too(study, tmp_path, caplog):
+    elaborate = options(**ELABORATE)
+    _, result, expected = run(study, tmp_path / "unbroken", elaborate)
+    assert result["composition"]["hard_negatives"]["given"] > result["composition"]["hard_negatives"]["random"] > 0
+    assert result["composition"]["sources"].keys() == {"hard", "plain"}
+    saved = sorted(path.name for path in (tmp_path / "unbroken").glob("checkpoint-*/*"))
+    assert "weights.safetensors" in saved and "training_args.bin" not in saved
+    killed_at(9, study, tmp_path / "killed", elaborate)
+    with caplog.at_level(logging.INFO):
+        _, again, resumed = run(study, tmp_path / "killed", elaborate)
+    assert "checkpoint-8" in caplog.text
+    assert again == result
+    assert resumed == expected
 
 
 def test_a_half_written_checkpoint_is_not_resumed_from(study, tmp_path, unbroken, caplog):
@@ -172,7 +223,9 @@ def test_early_stopping_keeps_the_best_weights_and_holds_when_run_again(study, t
     losses = result["validation_losses"]
     assert result["validation_loss"] == min(losses.values())
     assert result["best_step"] == int(min(losses, key=losses.get)) < result["steps"] < 60
-    assert weights(model) == weights(load_encoder(str(tmp_path / f"checkpoint-{result['best_step']}")))
+    best = load_encoder(str(study / "encoder"))
+    checkpoints.load_weights(best, tmp_path / f"checkpoint-{result['best_step']}")
+    assert weights(model) == weights(best)
     _, again, second = run(study, tmp_path, hot)
     assert again == result
     assert second == first
@@ -196,11 +249,12 @@ def test_prompts_are_trained_with_and_saved(study, tmp_path, unbroken):
 
 
 @pytest.mark.parametrize("changes", [{"bucket_width": 4}, {"mini_batch_size": 3}], ids=str)
-def test_ways_to_save_work_do_not_change_the_training(study, tmp_path, changes):
+@pytest.mark.parametrize("common", [{}, {"hard_negatives": 2, "matryoshka_dims": [8]}], ids=["plain", "elaborate"])
+def test_ways_to_save_work_do_not_change_the_training(study, tmp_path, common, changes):
     import torch
 
     plain, saving = (
-        run(study, tmp_path / name, options(max_steps=6, **extra), encoder="without_dropout")[0].state_dict()
+        run(study, tmp_path / name, options(max_steps=6, **common, **extra), encoder="without_dropout")[0].state_dict()
         for name, extra in (("plain", {}), ("saving", changes))
     )
     for name, tensor in plain.items():
@@ -220,13 +274,86 @@ def test_the_command_writes_a_model_that_says_what_it_is(study, tmp_path):
     record = json.loads((tmp_path / "model" / "training.json").read_text())
     assert (record["pairs"], record["seed"], record["num_pairs"]) == (60, 5, "60")
     assert record["pairs_per_language"]["de"] == 60
+    assert record["device"] and record["pairs_per_second"] > 0 and record["tokens_per_second"] > 0
     counts = json.loads((tmp_path / "model" / "composition.json").read_text())
     assert counts["rows"] == sum(counts["directions"].values()) == 24 * 8
+    assert pq.read_table(tmp_path / "model" / "batches.parquet").num_rows == 24
     card = (tmp_path / "model" / "README.md").read_text()
     for fact in ("hybrid (alpha 0.5)", "| seed | 5 |", "| tr | ", "license: CC-BY-4.0", "60 distinct pairs"):
         assert fact in card
-    assert not (tmp_path / "checkpoints").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
     assert not list((tmp_path / "model").rglob("*.bin"))
+
+
+def test_an_elaborate_training_says_what_it_is_and_needs_no_adapter_library(study, tmp_path):
+    encoder = tmp_path / "encoder"
+    shutil.copytree(study / "encoder", encoder)
+    origin = {"repo_id": "org/base", "commit": "0" * 40, "license": "mit", "trust_remote_code": False}
+    write_json(encoder / "encoder.json", origin)
+    flags = {
+        "encoder": str(encoder),
+        "alpha": "1to0.5",
+        "options": json.dumps(options(**ELABORATE).as_dict()),
+        "license": '{"hard": "cc0-1.0", "plain": "cc-by-4.0", "unused": "x"}',
+        "source-weights": '{"hard": 40, "plain": 40}',
+        "num-translated": "10",
+        "paraphrases": str(study / "paraphrase.parquet"),
+        "text-cache": str(tmp_path / "texts"),
+    }
+    main(command(study, tmp_path, **flags))
+    folder = tmp_path / "model"
+    assert not [name for name in folder.rglob("*") if "adapter" in name.name]
+    trained = load_encoder(str(folder)).state_dict()
+    before = load_encoder(str(encoder)).state_dict()
+    assert trained.keys() == before.keys()
+    changed = {name for name in trained if not trained[name].equal(before[name])}
+    assert changed and all("weight" in name and "mbedding" not in name for name in changed), changed
+    record = json.loads((folder / "training.json").read_text())
+    assert (record["alpha"], record["num_translated"], record["paraphrased_pairs"]) == ("1to0.5", "10", 10)
+    assert record["machine_translated_per_language"]["de"] == 10 and record["pairs_per_language"]["de"] == 70
+    assert record["encoder_record"] == origin == json.loads((folder / "encoder.json").read_text())
+    card = (folder / "README.md").read_text()
+    for fact in (
+        "hybrid (alpha 1 to 0.5)",
+        "| hard | 40 | cc0-1.0 |",
+        "license: other",
+        "base_model: org/base",
+        "0" * 40,
+        "| LoRA | rank 4",
+        "| Matryoshka lengths | 8, 16 |",
+        "10 of them machine-translated",
+    ):
+        assert fact in card, fact
+    assert len(list((tmp_path / "texts").glob("*/texts.arrow"))) == 4
+
+
+def test_merged_adapters_embed_as_they_did_beside_the_weights(study):
+    import torch
+
+    from polybatch import lora
+
+    model = load_encoder(str(study / "encoder"))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    plain = model.encode(["en1 en2", "de3"])
+    adapters = lora.add_adapters(model, options(lora_r=4, lora_targets=["query", "value"]), seed=0)
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    assert trained and all("lora" in name and (".query." in name or ".value." in name) for name in trained)
+    assert model.encode(["en1 en2", "de3"]) == pytest.approx(plain, abs=1e-6)
+    with torch.no_grad():
+        for name, parameter in trained.items():
+            parameter.normal_(std=0.5) if "lora_B" in name else None
+    beside = model.encode(["en1 en2", "de3"])
+    assert abs(beside - plain).max() > 1e-2
+    lora.merge(adapters)
+    assert model.encode(["en1 en2", "de3"]) == pytest.approx(beside, abs=1e-5)
+    assert model.state_dict().keys() == before.keys()
+
+
+def test_epochs_stand_for_steps(study, tmp_path):
+    _, result, _ = run(study, tmp_path, options(epochs=1.5, save_steps=50))
+    assert result["steps"] == 15
+    with pytest.raises(ConfigError, match="before its first validation"):
+        run(study, tmp_path, options(epochs=0.5))
 
 
 def test_checkpoints_are_kept_on_request(study, tmp_path):
@@ -278,7 +405,7 @@ def test_two_processes_train_as_one_does(study, tmp_path):
 @pytest.mark.parametrize("name", ["/nowhere/encoder", "no-such-org/no-such-model", "."])
 def test_an_encoder_that_is_not_there_is_named(name, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(TrainingError, match="cannot be loaded"):
+    with pytest.raises((TrainingError, DataError), match=r"cannot be loaded|no sentence-transformers folder"):
         load_encoder(name)
 
 
@@ -287,9 +414,18 @@ def test_faults_of_the_command_line_are_told(study, tmp_path):
         main(command(study, tmp_path, sampling="y-x"))
     with pytest.raises(ConfigError, match="num_pairs"):
         main(command(study, tmp_path, **{"num-pairs": "many"}))
+    for flag, value in (("source-weights", "[1]"), ("source-weights", "{"), ("license", "{1}")):
+        with pytest.raises(ConfigError, match=f"--{flag} is no JSON object"):
+            main(command(study, tmp_path, **{flag: value}))
+    with pytest.raises(ConfigError, match="num_translated"):
+        main(command(study, tmp_path, **{"num-translated": "-1"}))
+    with pytest.raises(ConfigError, match=r"at most 32(.|\n)*64"):
+        main(command(study, tmp_path, options='{"matryoshka_dims": [64], "batch_size": 8, "max_steps": 100}'))
+    with pytest.raises(ConfigError, match=r"such as .*query(.|\n)*nothing_like_it"):
+        main(command(study, tmp_path, options='{"lora_r": 2, "lora_targets": ["nothing_like_it"], "batch_size": 8}'))
     with pytest.raises(ConfigError, match="max_length is longer"):
         main(command(study, tmp_path, options='{"max_length": 500}'))
-    with pytest.raises(TrainingError, match=r"in tr(.|\n)*40 pairs"):
+    with pytest.raises(TrainingError, match=r"in en, de, tr(.|\n)*tr: 20 pairs.* most in"):
         main(command(study, tmp_path, options='{"batch_size": 48}'))
     with pytest.raises(DataError, match="nowhere"):
         main(command(study, tmp_path, validation="nowhere.parquet"))
@@ -299,6 +435,9 @@ def test_faults_of_the_command_line_are_told(study, tmp_path):
     with pytest.raises(ConfigError) as fault:
         TrainingOptions.from_json('{"temperature": 0, "scheduler": "step"}')
     assert "temperature" in str(fault.value) and "scheduler" in str(fault.value)
+    with pytest.raises(ConfigError) as fault:
+        TrainingOptions.from_json('{"matryoshka_dims": [8, 0], "lora_targets": [1], "epochs": 0, "lora_dropout": 1}')
+    assert all(name in str(fault.value) for name in ("matryoshka_dims", "lora_targets", "epochs", "lora_dropout"))
 
 
 def test_the_trainer_reports_to_nobody(tmp_path):
@@ -317,8 +456,15 @@ def test_the_loader_of_a_step_is_the_sampler_of_that_step(study):
     """The dataset hands out the texts of the languages that the sampler drew."""
     from polybatch.trainer import TrainingPairs
 
-    table = read_pairs({lang: study / f"{lang}.parquet" for lang in LANGS})
-    pairs = TrainingPairs(table)
-    for row, query, passage in next(iter(BatchSampler(table, HYBRID, batch_size=8, num_steps=1, seed=0))):
-        item, number = pairs[row, query, passage], int(table.pair_ids[row])
-        assert item == {"query": f"{LANGS[query]}{number}", "passage": text(LANGS[passage], number)}
+    table = read_pairs({lang: study / f"{lang}.parquet" for lang in LANGS}, hard_negatives=2)
+    pairs, filled = TrainingPairs(table), 0
+    for row in (row for batch in BatchSampler(table, HYBRID, batch_size=8, num_steps=20, seed=0) for row in batch):
+        item, number = pairs[row], int(table.pair_id(row.row), 16)
+        lang = LANGS[row.passage_lang]
+        assert item["query"] == f"{LANGS[row.query_lang]}{number}" and item["passage"] == text(lang, number)
+        for k, (other, place) in enumerate(row.negatives):
+            source = int(table.pair_id(other), 16)
+            assert item[f"negative_{k + 1}"] == text(lang, source + (7, 11)[k] if place >= 0 else source)
+            filled += place < 0
+        assert len(item) == 2 + len(row.negatives)
+    assert filled

@@ -527,7 +527,7 @@ class BatchSampler:
         pools = [pool for key, pool in self._pools.items() if key != _FILLERS]
         empty = [pool for pool in pools if not len(pool.sources)]
         if empty:
-            raise self._too_few([pool.where for pool in empty], [self._found(pool.rows) for pool in empty])
+            raise self._too_few([pool.where for pool in empty], [self._found_in(pool) for pool in empty])
         used = {int(source) for pool in pools for source in pool.sources}
         small = [source for source in range(len(self.table.sources)) if source not in used]
         names = [self.table.sources[source] for source in small]
@@ -548,6 +548,11 @@ class BatchSampler:
             remedy="lower batch_size, leave these sources out of the collection, give them pairs, "
             "or set drop_small_sources",
         )
+
+    def _found_in(self, pool: _Pool) -> str:
+        source = int(np.argmax(np.diff(pool.starts)))
+        most = f", most in {self.table.sources[source]}" if len(self.table.sources) > 1 else ""
+        return self._found(pool.of(source)) + most
 
     def _found(self, rows: np.ndarray) -> str:
         return f"{len(rows)} pairs, at most {self._distinct(rows)} of them without a clash"
