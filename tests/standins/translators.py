@@ -27,6 +27,8 @@ MBART = "facebook/mbart-large-50-many-to-many-mmt"
 OPUS = "Helsinki-NLP/opus-mt-"
 DEFAULT_IDS = (NLLB, M2M100, MADLAD, OPUS + "en-de", OPUS + "de-en")
 
+# Where the real repositories keep safetensors, which their main branches lack.
+_SAFETENSORS = {NLLB: "refs/pr/39", M2M100: "refs/pr/19", OPUS + "en-de": "refs/pr/4"}
 _LICENSES = {NLLB: "cc-by-nc-4.0", M2M100: "mit", MADLAD: "apache-2.0", MBART: "mit"}
 _OPUS_GROUPS = {
     "zh": [">>cmn_Hans<<", ">>cmn_Hant<<", ">>yue<<"],
@@ -62,7 +64,11 @@ def make(cache: HubCache, ids: Iterable[str] | None = None, commits: Mapping[str
     Returns:
         The snapshots' folders, in the order of the ids.
     """
-    return [cache.add(repo, _files(repo), commit=(commits or {}).get(repo)) for repo in ids or DEFAULT_IDS]
+    made = []
+    for repo in ids or DEFAULT_IDS:
+        refs = ["main", *([_SAFETENSORS[repo]] if repo in _SAFETENSORS else [])]
+        made.append(cache.add(repo, _files(repo), commit=(commits or {}).get(repo), refs=refs))
+    return made
 
 
 def _files(repo: str) -> dict[str, bytes | str]:

@@ -110,7 +110,7 @@ _TABLE = [
     Language("ig", "Igbo", "ibo_Latn"),
     Language("is", "Icelandic", "isl_Latn"),
     Language("it", "Italian", "ita_Latn", mbart="it_IT"),
-    Language("ja", "Japanese", "jpn_Jpan", mbart="ja_XX", length=0.5),
+    Language("ja", "Japanese", "jpn_Jpan", mbart="ja_XX", opus="jap", length=0.5),
     Language("jv", "Javanese", "jav_Latn"),
     Language("ka", "Georgian", "kat_Geor", mbart="ka_GE"),
     Language("kk", "Kazakh", "kaz_Cyrl", mbart="kk_KZ"),
