@@ -20,12 +20,11 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polybatch import hub, stage
-from polybatch.benchmark_files import Parts, write_benchmark
+from polybatch.benchmark_files import write_benchmark
 from polybatch.errors import ConfigError, DataError
 from polybatch.languages import language
 from polybatch.mteb_tasks import (
@@ -37,6 +36,17 @@ from polybatch.mteb_tasks import (
     retrieval_task,
     task_repo,
 )
+from polybatch.retrieval_data import (
+    MOST_ABSENT,
+    Data,
+    complete,
+    join_by_ids,
+    joined,
+    parts_of,
+    relevant,
+    require_parallel_ids,
+    require_present,
+)
 
 if TYPE_CHECKING:
     from mteb.abstasks.retrieval import AbsTaskRetrieval
@@ -47,32 +57,7 @@ __all__ = ["build", "expected_size", "main", "task_repo"]
 # checked when it is read: translations of a query must have the same relevant ids.
 _PARALLEL_IDS = ("MuPLeR-retrieval",)
 PARALLEL = ("ids", "none")
-# A share of relevant passages that no corpus holds up to which a data set has slips (ArguAna: 5 of 1406).
-MOST_ABSENT = 0.01
 _ROWS_AT_A_TIME = 1000
-_NAMED = 3
-
-
-@dataclass
-class Data:
-    """What was read of a task. Ids are the task's own.
-
-    Attributes:
-        queries: language -> id -> text.
-        corpora: language -> a function that gives the rows (id, text) of its corpus anew.
-        qrels: (query language, corpus language) -> query id -> passage id -> relevance above 0.
-        judged: (query language, corpus language) -> ids of queries that are judged at all.
-        query_groups, passage_groups: language -> id -> group; what is not named has no translation.
-        same_ids_excluded: Whether a passage with a query's id is taken out of that query's rankings.
-    """
-
-    queries: dict[str, dict[str, str]] = field(default_factory=dict)
-    corpora: dict[str, Callable[[], Iterator[tuple[str, str]]]] = field(default_factory=dict)
-    qrels: dict[tuple[str, str], dict[str, dict[str, int]]] = field(default_factory=dict)
-    judged: dict[tuple[str, str], list[str]] = field(default_factory=dict)
-    query_groups: dict[str, dict[str, str]] = field(default_factory=dict)
-    passage_groups: dict[str, dict[str, str]] = field(default_factory=dict)
-    same_ids_excluded: bool = False
 
 
 def build(
@@ -123,9 +108,9 @@ def build(
             "subsets": [subset.name for subset in subsets],
             "data_set": {"repo": snapshot.repo_id, "commit": snapshot.commit},
             "license": task.metadata.license or "",
-            "queries_without_relevant_passage": _unanswerable(data),
+            "queries_without_relevant_passage": data.unanswerable(),
         }
-        return write_benchmark(output, _parts(data, query_languages, corpus_languages), card)
+        return write_benchmark(output, parts_of(data, query_languages, corpus_languages), card)
 
 
 def _require_dataset(task: AbsTaskRetrieval, snapshot: hub.Snapshot) -> None:
@@ -176,7 +161,7 @@ def _read(
             raise ConfigError(f"mteb's task {task.metadata.name} ranks given candidates, and searches no corpus.")
         _add_queries(data, part["queries"], subset, task.metadata.name)
         pair = subset.query_lang, subset.corpus_lang
-        data.qrels[pair] = _relevant(part["relevant_docs"], data.queries[subset.query_lang])
+        data.qrels[pair] = relevant(part["relevant_docs"], data.queries[subset.query_lang])
         data.judged[pair] = [i for i in part["relevant_docs"] if i in data.queries[subset.query_lang]]
         named = {passage for grades in data.qrels[pair].values() for passage in grades}
         shared = [other.corpus_lang for other in subsets].count(subset.corpus_lang) > 1
@@ -190,7 +175,7 @@ def _read(
                 found="two",
                 remedy="make one benchmark for each pair of languages: one in languages, one in corpus_languages",
             )
-        _require_present(task.metadata.name, subset, absent, named, most_absent)
+        require_present(f"mteb's task {task.metadata.name}, {subset.name}", absent, named, most_absent)
         data.corpora[subset.corpus_lang] = _rows_of(part["corpus"])
     if not any(any(of.values()) for of in data.qrels.values()):
         raise DataError(
@@ -242,17 +227,6 @@ def _add_queries(data: Data, rows: Any, subset: Subset, task: str) -> None:
             )
 
 
-def _relevant(judgements: Mapping[str, Mapping[str, int]], queries: Mapping[str, str]) -> dict[str, dict[str, int]]:
-    """Judgements above 0 of queries that are there, in the queries' order, which does not depend on hashes."""
-    return {
-        i: {
-            str(passage): int(judgements[i][passage]) for passage in sorted(judgements[i]) if judgements[i][passage] > 0
-        }
-        for i in queries
-        if i in judgements
-    }
-
-
 def _rows_of(corpus: Any) -> Callable[[], Iterator[tuple[str, str]]]:
     """Gives (id, text) of a corpus in its order; a title stands before the text, as mteb joins them."""
 
@@ -261,7 +235,7 @@ def _rows_of(corpus: Any) -> Callable[[], Iterator[tuple[str, str]]]:
         for batch in corpus.iter(_ROWS_AT_A_TIME):
             titles = batch["title"] if titled else [""] * len(batch["id"])
             for i, title, text in zip(batch["id"], titles, batch["text"], strict=True):
-                yield str(i), f"{title} {text}".strip() if title else text.strip()
+                yield str(i), joined(title, text)
 
     return rows
 
@@ -278,38 +252,14 @@ def _scan(corpus: Any, named: Iterable[str], with_digest: bool) -> tuple[str, se
     return digest.hexdigest(), missing
 
 
-def _require_present(task: str, subset: Subset, absent: set[str], named: set[str], most_absent: float) -> None:
-    if absent:
-        told = ", ".join(sorted(absent)[:_NAMED])
-        stage.log.warning(
-            "%s %s: %d of %d relevant passages are not in the corpus (%s) and count as never found",
-            task,
-            subset.name,
-            len(absent),
-            len(named),
-            told,
-        )
-    if len(absent) > max(1, most_absent * len(named)):  # one of a handful says nothing
-        raise DataError(
-            f"The judgements of mteb's task {task} name passages that are not in the corpus.",
-            where=subset.name,
-            expected=f"at most {most_absent:.1%} of them",
-            found=f"{len(absent)} of {len(named)}: {told}",
-            remedy="fetch the data set again; if it is so, allow for it with --most-absent",
-        )
-
-
 def _add_groups(data: Data, task: AbsTaskRetrieval, snapshot: hub.Snapshot, parallel: str) -> None:
     """Joins translations, and makes every translation of a relevant passage relevant."""
     name = task.metadata.name
     if name == "BelebeleRetrieval":
         _add_belebele_groups(data, snapshot)
     elif (parallel or ("ids" if name in _PARALLEL_IDS else "none")) == "ids":
-        _require_parallel_ids(data, name)
-        data.query_groups = {lang: {i: i for i in queries} for lang, queries in data.queries.items()}
-        data.passage_groups = {lang: {i: i for i, _ in rows()} for lang, rows in data.corpora.items()}
-    if data.passage_groups:
-        _complete(data)
+        require_parallel_ids(data, f"mteb's task {name}")
+        join_by_ids(data)
 
 
 def _add_belebele_groups(data: Data, snapshot: hub.Snapshot) -> None:
@@ -330,110 +280,7 @@ def _add_belebele_groups(data: Data, snapshot: hub.Snapshot) -> None:
         }
         if lang in data.corpora:
             data.passage_groups[lang] = {i: passages[text] for i, text in data.corpora[lang]()}
-
-
-def _require_parallel_ids(data: Data, task: str) -> None:
-    """Raises a DataError unless each query has the same relevant ids in all pairs of languages."""
-    seen: dict[str, tuple[str, set[str]]] = {}
-    other = []
-    for (query_lang, corpus_lang), qrels in data.qrels.items():
-        for i, grades in qrels.items():
-            place, relevant = seen.setdefault(i, (f"{query_lang}-{corpus_lang}", set(grades)))
-            if relevant != set(grades):
-                other.append(f"query {i} in {place} and {query_lang}-{corpus_lang}")
-    if other:
-        raise DataError(
-            f"Equal ids do not name translations in mteb's task {task}.",
-            expected="the same relevant passages for a query in every language",
-            found=f"others for {len(other)}: {'; '.join(other[:_NAMED])}",
-            remedy="make the benchmark with --parallel none, and score it monolingually",
-        )
-
-
-def _complete(data: Data) -> None:
-    """Adds judgements: what is relevant to a query is so in every language, and to every translation of the query."""
-    members: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for lang, groups in data.passage_groups.items():
-        for i, group in groups.items():
-            members[group].append((lang, i))
-
-    def asked(lang: str, i: str) -> tuple[str, str]:
-        group = data.query_groups[lang].get(i)
-        return ("", group) if group else (lang, i)
-
-    relevant: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
-    for (query_lang, corpus_lang), qrels in data.qrels.items():
-        for i, grades in qrels.items():
-            found = relevant[asked(query_lang, i)]
-            for passage, grade in grades.items():
-                group = data.passage_groups[corpus_lang].get(passage, "")
-                if group:
-                    found[group] = max(grade, found.get(group, 0))
-    for query_lang, queries in data.queries.items():
-        for i in queries:
-            for group, grade in relevant[asked(query_lang, i)].items():
-                for corpus_lang, passage in members[group]:
-                    data.qrels.setdefault((query_lang, corpus_lang), {}).setdefault(i, {})[passage] = grade
-
-
-def _unanswerable(data: Data) -> dict[str, int]:
-    """ "query-corpus" language -> queries that are judged and have no relevant passage."""
-    counts = {
-        f"{query_lang}-{corpus_lang}": sum(not data.qrels[query_lang, corpus_lang].get(i) for i in judged)
-        for (query_lang, corpus_lang), judged in data.judged.items()
-    }
-    return {pair: count for pair, count in counts.items() if count}
-
-
-def _parts(data: Data, query_languages: Sequence[str], corpus_languages: Sequence[str]) -> Parts:
-    """The benchmark's rows; ids get their language in front where several languages could share one."""
-    query_id = _namer(query_languages)
-    passage_id = _namer(corpus_languages)
-    excluded: list[dict[str, str]] = []
-    missing: dict[str, set[str]] = {lang: set() for lang in corpus_languages}
-    for (_, corpus_lang), of_query in data.qrels.items():
-        missing[corpus_lang].update(passage for grades in of_query.values() for passage in grades)
-
-    def corpus(lang: str) -> Iterator[dict[str, str]]:
-        groups = data.passage_groups.get(lang, {})
-        for i, text in data.corpora[lang]():
-            missing[lang].discard(i)
-            if data.same_ids_excluded:
-                excluded.extend(
-                    {"query_id": query_id(asked, i), "passage_id": passage_id(lang, i)}
-                    for asked, queries in data.queries.items()
-                    if i in queries
-                )
-            yield {"passage_id": passage_id(lang, i), "text": text, "group": groups.get(i, "")}
-
-    def queries(lang: str) -> Iterator[dict[str, Any]]:
-        groups = data.query_groups.get(lang, {})
-        for i, text in data.queries[lang].items():
-            yield {"query_id": query_id(lang, i), "text": text, "group": groups.get(i, ""), "answers": []}
-
-    def qrels() -> Iterator[dict[str, Any]]:
-        for (query_lang, corpus_lang), of_query in data.qrels.items():
-            for i, grades in of_query.items():
-                for passage, grade in grades.items():
-                    yield {
-                        "query_id": query_id(query_lang, i),
-                        "passage_id": passage_id(corpus_lang, passage),
-                        "relevance": grade,
-                    }
-
-    return Parts(
-        corpus={lang: corpus(lang) for lang in corpus_languages},
-        queries={lang: queries(lang) for lang in query_languages},
-        qrels=qrels(),
-        excluded=(row for row in excluded),
-        absent=(
-            {"passage_id": passage_id(lang, i), "lang": lang} for lang, ids in missing.items() for i in sorted(ids)
-        ),
-    )
-
-
-def _namer(languages: Sequence[str]) -> Callable[[str, str], str]:
-    return (lambda lang, i: f"{lang}-{i}") if len(languages) > 1 else (lambda lang, i: i)
+    complete(data)
 
 
 def main(argv: list[str] | None = None) -> None:
