@@ -49,10 +49,9 @@ rule contaminated_pairs:
         code=code_digest("decontaminate"),
         supplied=flag("supplied", named(supplied_files())),
         validation=lambda w, input: f"--validation {input.validation}" if input.validation else "",
-        options=as_json(configuration.overlap_options(CONFIG)),
     shell:
         "python -m polybatch.decontaminate --text {input.text} --collected {input.collected} {params.supplied} "
-        "{params.validation} --options {params.options:q} --output {output.pairs} 2> {log}"
+        "{params.validation} --output {output.pairs} 2> {log}"
 
 
 # Which evaluation sets the encoders' makers say that they trained on.
