@@ -28,7 +28,7 @@ def shard(vectors: np.ndarray, numbers: np.ndarray | None = None, factory: str =
         index.train(vectors)
     index.add(vectors)
     rows = np.arange(len(vectors))
-    return Shard(index, rows if numbers is None else numbers, pa.array([f"text {row}" for row in rows]))
+    return Shard(index, rows if numbers is None else numbers, lambda: pa.array([f"text {row}" for row in rows]))
 
 
 def test_keys_sort_by_score_then_number() -> None:
@@ -62,7 +62,7 @@ def test_the_same_text_ties_whatever_the_last_bit_says() -> None:
     vectors = unit(rng.standard_normal((1000, 385)))
     corpus, queries = np.concatenate([vectors, vectors[:333]]), unit(rng.standard_normal((391, 385)))
     texts = pa.array([f"text {row % 1000}" for row in range(len(corpus))])
-    keys = Shard(shard(corpus).index, np.arange(len(corpus))[::-1].copy(), texts).search(queries, "all")
+    keys = Shard(shard(corpus).index, np.arange(len(corpus))[::-1].copy(), lambda: texts).search(queries, "all")
     scores = np.empty(keys.shape, np.float32)
     np.put_along_axis(scores, numbers_of(keys), scores_of(keys), axis=1)
     scores = scores[:, ::-1]  # by row again

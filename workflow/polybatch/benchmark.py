@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING
 from polybatch import contracts
 from polybatch.errors import DataError
 from polybatch.files import read_json, read_parquet
+from polybatch.streams import batches
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,31 +50,48 @@ def absent_schema() -> pa.Schema:
 
 @dataclass(frozen=True)
 class Texts:
-    """One side of a benchmark in one language, in the order of its file.
+    """One side of a benchmark in one language, in the order of its file. The texts stay in the file until asked for.
 
     Attributes:
+        path: The file.
         ids, groups: String arrays of equal length. An empty group belongs to no other text.
-        texts: Large string array: a corpus may exceed the 2 GiB that a string array can hold.
         answers: Of queries: a list array of gold answers, empty lists where there are none. None for a corpus.
     """
 
+    path: Path
     ids: pa.Array
-    texts: pa.Array
     groups: pa.Array
     answers: pa.Array | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    @cached_property
+    def texts(self) -> pa.Array:
+        """Large string array: a corpus may exceed the 2 GiB that a string array can hold."""
+        import pyarrow as pa
+
+        chunks = [batch.column(0).cast(pa.large_string()) for batch in self._batches("text")]
+        return pa.chunked_array(
+            [chunk for column in chunks for chunk in column.chunks], pa.large_string()
+        ).combine_chunks()
+
     def digest(self) -> str:
         """SHA-256 of ids and texts in their order: what an embedding file was made from."""
         digest = sha256()
-        for column in (self.ids, self.texts):
-            for start in range(0, len(column), _ROWS_AT_A_TIME):
-                for value in column.slice(start, _ROWS_AT_A_TIME).to_pylist():
+        for column in (_schema_of(self.path).names[0], "text"):
+            for batch in self._batches(column):
+                for value in batch.column(0).to_pylist():
                     raw = value.encode("utf-8")
                     digest.update(b"%d:" % len(raw) + raw)
         return digest.hexdigest()
+
+    def _batches(self, column: str) -> Iterator[pa.Table]:
+        return batches(self.path, _schema_of(self.path), [column], _ROWS_AT_A_TIME)
+
+
+def _schema_of(path: Path) -> pa.Schema:
+    return contracts.QUERIES if path.parent.name == "queries" else contracts.CORPUS
 
 
 @dataclass(frozen=True)
@@ -183,28 +202,37 @@ def _require_languages(folder: Path, query_languages: Sequence[str], corpus_lang
 
 
 def _read_texts(path: Path, lang: str, may_be_empty: int, faults: list[str]) -> Texts:
+    """Reads all but the texts, which are looked at and let go."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    queries = path.parent.name == "queries"
-    table = read_parquet(path, contracts.QUERIES if queries else contracts.CORPUS)
-    ids = table.column(0).combine_chunks()
-    texts = table.column("text").cast(pa.large_string()).combine_chunks()
-    place = f"{path.parent.name}/{path.name}"
-    if not table.num_rows:
+    schema, place = _schema_of(path), f"{path.parent.name}/{path.name}"
+    ids: list[pa.Array] = []
+    groups: list[pa.Array] = []
+    answers: list[pa.Array] = []
+    empty: list[pa.Array] = []
+    elsewhere: list[pa.Array] = []
+    for batch in batches(path, schema, rows=_ROWS_AT_A_TIME):
+        ids += batch.column(0).chunks
+        groups += pc.fill_null(batch["group"], "").chunks
+        answers += batch["answers"].chunks if "answers" in schema.names else []
+        empty += batch.column(0).filter(is_empty(batch["text"])).chunks
+        elsewhere += batch.column(0).filter(pc.fill_null(pc.not_equal(batch["lang"], lang), True)).chunks
+    all_ids = pa.chunked_array(ids, pa.string()).combine_chunks()
+    if not len(all_ids):
         faults.append(f"{place} has no row")
-    if ids.null_count:
-        faults.append(f"{place}: {ids.null_count} row(s) without an id")
-    empty = is_empty(texts)
-    if texts.null_count or pc.sum(empty).as_py() != may_be_empty:
-        faults += _named(f"{place}: empty text", ids.filter(empty))
-    elsewhere = pc.fill_null(pc.not_equal(table.column("lang").combine_chunks(), lang), True)
-    faults += _named(f"{place}: lang is not {lang!r}", ids.filter(elsewhere))
-    groups = pc.fill_null(table.column("group").combine_chunks(), "")
-    return Texts(ids, texts, groups, table.column("answers").combine_chunks() if queries else None)
+    if all_ids.null_count:
+        faults.append(f"{place}: {all_ids.null_count} row(s) without an id")
+    if sum(map(len, empty)) != may_be_empty:
+        faults += _named(f"{place}: empty text", pa.chunked_array(empty, pa.string()))
+    faults += _named(f"{place}: lang is not {lang!r}", pa.chunked_array(elsewhere, pa.string()))
+    all_answers = (
+        pa.chunked_array(answers, pa.list_(pa.string())).combine_chunks() if "answers" in schema.names else None
+    )
+    return Texts(path, all_ids, pa.chunked_array(groups, pa.string()).combine_chunks(), all_answers)
 
 
-def is_empty(texts: pa.Array) -> pa.Array:
+def is_empty(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     """Which texts are null or hold nothing but white space."""
     import pyarrow.compute as pc
 

@@ -7,6 +7,7 @@ outputs: a `Collection`
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +82,7 @@ def open_collection(embeddings: Path, index: Path, benchmark_folder: Path, searc
     passage_ids, numbers = number_passages([texts.ids for texts in benchmark.corpus.values()])
     shards = {}
     for (lang, texts), of_lang in zip(benchmark.corpus.items(), numbers, strict=True):
-        shard = Shard(faiss.read_index(str(index / f"{lang}.faiss")), of_lang, texts.texts)
+        shard = Shard(faiss.read_index(str(index / f"{lang}.faiss")), of_lang, partial(getattr, texts, "texts"))
         if search_parameters:
             set_search_parameters(shard.index, search_parameters)
         shards[lang] = shard

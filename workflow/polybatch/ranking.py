@@ -9,7 +9,7 @@ lists is sorting them together. The greatest key stands for
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -83,17 +83,17 @@ class Shard:
     Attributes:
         index: Over the corpus in the order of its file, inner product.
         numbers: (rows,) the passages' numbers in the pool, int64.
-        texts: (rows,) the passages.
+        read_texts: Gives the passages, (rows,). Called for a full ranking alone, which is one of a small corpus.
     """
 
     index: faiss.Index
     numbers: np.ndarray
-    texts: pa.Array
+    read_texts: Callable[[], pa.Array]
 
     @cached_property
     def first_copy(self) -> np.ndarray:
-        """(rows,) for each row, the first row with the same text. Only a full ranking needs it, of small corpora."""
-        return first_copies(self.texts)
+        """(rows,) for each row, the first row with the same text."""
+        return first_copies(self.read_texts())
 
     def search(self, queries: np.ndarray, depth: int | str) -> np.ndarray:
         """Ranks the corpus, or its best part, for each query.
