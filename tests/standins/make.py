@@ -22,13 +22,15 @@ import encoders
 import translators
 from hub_cache import HubCache
 
+from polybatch.known_encoders import KNOWN_ENCODERS
+
 
 def make(folder: Path) -> None:
-    """Fills `folder`, which HF_HOME is to name."""
+    """Fills `folder`, which HF_HOME is to name. Commits are those that the studies ask for."""
     cache = HubCache(folder)
     data_sets.make(cache)
     benchmarks.make(cache, folder / "files")
-    encoders.make(cache)
+    encoders.make(cache, commits={name: entry.revision for name, entry in KNOWN_ENCODERS.items() if entry.revision})
     translators.make(cache)
 
 

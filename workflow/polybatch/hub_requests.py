@@ -15,6 +15,17 @@ from polybatch.config import Config, benchmark_languages, translator_entry, tran
 
 Request = dict[str, Any]
 
+# Where translators have safetensors weights, by listings of their repositories: their main branches hold pickled ones
+# alone, which are refused. Two are branches of pull requests, of which no whole commit id was seen.
+_TRANSLATOR_REVISIONS = {
+    "facebook/nllb-200-distilled-600M": "refs/pr/39",
+    "facebook/m2m100_418M": "17ef199e3a3479ca5d572350066761c5e926ac03",
+    "facebook/mbart-large-50-many-to-many-mmt": "e4d25b0407e729021a12527abe513a403c581afc",
+    "Helsinki-NLP/opus-mt-de-en": "6f6b23ef5ef8a586414ad9d2b7dda64ca5352935",
+    "Helsinki-NLP/opus-mt-en-de": "refs/pr/4",
+    "jbochi/madlad400-3b-mt": "050311abd4c13aadbaaa0f4c644a954be786fcd9",
+}
+
 
 def hub_requests(config: Config) -> dict[str, Request]:
     """All requests of a study, by the name of the record that each leaves in results/hub/."""
@@ -78,8 +89,9 @@ def translator_request(translator: dict[str, Any]) -> Request:
     """What a translator of the hub is converted from."""
     from polybatch.hub_translator import FILE_PATTERNS
 
-    revision = translator.get("revision", "main")
-    return {"kind": "model", "repo": translator["model"], "revision": revision, "files": list(FILE_PATTERNS)}
+    repo = translator["model"]
+    revision = translator.get("revision") or _TRANSLATOR_REVISIONS.get(repo, "main")
+    return {"kind": "model", "repo": repo, "revision": revision, "files": list(FILE_PATTERNS)}
 
 
 def benchmark_request(config: Config, name: str) -> Request | None:
