@@ -423,6 +423,23 @@ def test_a_language_without_references_shows_a_dash_not_a_zero(tmp_path):
     assert table.notes == ["No human references are set aside for tr."]
 
 
+def test_comet_and_licences_of_translators_are_told_where_there_are_such(tmp_path):
+    path = synthetic.write_translation(tmp_path)
+    value = json.loads(path.read_text("utf-8"))
+    value["comet"] = {"passage": {"mean": 0.8123, "count": 40, "references": False}}
+    card = {"repo_id": "org/nllb", "license": "cc-by-nc-4.0", "non_commercial": True}
+    value["translators"] = {"forward": card, "backward": card}
+    path.write_text(json.dumps(value), "utf-8")
+    table = translation_table(read_translations([path, synthetic.write_translation(tmp_path, "tr")]))
+    rows = {row["lang"]: row for row in csv.DictReader(io.StringIO(to_csv(table)))}
+    assert (rows["de"]["comet.passage"], rows["tr"]["comet.passage"]) == ("0.8123", "")
+    assert rows["de"]["forward"] == "org/nllb"
+    assert table.notes == [
+        "COMET of de is by a model that judges without references.",
+        "org/nllb is licensed cc-by-nc-4.0: not for commercial use.",
+    ]
+
+
 def test_compositions_count_what_was_drawn(tmp_path):
     run = "tiny/hybrid-a0.5/nall/en+de/s0"
     table = composition_table(read_compositions([synthetic.write_composition(tmp_path, run)]))

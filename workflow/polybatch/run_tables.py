@@ -45,7 +45,8 @@ def read_translations(paths: Iterable[Path | str]) -> list[dict[str, Any]]:
 
 
 def translation_table(statistics: Sequence[Mapping[str, Any]], data_mark: str = "") -> Table:
-    """Languages against translation quality and the share of pairs kept."""
+    """Languages against translation quality and the share of pairs kept; COMET where it was measured."""
+    comet = [part for part in ("query", "passage") if any(part in one.get("comet", {}) for one in statistics)]
     columns = [
         text_column("lang", "language"),
         text_column("forward", "translator"),
@@ -60,6 +61,7 @@ def translation_table(statistics: Sequence[Mapping[str, Any]], data_mark: str = 
             Column(f"distinct_{part}", part, "Distinct outputs", digits=1, percent=True)
             for part in ("query", "passage")
         ),
+        *(Column(f"comet.{part}", f"COMET {part[0]}", "Translation", digits=3) for part in comet),
     ]
     rows = []
     for one in statistics:
@@ -75,6 +77,7 @@ def translation_table(statistics: Sequence[Mapping[str, Any]], data_mark: str = 
                 *_quality_cells(one.get("forward", {})),
                 *_quality_cells(one.get("round_trip", {})),
                 *(Cell(one.get("distinct_outputs", {}).get(part)) for part in ("query", "passage")),
+                *(Cell(one.get("comet", {}).get(part, {}).get("mean")) for part in comet),
             ]
         )
     return Table(
@@ -87,7 +90,7 @@ def translation_table(statistics: Sequence[Mapping[str, Any]], data_mark: str = 
         "translator that repeats itself.",
         columns=columns,
         rows=rows,
-        notes=_no_references(statistics),
+        notes=[*_no_references(statistics), *_without_references(statistics), *_licences(statistics)],
         data_mark=data_mark,
     )
 
@@ -106,7 +109,7 @@ def _quality_cells(value: Mapping[str, Any]) -> list[Cell]:
 
 def _translator(card: Any) -> str | None:
     if isinstance(card, Mapping):
-        name = card.get("model") or card.get("name") or card.get("architecture")
+        name = card.get("repo_id") or card.get("model") or card.get("name") or card.get("architecture")
         return str(name) if name else None
     return str(card) if card else None
 
@@ -114,6 +117,18 @@ def _translator(card: Any) -> str | None:
 def _no_references(statistics: Sequence[Mapping[str, Any]]) -> list[str]:
     without = [one["lang"] for one in statistics if not one.get("forward")]
     return [f"No human references are set aside for {', '.join(without)}."] if without else []
+
+
+def _without_references(statistics: Sequence[Mapping[str, Any]]) -> list[str]:
+    """COMET with and without references are two measures, and no one may take them for one."""
+    langs = [one["lang"] for one in statistics if any(not c["references"] for c in one.get("comet", {}).values())]
+    return [f"COMET of {', '.join(langs)} is by a model that judges without references."] if langs else []
+
+
+def _licences(statistics: Sequence[Mapping[str, Any]]) -> list[str]:
+    cards = [card for one in statistics for card in one.get("translators", {}).values() if isinstance(card, Mapping)]
+    bound = {str(_translator(card)): card.get("license") for card in cards if card.get("non_commercial")}
+    return [f"{name} is licensed {licence}: not for commercial use." for name, licence in sorted(bound.items())]
 
 
 def refusal_table(statistics: Sequence[Mapping[str, Any]], data_mark: str = "") -> Table:
