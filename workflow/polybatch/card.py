@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+_UNKNOWN = "not stated"
+
 
 def render(record: dict[str, Any]) -> str:
     """The card of a training record (the content of training.json)."""
@@ -80,13 +82,13 @@ def _license(record: dict[str, Any]) -> str:
     stated = record["license"]
     if isinstance(stated, str):
         return stated
-    found = {stated.get(name, "not stated") for name in record["pairs_per_source"]}
-    return found.pop() if len(found) == 1 else "other"
+    found = {stated.get(name, _UNKNOWN) for name in record["pairs_per_source"]}
+    return "other" if len(found) > 1 else found.pop().replace(_UNKNOWN, "")
 
 
 def _data_license(stated: str | dict[str, str]) -> list[str]:
     if isinstance(stated, str):
-        return [f"Licence of the training data: {stated or 'not stated'}."]
+        return [f"Licence of the training data: {stated or _UNKNOWN}."]
     return []  # stands with each source
 
 
@@ -96,10 +98,10 @@ def _pairs(record: dict[str, Any], lang: str) -> str:
 
 
 def _sources(record: dict[str, Any]) -> list[str]:
-    licenses = record["license"] if isinstance(record["license"], dict) else {}
+    stated = record["license"]
+    licenses = stated if isinstance(stated, dict) else dict.fromkeys(record["pairs_per_source"], stated or _UNKNOWN)
     rows = [
-        f"| {name} | {count} | {licenses.get(name, 'not stated' if licenses else record['license'] or 'not stated')} |"
-        for name, count in record["pairs_per_source"].items()
+        f"| {name} | {count} | {licenses.get(name, _UNKNOWN)} |" for name, count in record["pairs_per_source"].items()
     ]
     return ["| source | pairs | licence |", "|---|---|---|", *rows]
 

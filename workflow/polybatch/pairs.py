@@ -4,8 +4,8 @@ inputs: parallel/<lang>.parquet (contracts.PARALLEL), one file a language, Engli
 parallel/paraphrase.parquet, a second English text of some pairs
 outputs: a `PairTable`, the one structure that batch sampling and training read
 
-A pair costs memory for its numbers alone (some 30 bytes, and 5 more a language); texts stay on disk
-(`pair_texts`). Forty million pairs in nine languages need about 4 GB.
+A pair costs memory for its numbers alone (26 bytes, and 6 more a language; the sampler takes up to 4 more a language);
+texts stay on disk (`pair_texts`). Forty million pairs in nine languages need about 5 GB.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ cross-lingual one. Alpha may change over the training.
 | `hybrid`   | an `x-x-mono` batch with probability alpha, else an `x-y` batch                         |
 
 All rows of a batch come from one data source, drawn in proportion to how many pairs of that kind (and language, in an
-`x-x-mono` batch) each source has: so the second paper, section 4. `Shares` says how else sources and languages may be
+`x-x-mono` batch) each source has, as in the second paper. `Shares` says how else sources and languages may be
 drawn. Where pairs have a second English text, an English text is either of the two with equal probability.
 
 Hard negatives are further candidates for every query of the batch. Candidate column k holds each row's k-th hard
