@@ -117,7 +117,8 @@ def _grid_point(record: dict[str, Any]) -> dict[str, Any]:
         "seed": record["seed"],
         "steps": record["steps"],
         "best step": record["best_step"],
-        "validation loss": f"{record['validation_loss']:.4f}",
+        "validation loss"
+        + ", summed over lengths" * bool(options["matryoshka_dims"]): f"{record['validation_loss']:.4f}",
         "batch size": options["batch_size"],
         "learning rate": options["learning_rate"],
         "temperature": options["temperature"],
