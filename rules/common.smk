@@ -42,6 +42,9 @@ DERIVED_BENCHMARKS = [name for name, entry in CONFIG["benchmarks"].items() if "q
 ADAPTED_BENCHMARKS = [name for name, entry in CONFIG["benchmarks"].items() if "adapter" in entry]
 DECONTAMINATED = CONFIG["decontamination"]["enabled"]
 
+# Encoders of the hub, whose own training data may hold evaluation sets.
+PRETRAINED = [name for name in CONFIG["study"]["encoders"] if "model" in CONFIG["encoders"][name]]
+
 TRAINED_TRANSLATORS = CONFIG["translator_training"]
 HUB_TRANSLATORS = translator_models(CONFIG)
 HUB = hub_requests(CONFIG)

@@ -5,7 +5,7 @@
 rule decontaminate:
     input:
         contaminated,
-        f"{BASE}/decontamination/exposure.json",
+        f"{BASE}/decontamination/exposure.json" if PRETRAINED else [],
 
 
 # All text of the benchmarks, in all their languages, as n-grams that training text is looked up in.

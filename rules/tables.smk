@@ -10,22 +10,16 @@ rule tables:
 # Writes results/tables/<study>/v<N>/ once, if anything changed, and copies it to latest/.
 rule make_tables:
     input:
-        scores=expand("{base}/scores/{run}/{bench}.parquet", base=BASE, run=RUNS, bench=BENCHMARKS),
-        per_query=expand("{base}/scores/{run}/{bench}.per_query.parquet", base=BASE, run=RUNS, bench=BENCHMARKS),
-        translations=expand("{base}/translated/{lang}.json", base=BASE, lang=MT_LANGS),
-        models=[model_folder(run) for run in TRAINED],
-        data=[
-            f"{BASE}/collected/en.parquet",
-            *parallel_files(),
-            *expand("{base}/benchmarks/{bench}/qrels.parquet", base=BASE, bench=BENCHMARKS),
-            *expand(
-                "{base}/benchmarks/{bench}/{side}/{lang}.parquet",
-                base=BASE,
-                bench=BENCHMARKS,
-                side=["queries", "corpus"],
-                lang=EVAL_LANGS,
-            ),
-        ],
+        expand("{base}/scores/{run}/{bench}.parquet", base=BASE, run=RUNS, bench=BENCHMARKS),
+        expand("{base}/scores/{run}/{bench}.per_query.parquet", base=BASE, run=RUNS, bench=BENCHMARKS),
+        expand("{base}/translated/{lang}.json", base=BASE, lang=MT_LANGS),
+        [model_folder(run) for run in RUNS],
+        f"{BASE}/collected/en.parquet",
+        parallel_files,
+        [path for bench in BENCHMARKS for path in benchmark_files(bench)],
+        collected=f"{BASE}/collected/en.json",
+        contamination=f"{BASE}/decontamination/pairs.json" if DECONTAMINATED else [],
+        exposure=f"{BASE}/decontamination/exposure.json" if PRETRAINED else [],
     output:
         [table_output(name) for name in expected_files(CONFIG)],
     log:
@@ -38,11 +32,16 @@ rule make_tables:
         code=code_digest("tables"),
         config=as_json(CONFIG),
         digests=as_json({stage: code_digest(stage) for stage in STAGES}),
-        compositions=lambda w, input: [f"{model}/composition.json" for model in input.models],
+        base=BASE,
+        contamination=lambda w, input: f"--contamination {input.contamination}" if input.contamination else "",
+        exposure=lambda w, input: f"--exposure {input.exposure}" if input.exposure else "",
         timings=f"{BASE}/timings",
         root=lambda w, output: os.path.dirname(os.path.dirname(output[0])),
     shell:
-        "python -m polybatch.tables --config {params.config:q} --scores {input.scores} "
-        "--per-query {input.per_query} --translations {input.translations} "
-        "--compositions {params.compositions} --timings {params.timings} "
-        "--code-digests {params.digests:q} --data {input.data} --root {params.root} 2> {log}"
+        "work=$(mktemp -d) && trap 'rm -rf \"$work\"' EXIT && "
+        "printf '%s' {params.config:q} > \"$work/config.json\" && "
+        "python -m polybatch.table_inputs --config {params.config:q} --base {params.base} --hub results/hub "
+        '--output "$work/inputs.json" 2> {log} && '
+        'python -m polybatch.tables --config "$work/config.json" --inputs "$work/inputs.json" '
+        "--collected {input.collected} {params.contamination} {params.exposure} --timings {params.timings} "
+        "--code-digests {params.digests:q} --root {params.root} 2>> {log}"

@@ -1,0 +1,69 @@
+"""Lists the files that a study's tables are made from, by the layout of results/<collection>/.
+
+inputs: the resolved config
+outputs: a JSON file for `tables --inputs`: a grid of thousands of runs does not fit on a command line
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from polybatch import stage
+from polybatch.config import Config, runs
+from polybatch.files import write_json
+from polybatch.hub_requests import benchmarks_read, hub_requests, translator_models
+
+
+def table_inputs(config: Config, base: Path, hub: Path) -> dict[str, Any]:
+    """The files of every kind that tables, figures and manifest are made from.
+
+    Args:
+        config: The resolved config.
+        base: results/<collection>.
+        hub: results/hub, the records of what was fetched.
+    """
+    grid, study = runs(config), config["study"]
+    scores = [base / "scores" / run.name / f"{bench}.parquet" for run in grid for bench in study["benchmarks"]]
+    translated = config["translation"]["languages"]
+    benchmarks = [base / "benchmarks" / name for name in benchmarks_read(config)]
+    data = [base / "collected" / "en.parquet", base / "validation.parquet"]
+    data += [base / "parallel" / f"{lang}.parquet" for lang in config["languages"]["train"]]
+    data += [path for folder in benchmarks for path in sorted(folder.rglob("*.parquet"))]
+    translators = [entry["path"] for entry in config["translation"]["translators"].values() if "path" in entry]
+    translators += [base / "translators" / name for name in translator_models(config)] if translated else []
+    listed = {
+        "scores": scores,
+        "per_query": [path.with_name(path.name.replace(".parquet", ".per_query.parquet")) for path in scores],
+        "translations": [base / "translated" / f"{lang}.json" for lang in translated],
+        "compositions": [base / "models" / run.name / "composition.json" for run in grid if run.trained],
+        "data": data,
+        "records": [hub / f"{record}.json" for record in hub_requests(config)],
+    }
+    cards = {
+        "encoder_cards": {name: base / "encoders" / name / "encoder.json" for name in study["encoders"]},
+        "translator_cards": {Path(folder).name: Path(folder) / "translator.json" for folder in translators},
+        "benchmark_cards": {folder.name: folder / "card.json" for folder in benchmarks},
+    }
+    return {
+        **{name: [str(path) for path in paths] for name, paths in listed.items()},
+        **{name: {key: str(path) for key, path in of.items() if path.exists()} for name, of in cards.items()},
+    }
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="polybatch.table_inputs", description=__doc__.split("\n")[0])
+    parser.add_argument("--config", required=True, type=json.loads, help="the resolved config, as JSON")
+    parser.add_argument("--base", required=True, type=Path, help="results/<collection>")
+    parser.add_argument("--hub", required=True, type=Path, help="results/hub")
+    parser.add_argument("--output", required=True, type=Path)
+    args = parser.parse_args(argv)
+    inputs = table_inputs(args.config, args.base, args.hub)
+    write_json(args.output, inputs)
+    stage.log.info("%d score files, %d data files", len(inputs["scores"]), len(inputs["data"]))
+
+
+if __name__ == "__main__":
+    stage.run(main)
