@@ -108,6 +108,7 @@ def _sources(record: dict[str, Any]) -> list[str]:
 
 def _grid_point(record: dict[str, Any]) -> dict[str, Any]:
     options = record["options"]
+    summed = ", summed over lengths" if options["matryoshka_dims"] else ""
     rows = {
         "encoder": record["encoder"],
         "sampling": _sampling(record),
@@ -117,8 +118,7 @@ def _grid_point(record: dict[str, Any]) -> dict[str, Any]:
         "seed": record["seed"],
         "steps": record["steps"],
         "best step": record["best_step"],
-        "validation loss"
-        + ", summed over lengths" * bool(options["matryoshka_dims"]): f"{record['validation_loss']:.4f}",
+        f"validation loss{summed}": f"{record['validation_loss']:.4f}",
         "batch size": options["batch_size"],
         "learning rate": options["learning_rate"],
         "temperature": options["temperature"],
