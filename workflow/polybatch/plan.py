@@ -102,6 +102,10 @@ def benchmark_size(config: Config, base: Path, name: str) -> Amount:
 def _stated_size(entry: Mapping[str, Any]) -> dict[str, float] | None:
     """Queries and passages as the benchmark's own description gives them."""
     expected = entry.get("expected")
+    if isinstance(expected, str):
+        from polybatch.lareqa import PUBLISHED
+
+        expected = PUBLISHED[expected]
     if expected:
         return {
             "queries": sum(expected["queries"].values()),
