@@ -166,9 +166,10 @@ rule train_run:
         options=lambda w: as_json(configuration.training_options(CONFIG, RUNS[w.trained].encoder)),
         licenses=as_json({source["name"]: source.get("license", "not stated") for source in CONFIG["source"]}),
         checkpoints=lambda w: f"{BASE}/checkpoints/{w.trained}",
+        texts=f"{BASE}/texts",
     shell:
         "python -m polybatch.train --encoder {input.encoder} --parallel {params.parallel} {params.paraphrases} "
         "--validation {input.validation} --sampling {params.sampling} {params.alpha} "
         "--num-pairs {params.num_pairs} --num-translated {params.num_translated} --seed {params.seed} "
         "--source-weights {params.weights:q} --options {params.options:q} --license {params.licenses:q} "
-        "--checkpoints {params.checkpoints} --output {output} 2> {log}"
+        "--checkpoints {params.checkpoints} --text-cache {params.texts} --output {output} 2> {log}"

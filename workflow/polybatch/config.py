@@ -498,9 +498,14 @@ def encoding_options(config: Config, encoder: str) -> dict[str, Any]:
 
 
 def scoring_options(config: Config, benchmark: str) -> dict[str, Any]:
-    """The scoring options of one benchmark: the study's, with the benchmark's own over them, and its settings."""
+    """The scoring options of one benchmark: the study's, with the benchmark's own over them, and its settings.
+
+    A benchmark with translated queries takes those of the one that it is derived from.
+    """
     own = config["benchmarks"][benchmark]
-    return {**config["scoring"], **own["scoring"], "settings": benchmark_settings(config, benchmark)}
+    original = config["benchmarks"].get(own.get("queries_of", ""), {}).get("scoring", {})
+    settings = benchmark_settings(config, benchmark)
+    return {**config["scoring"], **original, **own["scoring"], "settings": settings}
 
 
 def _resolve_source(config: Config, source: Any) -> dict[str, Any]:

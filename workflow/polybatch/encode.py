@@ -51,7 +51,7 @@ _LINE_EVERY_S = 10.0
 # Another version of one of these may embed another way.
 _LIBRARIES = ("sentence-transformers", "transformers", "tokenizers", "torch")
 # What lies in a model's folder and does not change its embeddings.
-_NOT_THE_MODEL = {"training.json", "composition.json", "trainer_state.json", "training_args.bin"}
+_NOT_THE_MODEL = {"training.json", "composition.json", "batches.parquet", "trainer_state.json", "training_args.bin"}
 _NOT_THE_MODEL_SUFFIXES = {".md", ".log", ".tsv"}
 
 

@@ -85,4 +85,5 @@ def _converted(value: Any, hint: Any) -> Any:
 
 def _spelled(hint: Any) -> str:
     names = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false"}
+    names |= {"list": "a list", "dict": "a mapping"}
     return " or ".join(names.get(choice.__name__, "null") for choice in _choices(hint))
