@@ -10,27 +10,27 @@ rule score:
 # Searches all settings at once and scores them: means, per-query values, and the top of every ranked list.
 rule score_run:
     input:
-        embeddings=f"{BASE}/embeddings/{{run}}/{{bench}}/embeddings.json",
-        index=f"{BASE}/index/{{run}}/{{bench}}/index.json",
-        benchmark=lambda w: benchmark_files(w.bench),
+        embeddings=expand("{base}/embeddings/{{run}}/{bench}/embeddings.json", base=BASE, bench=BENCHMARKS),
+        index=expand("{base}/index/{{run}}/{bench}/index.json", base=BASE, bench=BENCHMARKS),
+        benchmarks=lambda w: [path for bench in BENCHMARKS for path in benchmark_files(bench)],
     output:
-        scores=f"{BASE}/scores/{{run}}/{{bench}}.parquet",
-        per_query=f"{BASE}/scores/{{run}}/{{bench}}.per_query.parquet",
-        ranked=f"{BASE}/runs/{{run}}/{{bench}}.parquet",
+        scores=expand("{base}/scores/{{run}}/{bench}.parquet", base=BASE, bench=BENCHMARKS),
+        per_query=expand("{base}/scores/{{run}}/{bench}.per_query.parquet", base=BASE, bench=BENCHMARKS),
+        ranked=expand("{base}/runs/{{run}}/{bench}.parquet", base=BASE, bench=BENCHMARKS),
     log:
-        f"{BASE}/logs/score/{{run}}/{{bench}}.log",
+        f"{BASE}/logs/score/{{run}}/{STUDY}.log",
     benchmark:
-        f"{BASE}/timings/score/{{run}}/{{bench}}.tsv"
+        f"{BASE}/timings/score/{{run}}/{STUDY}.tsv"
     conda:
         "../envs/retrieve.yaml"
     params:
         code=code_digest("score"),
         grid=lambda w: as_json(RUNS[w.run].grid),
-        options=lambda w: as_json(configuration.scoring_options(CONFIG, w.bench)),
-        embeddings=lambda w, input: os.path.dirname(input.embeddings),
-        index=lambda w, input: os.path.dirname(input.index),
-        benchmark=f"{BASE}/benchmarks/{{bench}}",
+        options=[as_json(configuration.scoring_options(CONFIG, bench)) for bench in BENCHMARKS],
+        embeddings=lambda w, input: [os.path.dirname(path) for path in input.embeddings],
+        index=lambda w, input: [os.path.dirname(path) for path in input.index],
+        benchmarks=expand("{base}/benchmarks/{bench}", base=BASE, bench=BENCHMARKS),
     shell:
         "python -m polybatch.score --embeddings {params.embeddings} --index {params.index} "
-        "--benchmark {params.benchmark} --grid {params.grid:q} --options {params.options:q} "
+        "--benchmark {params.benchmarks} --grid {params.grid:q} --options {params.options:q} "
         "--scores {output.scores} --per-query {output.per_query} --run {output.ranked} 2> {log}"

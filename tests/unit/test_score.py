@@ -136,7 +136,7 @@ def test_trec_files_give_other_tools_the_same_values(tmp_path: Path, benchmark: 
     scores, _, _ = run(tmp_path, benchmark)
     cells = scores.set_index(["setting", "query_lang", "corpus_lang", "metric"]).value
     for place in (("monolingual", "en", "en"), ("cross_lingual", "en", "tr"), ("multilingual", "tr", "all")):
-        path = tmp_path / "trec" / place[0] / f"{place[1]}-{place[2]}"
+        path = tmp_path / "trec" / benchmark.name / place[0] / f"{place[1]}-{place[2]}"
         qrels = read_trec(path.with_suffix(".qrels"), 3)
         ranked = read_trec(path.with_suffix(".run"), 4)
         values = [

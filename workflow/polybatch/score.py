@@ -24,7 +24,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from polybatch import contracts, stage, trec
 from polybatch.benchmark import Benchmark, Texts
@@ -374,38 +374,64 @@ def _alpha(value: Any) -> str | None:
         return str(value)  # a schedule such as "1to0.5"
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="polybatch.score", description=__doc__.split("\n")[0])
-    parser.add_argument("--embeddings", required=True, type=Path)
-    parser.add_argument("--index", required=True, type=Path)
-    parser.add_argument("--benchmark", required=True, type=Path)
-    parser.add_argument("--grid", required=True, type=read_grid, help="encoder, sampling, alpha, ... as JSON")
-    parser.add_argument("--options", default="{}", type=ScoreOptions.from_json, help="ScoreOptions, as JSON")
-    parser.add_argument("--scores", required=True, type=Path)
-    parser.add_argument("--per-query", required=True, type=Path)
-    parser.add_argument("--run", required=True, type=Path)
-    parser.add_argument("--trec", type=Path, help="also write TREC run and qrels files into this folder")
-    args = parser.parse_args(argv)
+class Job(NamedTuple):
+    """One benchmark to score, and where the results go."""
 
-    collection = open_collection(args.embeddings, args.index, args.benchmark, args.options.search_parameters)
+    embeddings: Path
+    index: Path
+    benchmark: Path
+    options: ScoreOptions
+    scores: Path
+    per_query: Path
+    run: Path
+
+
+def score_benchmark(job: Job, grid: dict[str, Any], trec_folder: Path | None = None) -> None:
+    """Scores one benchmark and writes its files; the scores come last, so that they stand for all of them."""
+    collection = open_collection(job.embeddings, job.index, job.benchmark, job.options.search_parameters)
     rows: list[Mapping[str, Any]] = []
     per_query: list[pa.Table] = []
 
-    with atomic_path(args.trec) if args.trec else contextlib.nullcontext() as trec_folder:
+    with atomic_path(trec_folder) if trec_folder else contextlib.nullcontext() as trec_partial:
 
         def runs() -> Iterator[pa.Table]:
-            for cell in score(collection, args.options):
-                rows.extend(score_rows(cell, args.grid, collection))
+            for cell in score(collection, job.options):
+                rows.extend(score_rows(cell, grid, collection))
                 per_query.append(per_query_table(cell, collection.benchmark))
                 run = run_table(cell, collection)
-                if trec_folder:
-                    trec.write(trec_folder, run, cell, collection)
+                if trec_partial:
+                    trec.write(trec_partial, run, cell, collection)
                 yield run
 
-        write_parquet(args.run, runs(), contracts.RUN)
-    write_parquet(args.per_query, per_query, contracts.PER_QUERY)
-    write_rows(args.scores, rows, contracts.SCORES)
-    stage.log.info("%s: %d scores of %d queries", args.scores, len(rows), sum(map(len, collection.queries.values())))
+        write_parquet(job.run, runs(), contracts.RUN)
+    write_parquet(job.per_query, per_query, contracts.PER_QUERY)
+    write_rows(job.scores, rows, contracts.SCORES)
+    stage.log.info("%s: %d scores of %d queries", job.scores, len(rows), sum(map(len, collection.queries.values())))
+
+
+def jobs_of(args: argparse.Namespace) -> list[Job]:
+    """One job a benchmark; a ConfigError unless every flag names as many."""
+    columns = [getattr(args, name) for name in Job._fields]
+    if len({len(column) for column in columns}) != 1:
+        raise ConfigError(
+            "Each benchmark needs one value of every flag.",
+            found=", ".join(f"--{name}: {len(column)}" for name, column in zip(Job._fields, columns, strict=True)),
+        )
+    return [Job(*values) for values in zip(*columns, strict=True)]
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="polybatch.score", description=__doc__.split("\n")[0])
+    for name in ("embeddings", "index", "benchmark"):
+        parser.add_argument(f"--{name}", required=True, type=Path, nargs="+", help="one for each benchmark")
+    parser.add_argument("--grid", required=True, type=read_grid, help="encoder, sampling, alpha, ... as JSON")
+    parser.add_argument("--options", required=True, type=ScoreOptions.from_json, nargs="+", help="ScoreOptions")
+    for name in ("scores", "per-query", "run"):
+        parser.add_argument(f"--{name}", required=True, type=Path, nargs="+", help="one file for each benchmark")
+    parser.add_argument("--trec", type=Path, help="also write TREC files below this folder, a folder a benchmark")
+    args = parser.parse_args(argv)
+    for job in jobs_of(args):
+        score_benchmark(job, args.grid, args.trec / job.benchmark.name if args.trec else None)
 
 
 if __name__ == "__main__":
