@@ -17,7 +17,7 @@ import numpy as np
 from polybatch import contracts, stage
 from polybatch.errors import DataError
 from polybatch.files import atomic_path
-from polybatch.overlap import DOCUMENT, PASSAGE, QUERY, IndexBuilder, OverlapOptions, write_index
+from polybatch.overlap import DOCUMENT, PASSAGE, QUERY, IndexBuilder, OverlapOptions, write_record
 from polybatch.streams import batches, is_in, open_parquet
 from polybatch.text import hash64
 
@@ -29,7 +29,7 @@ _SIDES = {
 
 
 def index_benchmarks(folders: Sequence[Path], options: OverlapOptions, output: Path) -> dict[str, Any]:
-    """Writes the index of all texts of some benchmarks.
+    """Writes the index of all texts of some benchmarks, a language at a time.
 
     Args:
         folders: benchmarks/<name>.
@@ -37,32 +37,38 @@ def index_benchmarks(folders: Sequence[Path], options: OverlapOptions, output: P
         output: The index's folder.
 
     Returns:
-        benchmark -> language -> {"queries", "passages", "documents", "by_ngrams": texts compared by n-grams too}.
+        language -> benchmark -> {"queries", "passages", "documents", "by_ngrams": texts compared by n-grams too}.
 
     Raises:
         DataError: A benchmark has no text, or a file cannot be read.
     """
-    builders: dict[str, IndexBuilder] = {}
+    files = [path for folder in folders for path in _text_files(folder)]
+    relevant = {folder: _relevant(folder) for folder in folders}
     counts: dict[str, Any] = {}
-    for folder in folders:
-        relevant = _relevant(folder)
-        files = [path for side in _SIDES for path in sorted((folder / side).glob("*.parquet"))]
-        if not files:
-            raise DataError(
-                "A benchmark has no text to keep out of the training data.",
-                where=folder,
-                expected="queries/<lang>.parquet, corpus/<lang>.parquet",
-                remedy="make the benchmark first (`snakemake benchmarks`)",
-            )
-        for path in stage.progress(files, total=len(files), label=folder.name, unit="files"):
-            builder = builders.setdefault(path.stem, IndexBuilder(options))
-            of_language = counts.setdefault(folder.name, {}).setdefault(path.stem, _no_counts())
-            for name, number in _add_file(builder, folder.name, path, relevant, options).items():
-                of_language[name] += number
     with atomic_path(output) as partial:
         partial.mkdir(parents=True)
-        write_index(partial, builders, options, counts)
+        for lang in stage.progress(sorted({path.stem for path in files}), total=None, label="index", unit="languages"):
+            counts[lang] = {}
+            with IndexBuilder(partial, lang, options) as builder:
+                for path in (path for path in files if path.stem == lang):
+                    folder = path.parent.parent
+                    of_benchmark = counts[lang].setdefault(folder.name, _no_counts())
+                    for name, number in _add_file(builder, folder.name, path, relevant[folder], options).items():
+                        of_benchmark[name] += number
+        write_record(partial, options, counts)
     return counts
+
+
+def _text_files(folder: Path) -> list[Path]:
+    files = [path for side in _SIDES for path in sorted((folder / side).glob("*.parquet"))]
+    if not files:
+        raise DataError(
+            "A benchmark has no text to keep out of the training data.",
+            where=folder,
+            expected="queries/<lang>.parquet, corpus/<lang>.parquet",
+            remedy="make the benchmark first (`snakemake benchmarks`)",
+        )
+    return files
 
 
 def _no_counts() -> dict[str, int]:
@@ -106,10 +112,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--options", default="{}", type=OverlapOptions.from_json, help="OverlapOptions, as JSON")
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args(argv)
-    counts = index_benchmarks(args.benchmarks, args.options, args.output)
-    for name, languages in counts.items():
-        texts = sum(sum(of[kind] for kind in ("queries", "passages", "documents")) for of in languages.values())
-        stage.log.info("%s: %d texts in %s", name, texts, " ".join(sorted(languages)))
+    for lang, benchmarks in index_benchmarks(args.benchmarks, args.options, args.output).items():
+        for name, of in benchmarks.items():
+            texts = of["queries"] + of["passages"] + of["documents"]
+            stage.log.info("%s, %s: %d texts, %d of them by n-grams too", lang, name, texts, of["by_ngrams"])
 
 
 if __name__ == "__main__":
