@@ -25,6 +25,7 @@ import numpy as np
 
 from polybatch import contracts, stage
 from polybatch.files import write_json, write_parquet
+from polybatch.languages import language
 from polybatch.overlap import OVERLAPS, PASSAGE, QUERY, Index, Match
 from polybatch.pairs import parse_paths
 from polybatch.streams import batches, id_keys, is_in
@@ -43,25 +44,31 @@ class Found:
 
     Attributes:
         checked: source -> pairs looked up.
+        looked_up: language -> pairs looked up in it.
+        without_evaluation_text: Languages in which nothing is evaluated, so that nothing can overlap.
         pairs: source -> ids of the pairs that overlap.
         counts: (source, benchmark, lang, side, overlap) -> texts.
         examples: One dictionary an example.
     """
 
     checked: Counter[str] = field(default_factory=Counter)
+    looked_up: Counter[str] = field(default_factory=Counter)
+    without_evaluation_text: list[str] = field(default_factory=list)
     pairs: dict[str, set[str]] = field(default_factory=dict)
     counts: Counter[tuple[str, str, str, str, str]] = field(default_factory=Counter)
     examples: list[dict[str, Any]] = field(default_factory=list)
+    _shown: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
     def add(self, row: dict[str, Any], text: str, match: Match) -> None:
         """Counts one text that overlaps; keeps the first few of a kind as examples."""
         self.pairs.setdefault(row["source"], set()).add(row["pair_id"])
         self.counts[row["source"], row["benchmark"], row["lang"], row["side"], row["overlap"]] += 1
-        alike = [
-            one for one in self.examples if all(one[key] == row[key] for key in ("source", "benchmark", "overlap"))
-        ]
-        if len(alike) < _EXAMPLES:
-            self.examples.append({**row, "training_text": text[:_SHOWN], "evaluation_text": match.snippet})
+        kind = (row["source"], row["benchmark"], row["overlap"])
+        self._shown[kind] += 1
+        if self._shown[kind] <= _EXAMPLES:
+            self.examples.append(
+                {**row, "training_text": text[:_SHOWN], "evaluation_text": match.snippet or text[:_SHOWN]}
+            )
 
     def record(self) -> dict[str, Any]:
         """As JSON: see the module's docstring."""
@@ -69,6 +76,8 @@ class Found:
         order = sorted(self.counts, key=lambda key: (*key[:4], OVERLAPS.index(key[4])))
         return {
             "checked": dict(sorted(self.checked.items())),
+            "looked_up": dict(sorted(self.looked_up.items())),
+            "without_evaluation_text": sorted(self.without_evaluation_text),
             "removed": {source: len(self.pairs.get(source, ())) for source in sorted(self.checked)},
             "counts": [{**dict(zip(names, key, strict=True)), "texts": self.counts[key]} for key in order],
             "examples": self.examples,
@@ -89,7 +98,7 @@ def contaminated(
     Yields:
         Tables of contracts.CONTAMINATED.
     """
-    english = Index.read(folder, "en")
+    english = _index(folder, "en", found)
     train: list[np.ndarray] = []
     for table in _with_progress(collected, contracts.COLLECTED, "English pairs"):
         chosen = table.filter(_equal(table["split"], "train"))
@@ -102,9 +111,17 @@ def contaminated(
             yield from _look_up(english, table, found)
     known = np.sort(np.concatenate([np.zeros(0, dtype=np.uint64), *train]))
     for lang, path in supplied.items():
-        index = Index.read(folder, lang)
+        index = _index(folder, lang, found)
         for table in _with_progress(path, contracts.PARALLEL, f"pairs in {lang}"):
             yield from _look_up(index, table.filter(_mask(is_in(id_keys(table["pair_id"]), known))), found)
+
+
+def _index(folder: Path, lang: str, found: Found) -> Index:
+    index = Index.read(folder, lang)
+    if index.is_empty:
+        found.without_evaluation_text.append(lang)
+        stage.log.info("no evaluation text is in %s: nothing can overlap in it", language(lang).name)
+    return index
 
 
 def _with_progress(path: Path, schema: pa.Schema, label: str) -> Iterator[pa.Table]:
@@ -127,6 +144,7 @@ def _look_up(index: Index, table: pa.Table, found: Found) -> Iterator[pa.Table]:
     """The overlaps of one batch: queries, passages, then hard negatives."""
     import pyarrow as pa
 
+    found.looked_up[index.lang] += len(table)
     rows: list[dict[str, Any]] = []
     for side, numbers, texts in _sides(table):
         for number, text, match in zip(
