@@ -165,7 +165,7 @@ class Hasher:
             n: Words of an n-gram; twice as many characters in scripts without spaces.
 
         Returns:
-            (m,) int64 numbers of texts, ascending, and (m,) uint64 hashes, no pair twice.
+            (m,) int64 numbers of texts and (m,) uint64 hashes, in the order of the hashes, no pair twice.
         """
         owners, hashes = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.uint64)]
         for size, chosen in self._by_size(forms, n).items():
@@ -180,7 +180,7 @@ class Hasher:
             owners.append(owner[starts])
             hashes.append(scrambled(rolled))
         owner, hashed = np.concatenate(owners), np.concatenate(hashes)
-        order = np.lexsort((hashed, owner))
+        order = np.argsort(hashed, kind="stable")  # equal hashes of one text stay beside each other
         owner, hashed = owner[order], hashed[order]
         new = np.ones(len(owner), dtype=bool)
         new[1:] = (owner[1:] != owner[:-1]) | (hashed[1:] != hashed[:-1])
