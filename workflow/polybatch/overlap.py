@@ -222,8 +222,8 @@ def _portions(forms: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
 class IndexBuilder:
     """Writes the index of one language: names and snippets as they come, keys and n-grams at the end.
 
-    A context manager; the index is complete when the block ends well. In memory are 16 bytes a text and 12 a distinct
-    n-gram of a text, and as much again at the end.
+    A context manager; the index is complete when the block ends well. In memory are some 24 bytes a text and 12 a
+    distinct n-gram of a text, and three times that at the end.
     """
 
     def __init__(self, folder: Path, lang: str, options: OverlapOptions) -> None:
@@ -284,23 +284,30 @@ class IndexBuilder:
         owners = np.concatenate([np.zeros(0, dtype=np.uint32), *self._owners.pop(family)])
         order = np.argsort(grams, kind="stable")
         grams, owners = grams[order], owners[order]
-        first = np.flatnonzero(np.r_[True, grams[1:] != grams[:-1]]) if len(grams) else np.zeros(0, dtype=np.int64)
-        counts = np.diff(np.r_[first, len(grams)])
-        common = counts > self.options.max_texts_per_ngram
-        rare = np.repeat(~common, counts)
-        texts, members, sizes = np.unique(owners[rare], return_inverse=True, return_counts=True)
-        self._save(
-            family,
-            common=grams[first[common]],
-            grams=grams[rare],
-            members=members.astype(np.uint32),
-            texts=texts,
-            sizes=sizes.astype(np.uint32),
-        )
+        del order
+        common, rare = _common(grams, self.options.max_texts_per_ngram)
+        self._save(family, common=common)
+        if not rare.all():
+            grams, owners = grams[rare], owners[rare]
+        self._save(family, grams=grams)
+        del grams
+        counts = np.bincount(owners, minlength=self._texts)
+        texts = np.flatnonzero(counts)
+        places = np.cumsum(counts > 0, dtype=np.uint32) - np.uint32(1)  # of each text among those that have n-grams
+        self._save(family, members=places[owners], texts=texts, sizes=counts[texts].astype(np.uint32))
 
     def _save(self, part: str, **arrays: np.ndarray) -> None:
         for name, values in arrays.items():
             np.save(self.folder / f"{self.lang}.{part}.{name}.npy", values, allow_pickle=False)
+
+
+def _common(grams: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of n-grams in order those that come more than `most` times, once each; and (n,) bool: the others."""
+    new = np.ones(len(grams), dtype=bool)
+    new[1:] = grams[1:] != grams[:-1]
+    first = np.flatnonzero(new)
+    counts = np.diff(np.append(first, len(grams)))
+    return grams[first[counts > most]], np.repeat(counts <= most, counts)
 
 
 class Index:
