@@ -33,7 +33,7 @@ from polybatch.streams import batches, id_keys, is_in
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_EXAMPLES = 3  # for each source, benchmark and kind of overlap
+_EXAMPLES, _EXAMPLES_IN_ONE_LANGUAGE = 4, 2  # for each source, benchmark and kind of overlap
 _SHOWN = 160  # characters of an example's training text
 HARD_NEGATIVE = "hard negative"
 
@@ -57,18 +57,17 @@ class Found:
     pairs: dict[str, set[str]] = field(default_factory=dict)
     counts: Counter[tuple[str, str, str, str, str]] = field(default_factory=Counter)
     examples: list[dict[str, Any]] = field(default_factory=list)
-    _shown: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    _shown: Counter[tuple[str, ...]] = field(default_factory=Counter)
 
     def add(self, row: dict[str, Any], text: str, match: Match) -> None:
         """Counts one text that overlaps; keeps the first few of a kind as examples."""
         self.pairs.setdefault(row["source"], set()).add(row["pair_id"])
         self.counts[row["source"], row["benchmark"], row["lang"], row["side"], row["overlap"]] += 1
         kind = (row["source"], row["benchmark"], row["overlap"])
-        self._shown[kind] += 1
-        if self._shown[kind] <= _EXAMPLES:
-            self.examples.append(
-                {**row, "training_text": text[:_SHOWN], "evaluation_text": match.snippet or text[:_SHOWN]}
-            )
+        if self._shown[kind] < _EXAMPLES and self._shown[*kind, row["lang"]] < _EXAMPLES_IN_ONE_LANGUAGE:
+            self._shown.update([kind, (*kind, row["lang"])])
+            evaluation_text = match.snippet or text[:_SHOWN]
+            self.examples.append({**row, "training_text": text[:_SHOWN], "evaluation_text": evaluation_text})
 
     def record(self) -> dict[str, Any]:
         """As JSON: see the module's docstring."""
