@@ -13,7 +13,6 @@ from polybatch.accept import (
     Verdict,
     gather,
     judge,
-    language_confidence,
     main,
     read_expected,
     repetition,
@@ -21,6 +20,7 @@ from polybatch.accept import (
 )
 from polybatch.errors import ConfigError, DataError
 from polybatch.files import read_json, read_parquet, write_json, write_rows
+from polybatch.language_identification import language_confidence
 
 ENGLISH = ("Turn on light", "Turns on the light in the living room at once.")
 GERMAN = ("Licht einschalten", "Schaltet das Licht im Wohnzimmer sofort ein.")

@@ -27,8 +27,9 @@ from typing import TYPE_CHECKING, Any
 
 from polybatch import comet, contracts, stage, streams
 from polybatch.convert_translator import corpus_scores
-from polybatch.errors import ConfigError, DataError
+from polybatch.errors import DataError
 from polybatch.files import write_json, write_parquet
+from polybatch.language_identification import language_confidence
 from polybatch.languages import language
 from polybatch.options import Options, require
 from polybatch.text import hash64, text_key, word_count
@@ -40,9 +41,6 @@ if TYPE_CHECKING:
 
 ACCEPTED = "accepted"
 _LANGUAGE_MIN_LETTERS = 20  # language identification of anything shorter is a guess
-# A fixed set, so that another language in the study does not judge this one's pairs anew.
-_TOLD_APART = ("de", "en", "es", "fr", "it", "nl", "pt", "ru")
-_LINGUA = {"no": "nb"}  # lingua knows Norwegian as Bokmål and Nynorsk
 _COPY_MIN_WORDS = 3  # a name of one or two words may well be the same in both languages
 _SCORED_PAIRS = 50_000  # BLEU and chrF of more do not change, and their texts would fill the memory
 _BATCH_ROWS = 2_000
@@ -177,23 +175,6 @@ def repetition(text: str) -> float:
     words = text_key(text).split()
     grams = [tuple(words[i : i + 3]) for i in range(len(words) - 2)]
     return 1 - len(set(grams)) / len(grams) if len(words) >= 6 else 0.0
-
-
-def language_confidence(target: str) -> Callable[[str], float]:
-    """A function text -> confidence, 0 to 1, that it is in the target language and not in a common other one."""
-    from lingua import IsoCode639_1, Language, LanguageDetectorBuilder
-
-    own = _LINGUA.get(target, target)
-    if not hasattr(IsoCode639_1, own.upper()):
-        raise ConfigError(
-            f"Translations into {language(target).name} cannot be checked: lingua does not know the language.",
-            remedy="set translation.accept.min_language_confidence to 0, which leaves this check out for every "
-            "language, or take the language out of translation.languages",
-        )
-    codes = [getattr(IsoCode639_1, code.upper()) for code in sorted({own, *_TOLD_APART})]
-    detector = LanguageDetectorBuilder.from_iso_codes_639_1(*codes).build()
-    wanted = Language.from_iso_code_639_1(getattr(IsoCode639_1, own.upper()))
-    return lambda text: detector.compute_language_confidence(text, wanted)
 
 
 class Verdict:

@@ -209,7 +209,7 @@ def english_check(confidence: float) -> Callable[[str], str]:
     """A function text -> "", or the fault that it is not English with this confidence."""
     if not confidence:
         return lambda text: ""
-    from polybatch.accept import language_confidence
+    from polybatch.language_identification import language_confidence
 
     sure = language_confidence("en")
 

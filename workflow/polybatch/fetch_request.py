@@ -19,13 +19,13 @@ def fetch_request(request: dict[str, Any], revisions: Path, record: Path) -> Non
     """Carries out a request and writes its record.
 
     Raises:
-        ConfigError, DataError: As `hub.fetch`, `fetch.fetch_files` and `mteb_benchmark.task_repo` do.
+        ConfigError, DataError: As `hub.fetch`, `fetch.fetch_files` and `mteb_tasks.task_repo` do.
     """
     if request["kind"] in hub.KINDS:
         snapshot = hub.fetch(request["repo"], request["kind"], request["revision"], request["files"], revisions)
         hub.write_record(record, snapshot)
     elif request["kind"] == "task":
-        from polybatch.mteb_benchmark import task_repo
+        from polybatch.mteb_tasks import task_repo
 
         repo, revision, patterns = task_repo(request["task"], request["languages"])
         hub.write_record(record, hub.fetch(repo, "dataset", revision, patterns, revisions))
