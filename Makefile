@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 SNAKEMAKE := PATH="$(abspath $(BIN)):$$PATH" snakemake
 
-.PHONY: demo test unit lint toy clean help
+.PHONY: demo test unit lint toy standins standin help
 
 help:
 	@echo "make demo   set up, run the default study, print its main table"
 	@echo "make test   set up, lint, unit tests, a toy study end to end"
 	@echo "make report the study's HTML report"
+	@echo "make standins, make standin STUDY=paper   a study on stand-ins, offline"
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -45,3 +46,15 @@ unit: $(VENV)/.tested
 
 toy: $(VENV)/.tested
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest tests/workflow
+
+# Stand-ins for models and data of the hub, and a study on them: offline, in minutes, without meaning.
+standins: $(VENV)/.installed
+	$(BIN)/python tests/standins/make.py standins
+
+STUDY ?= paper
+STUDIES := workflow/studies
+standin: $(VENV)/.installed
+	test -d standins/hub || $(MAKE) standins
+	HF_HOME="$(abspath standins)" HF_HUB_OFFLINE=1 $(SNAKEMAKE) --quiet rules -- tables \
+		--configfile $(STUDIES)/$(STUDY).yaml $(STUDIES)/standins/common.yaml $(STUDIES)/standins/$(STUDY).yaml
+	$(BIN)/python -m polybatch.show --study $(STUDY)

@@ -40,3 +40,8 @@ def test_unit_interval_is_stable_and_spread() -> None:
     assert unit_interval("a", "b") == unit_interval("a", "b") != unit_interval("ab")
     values = [unit_interval(str(i)) for i in range(2000)]
     assert 0.45 < sum(values) / 2000 < 0.55
+
+
+def test_vowel_signs_tell_words_apart() -> None:
+    assert len({text_key(word) for word in ("की", "कि", "का")}) == 3
+    assert text_key("สวัสดี!") == "สวัสดี"

@@ -37,7 +37,8 @@ PARALLEL = pa.schema(
 )
 
 # decontamination/pairs.parquet: training pairs that overlap with evaluation text, once for each text of theirs that
-# does. `lang` and `side` (query, passage) say which text of the pair; `overlap` is "exact", "normalised" or "ngram".
+# does. `lang` and `side` (query, passage, hard negative) say which text of the pair; `overlap` is "exact",
+# "normalised" or "ngram".
 CONTAMINATED = pa.schema(
     [
         ("pair_id", pa.string()),

@@ -55,6 +55,7 @@ _FAMILIES = (QUERY, PASSAGE)  # what is compared with one another by n-grams; do
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _REMEMBERED_WORDS = 1_000_000
 _CHARACTERS_AT_ONCE = 4_000_000
+_SHARED_AT_ONCE = 4_000_000  # n-grams that training and evaluation texts share; of templates there are very many
 _SNIPPET = 160  # characters of an evaluation text that are kept to be shown
 # Thai, Lao, Burmese, Khmer; Han, kana.
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u312f\u31f0-\u9fff\U00020000-\U0003ffff]")
@@ -389,6 +390,11 @@ class Index:
         # One entry for each shared n-gram: the training text and the evaluation text.
         first = np.searchsorted(grams, hashes, side="left")
         hits = np.searchsorted(grams, hashes, side="right") - first
+        if hits.sum() > _SHARED_AT_ONCE and len(forms) > 1:
+            middle = len(forms) // 2
+            yield from self._by_ngrams(forms[:middle], family)
+            yield from ((middle + number, match) for number, match in self._by_ngrams(forms[middle:], family))
+            return
         offsets = np.arange(hits.sum()) - np.repeat(np.cumsum(hits) - hits, hits)
         evaluation = members[np.repeat(first, hits) + offsets].astype(np.int64)
         pairs, shared = np.unique(np.repeat(mine, hits) * len(sizes) + evaluation, return_counts=True)

@@ -12,7 +12,10 @@ _BULLET = re.compile(r"^\s*(?:[-*•]|#+)\s+", re.MULTILINE)
 _MARKUP = re.compile(r"[\[<*_`\n#•-]")
 _SPACE = re.compile(r"\s+")
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
-_NOT_WORD = re.compile(r"[\W_]+")
+# Vowel signs and other combining marks are parts of words, which Python's \w does not count: without them Hindi's
+# "ki" and "ka" would be the same.
+_MARKS = "".join(chr(c) for c in range(0x300, 0xFE30) if unicodedata.category(chr(c)) in ("Mn", "Mc"))
+_NOT_WORD = re.compile(rf"(?:[^\w{_MARKS}]|_)+")
 # Controls, soft hyphens, zero-width spaces, direction marks, replacement characters, noncharacters. Joiners
 # (U+200C, U+200D) stay: Persian, Hindi and others spell with them.
 _INVISIBLE = re.compile(
