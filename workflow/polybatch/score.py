@@ -22,9 +22,9 @@ import argparse
 import contextlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from polybatch import contracts, stage, trec
 from polybatch.benchmark import Benchmark, Texts
@@ -374,7 +374,8 @@ def _alpha(value: Any) -> str | None:
         return str(value)  # a schedule such as "1to0.5"
 
 
-class Job(NamedTuple):
+@dataclass(frozen=True)
+class Job:
     """One benchmark to score, and where the results go."""
 
     embeddings: Path
@@ -411,11 +412,12 @@ def score_benchmark(job: Job, grid: dict[str, Any], trec_folder: Path | None = N
 
 def jobs_of(args: argparse.Namespace) -> list[Job]:
     """One job a benchmark; a ConfigError unless every flag names as many."""
-    columns = [getattr(args, name) for name in Job._fields]
+    names = [entry.name for entry in fields(Job)]
+    columns = [getattr(args, name) for name in names]
     if len({len(column) for column in columns}) != 1:
         raise ConfigError(
             "Each benchmark needs one value of every flag.",
-            found=", ".join(f"--{name}: {len(column)}" for name, column in zip(Job._fields, columns, strict=True)),
+            found=", ".join(f"--{name}: {len(column)}" for name, column in zip(names, columns, strict=True)),
         )
     return [Job(*values) for values in zip(*columns, strict=True)]
 
