@@ -23,6 +23,7 @@ import encoders
 import translators
 from hub_cache import HubCache
 
+from polybatch.hub_requests import TRANSLATOR_REVISIONS
 from polybatch.known_encoders import KNOWN_ENCODERS
 
 
@@ -32,7 +33,7 @@ def make(folder: Path) -> None:
     benchmarks.make(cache, folder / "files")
     data_sets.make(cache, plant=contamination(folder / "files"))
     encoders.make(cache, commits={name: entry.revision for name, entry in KNOWN_ENCODERS.items() if entry.revision})
-    translators.make(cache)
+    translators.make(cache, commits={name: rev for name, rev in TRANSLATOR_REVISIONS.items() if len(rev) == 40})
 
 
 def contamination(files: Path) -> list[dict[str, str]]:

@@ -11,13 +11,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from polybatch.config import Config, benchmark_languages, translator_entry, translator_name
+from polybatch.config import (
+    Config,
+    benchmark_languages,
+    benchmarks_read,
+    translator_entry,
+    translator_name,
+    used_directions,
+)
 
 Request = dict[str, Any]
 
 # Where translators have safetensors weights, by listings of their repositories: their main branches hold pickled ones
 # alone, which are refused. Two are branches of pull requests, of which no whole commit id was seen.
-_TRANSLATOR_REVISIONS = {
+TRANSLATOR_REVISIONS = {
     "facebook/nllb-200-distilled-600M": "refs/pr/39",
     "facebook/m2m100_418M": "17ef199e3a3479ca5d572350066761c5e926ac03",
     "facebook/mbart-large-50-many-to-many-mmt": "e4d25b0407e729021a12527abe513a403c581afc",
@@ -53,13 +60,6 @@ def sources_read(config: Config) -> list[dict[str, Any]]:
     return [*config["source"], *validation]
 
 
-def benchmarks_read(config: Config) -> list[str]:
-    """The study's benchmarks, those kept out of the training data, and those that these are derived from."""
-    names = [*config["study"]["benchmarks"], *config["decontamination"]["benchmarks"]]
-    originals = [config["benchmarks"][name].get("queries_of") for name in names]
-    return list(dict.fromkeys([*names, *filter(None, originals)]))
-
-
 def encoder_request(entry: dict[str, Any]) -> Request:
     """What an encoder of the hub is made from; without a revision in the config, the known one, else main."""
     from polybatch.known_encoders import file_patterns, known
@@ -72,13 +72,8 @@ def encoder_request(entry: dict[str, Any]) -> Request:
 
 def translator_models(config: Config) -> dict[str, dict[str, Any]]:
     """Folder name -> {model, revision, quantization, directions} of every translator of the hub that is used."""
-    directions = [
-        direction for lang in config["translation"]["languages"] for direction in (f"en-{lang}", f"{lang}-en")
-    ]
-    for name in benchmarks_read(config):
-        directions += [f"en-{lang}" for lang in config["benchmarks"][name].get("translate", []) if lang != "en"]
     models: dict[str, dict[str, Any]] = {}
-    for direction in dict.fromkeys(directions):
+    for direction in used_directions(config):
         entry = translator_entry(config, direction) or {}
         if "model" in entry:
             models.setdefault(translator_name(entry), {**entry, "directions": []})["directions"].append(direction)
@@ -90,7 +85,7 @@ def translator_request(translator: dict[str, Any]) -> Request:
     from polybatch.hub_translator import FILE_PATTERNS
 
     repo = translator["model"]
-    revision = translator.get("revision") or _TRANSLATOR_REVISIONS.get(repo, "main")
+    revision = translator.get("revision") or TRANSLATOR_REVISIONS.get(repo, "main")
     return {"kind": "model", "repo": repo, "revision": revision, "files": list(FILE_PATTERNS)}
 
 
