@@ -10,6 +10,7 @@ mteb (a task by its name), beir (a folder in BEIR's layout).
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,8 @@ from typing import Any
 
 from polybatch import stage
 from polybatch.errors import DataError
-from polybatch.files import read_json
+from polybatch.fetch import read_files
+from polybatch.languages import LANGUAGES
 
 
 def make_benchmark(
@@ -38,36 +40,47 @@ def make_benchmark(
     if entry["adapter"] in ("lareqa", "mlqa"):
         from polybatch import lareqa
 
-        files = language_files(origin, languages)
+        files = language_files(origin, list(dict.fromkeys([*languages, *corpus_languages])))
         breaks = "given" if entry["adapter"] == "lareqa" else "split"
         card = {"license": entry.get("license", "")}
         expected = lareqa.read_counts(json.dumps(entry.get("expected", {})).strip('"'))
         lareqa.build(files, output, breaks=breaks, expected=expected, card=card)
-    elif entry["adapter"] == "mteb":
+        return
+    options = {**({"split": entry["split"]} if "split" in entry else {}), **entry.get("options", {})}
+    if entry["adapter"] == "mteb":
         from polybatch import hub, mteb_benchmark
 
-        mteb_benchmark.build(
-            entry["task"], hub.read_record(origin), output, languages, corpus_languages, **entry.get("options", {})
-        )
+        mteb_benchmark.build(entry["task"], hub.read_record(origin), output, languages, corpus_languages, **options)
     else:
         from polybatch import beir_folder
 
-        beir_folder.build(origin, output, languages, corpus_languages, split=entry.get("split", "test"))
+        beir_folder.build(origin, output, languages, corpus_languages, **options)
+
+
+def known_options(adapter: str) -> list[str]:
+    """What an entry's `options` may say: further arguments of the `build` of the adapter's module."""
+    if adapter in ("lareqa", "mlqa"):
+        return []
+    from polybatch import beir_folder, mteb_benchmark
+
+    build = mteb_benchmark.build if adapter == "mteb" else beir_folder.build
+    parameters = inspect.signature(build).parameters.values()
+    return [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
 
 
 def language_files(origin: Path, languages: Sequence[str]) -> dict[str, Path]:
     """language -> file, from a record of fetched files or from a folder of <lang>.json, .json.gz or one .zip.
 
     Raises:
-        DataError: A language has no file.
+        DataError: A language has no file, or a fetched file is no longer there.
     """
     if origin.is_dir():
-        found = {path.name.partition(".")[0]: path for path in sorted(origin.glob("*.json*"))}
-        archives = sorted(origin.glob("*.zip"))
+        paths = {path.name.partition(".")[0]: path for path in sorted(origin.iterdir())}
+        found = {name: path for name, path in paths.items() if name in LANGUAGES and ".json" in path.suffixes}
     else:
-        paths = {name: Path(file["path"]) for name, file in read_json(origin)["files"].items()}
+        paths = read_files(origin)
         found = {name: path for name, path in paths.items() if path.suffix != ".zip"}
-        archives = [path for path in paths.values() if path.suffix == ".zip"]
+    archives = [path for path in paths.values() if path.suffix == ".zip"]
     if archives and not found:
         found = {lang: archives[0] for lang in languages}
     missing = [lang for lang in languages if lang not in found]

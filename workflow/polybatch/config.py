@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import difflib
 import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,17 @@ _IDENTITY = {
     "encoders": {"scratch", "model", "path"},
     "benchmarks": {"adapter", "split", "queries_of"},
 }
+
+# Keys of a benchmark that belong to one kind of it: held-out text, machine-translated queries, or an adapter.
+_KEYS = {
+    "split": {"split"},
+    "queries_of": {"queries_of", "translate"},
+    "lareqa": {"files", "path", "expected"},
+    "mlqa": {"files", "path", "expected"},
+    "mteb": {"task", "split", "options"},
+    "beir": {"path", "split", "options"},
+}
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 
 
 @dataclass(frozen=True)
@@ -154,7 +166,7 @@ def _with_catalogue(config: Config) -> Config:
         if not isinstance(own, dict):
             continue
         originals = [entry.get("queries_of") for entry in own.values() if isinstance(entry, dict)]
-        for name in (*wanted, *originals, *own):
+        for name in (*wanted, *(name for name in originals if isinstance(name, str)), *own):
             entry = own.get(name, {})
             if name in catalogue[kind] and isinstance(entry, dict) and not _IDENTITY[kind] & set(entry):
                 own[name] = {**catalogue[kind][name], **entry}
@@ -202,22 +214,47 @@ def _spell(error: Any) -> Iterator[str]:
         yield f"{where}: {error.message}"
     elif error.validator == "enum":
         yield f"{where}: {error.instance!r} is not one of {', '.join(map(str, error.validator_value))}"
-    elif error.validator == "oneOf" and isinstance(error.instance, dict):
-        nested = [e for e in error.context if e.validator != "type"] or list(error.context)
-        for inner in nested:
-            yield from (f"{where}: {text}" for text in _spell(inner))
+    elif error.validator == "oneOf":
+        yield from _spell_choice(error, where)
     elif error.validator == "contains":
         yield f"{where}: must contain {error.validator_value.get('const')!r}"
     else:
         yield f"{where}: {error.message}"
 
 
+def _spell_choice(error: Any, where: str) -> Iterator[str]:
+    """An error of `oneOf`: keys of which just one may stand, or several shapes that a value may have."""
+    keys = [key for option in error.validator_value for key in option.get("required", []) if "properties" not in option]
+    if keys:
+        given = [key for key in keys if key in error.instance] if isinstance(error.instance, dict) else []
+        yield f"{where}: " + (
+            f"{' and '.join(given)} do not go together" if len(given) > 1 else f"needs one of {', '.join(keys)}"
+        )
+        return
+    close = [nested for nested in error.context if not _has_other_shape(nested)]
+    for nested in close:
+        yield from _spell(nested)
+    if not close:
+        shapes = [str(option.get("const", option.get("type", ""))) for option in error.validator_value]
+        yield f"{where}: {error.instance!r} is not {' or '.join(filter(None, shapes)) or 'as it should be'}"
+
+
+def _has_other_shape(error: Any) -> bool:
+    """Whether a shape is not the one that was meant, so that nothing needs to be said of it."""
+    if error.validator == "oneOf":
+        return bool(error.context) and all(map(_has_other_shape, error.context))
+    return error.validator in ("type", "const") and not error.relative_path
+
+
 def _fill_defaults(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> None:
     """Fills `default`s of the schema into `value`, in place and in depth."""
-    if "$ref" in schema:
-        schema = root["$defs"][schema["$ref"].rsplit("/", 1)[1]]
-    for option in schema.get("oneOf", []):
-        if option.get("type") == "object" and isinstance(value, dict):
+    schema = _referred(schema, root)
+    if isinstance(value, list):
+        for item in value:
+            _fill_defaults(item, schema.get("items", {}), root)
+    for option in (_referred(option, root) for option in schema.get("oneOf", [])):
+        fits = isinstance(value, {"object": dict, "array": list}.get(option.get("type", ""), ()))
+        if fits or "oneOf" in option:
             _fill_defaults(value, option, root)
     if not isinstance(value, dict):
         return
@@ -232,6 +269,10 @@ def _fill_defaults(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> 
             _fill_defaults(child_value, extra, root)
 
 
+def _referred(schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
+    return root["$defs"][schema["$ref"].rsplit("/", 1)[1]] if "$ref" in schema else schema
+
+
 def _semantic_faults(config: Config, *, shape_is_sound: bool) -> list[str]:
     """What the schema cannot see. With a fault in its shape, the parts that can still be read are checked."""
     faults: list[str] = []
@@ -242,7 +283,9 @@ def _semantic_faults(config: Config, *, shape_is_sound: bool) -> list[str]:
         _translation_faults,
         _option_faults,
         _source_faults,
+        _adapter_faults,
         _encoder_faults,
+        _file_faults,
     )
     for check in checks:
         try:
@@ -254,26 +297,49 @@ def _semantic_faults(config: Config, *, shape_is_sound: bool) -> list[str]:
 
 
 def _source_faults(config: Config) -> Iterator[str]:
-    from polybatch.sources import ADAPTERS
-
     for name in (entry for entry in _listed(config["source"]) if isinstance(entry, str)):
         if name not in config["sources"]:
             yield _unknown("source", name, "sources", config) + "; for a file of your own write source: {path: ...}"
     names = [_source_name(entry) for entry in _listed(config["source"])]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"source: two sources are called {name!r}; give one of them another name"
-    for name, entry in config["sources"].items():
-        if entry["adapter"] not in ADAPTERS:
-            yield f"sources.{name}.adapter: {entry['adapter']!r} is not one of {', '.join(ADAPTERS)}"
     for name in names:
+        if not _NAME.fullmatch(name):
+            yield f"source: {name!r}, taken from the file's name, cannot name a source; add name: to its entry"
         for other in config["sources"].get(name, {}).get("passages", []):
             if other not in names:
                 yield f"sources.{name}.passages: {other!r} is not among the study's sources ({', '.join(names)})"
     validation = (config.get("validation") or {}).get("source")
     if validation and validation not in config["sources"]:
         yield _unknown("validation.source", validation, "sources", config)
+    if validation and validation in names:
+        yield f"validation.source: {validation!r} is trained on; name a source that is not"
     if not validation and config["split"].get("dev_passages") == 0:
         yield "split.dev_passages: 0 leaves no validation pairs; name validation.source, or hold some passages out"
+
+
+def _adapter_faults(config: Config) -> Iterator[str]:
+    """Unknown adapters, and options that the adapter of a data set of the hub does not know."""
+    from polybatch.hub_sources import request
+    from polybatch.sources import ADAPTERS
+
+    for name, entry in config["sources"].items():
+        if entry["adapter"] not in ADAPTERS:
+            yield f"sources.{name}.adapter: {entry['adapter']!r} is not one of {', '.join(ADAPTERS)}"
+        elif entry["adapter"] == "homeassistant":
+            yield from (f"sources.{name}.{fault}" for fault in _wheel_faults(entry))
+        elif entry["adapter"] != "local":
+            try:
+                request({"name": name, **entry})
+            except ConfigError as error:
+                yield f"sources.{name}: {error.found}"
+
+
+def _wheel_faults(entry: dict[str, Any]) -> Iterator[str]:
+    if not re.fullmatch(r"[A-Za-z0-9_]+==[A-Za-z0-9.]+", str(entry.get("requirement"))):
+        yield "requirement: a version to fetch is needed, such as homeassistant==2026.11.0"
+    if not re.fullmatch(r"[0-9a-f]{64}", str(entry.get("sha256"))):
+        yield "sha256: the wheel's checksum is needed, 64 hexadecimal digits"
 
 
 def _unknown(where: str, name: str, kind: str, config: Config) -> str:
@@ -325,29 +391,23 @@ def _study_faults(config: Config) -> Iterator[str]:
 
 
 def _benchmark_faults(config: Config) -> Iterator[str]:
-    for name in (*config["study"]["benchmarks"], *config["decontamination"]["benchmarks"]):
+    named = [*config["study"]["benchmarks"], *config["decontamination"]["benchmarks"]]
+    for name in config["decontamination"]["benchmarks"]:
         if name not in config["benchmarks"]:
-            continue  # told by _study_faults
+            yield _unknown("decontamination.benchmarks", name, "benchmarks", config)
+    known = [name for name in named if name in config["benchmarks"]]  # of the study's own, _study_faults tells
+    originals = [config["benchmarks"][name].get("queries_of") for name in known]
+    for name in dict.fromkeys([*known, *(name for name in originals if name in config["benchmarks"])]):
         yield from (f"benchmarks.{name}: {fault}" for fault in _faults_of_benchmark(config, name))
 
 
 def _faults_of_benchmark(config: Config, name: str) -> Iterator[str]:
     entry = config["benchmarks"][name]
-    needed = {"mteb": ("task",), "lareqa": (), "mlqa": (), "beir": ("path",)}.get(entry.get("adapter", ""), ())
-    for key in needed:
-        if key not in entry:
-            yield f"the adapter {entry['adapter']} needs {key}"
-    if entry.get("adapter") in ("lareqa", "mlqa") and not {"files", "path"} & set(entry):
-        yield f"the adapter {entry['adapter']} needs files or path"
-    if "adapter" not in entry and "split" in entry and entry["split"] not in ("dev", "test"):
-        yield f"split: {entry['split']!r} is neither dev nor test"
-    if "adapter" not in entry and "split" in entry and not config["split"].get(f"{entry['split']}_passages", 1):
-        yield f"split.{entry['split']}_passages is 0, so there is nothing to make it from"
-    if "queries_of" in entry and entry["queries_of"] not in config["benchmarks"]:
-        yield _unknown("queries_of", entry["queries_of"], "benchmarks", config)
-    for code in entry.get("translate", []):
-        if translator_entry(config, f"en-{code}") is None:
-            yield f"translate: no translator for en-{code}; add translation.translators.en-{code}, or a default"
+    kind = entry.get("adapter") or ("split" if "split" in entry else "queries_of")
+    for key in sorted(set().union(*_KEYS.values()) - _KEYS[kind]):
+        if entry.get(key):
+            yield f"{key} does not belong to {'the adapter ' if 'adapter' in entry else ''}{kind}"
+    yield from {"split": _held_out_faults, "queries_of": _derived_faults}.get(kind, _adapted_faults)(config, name)
     queries, corpus = benchmark_languages(config, name)
     possible = _possible_settings(queries, corpus)
     for setting in entry.get("settings") or config["scoring"].get("settings") or ():
@@ -356,6 +416,51 @@ def _faults_of_benchmark(config: Config, name: str) -> Iterator[str]:
                 f"{setting} cannot be scored with queries in {' '.join(queries)} and passages in {' '.join(corpus)}; "
                 f"add a language, or write settings: [{', '.join(possible)}]"
             )
+
+
+def _held_out_faults(config: Config, name: str) -> Iterator[str]:
+    split = config["benchmarks"][name]["split"]
+    if split not in ("dev", "test"):
+        yield f"split: {split!r} is neither dev nor test"
+    elif not config["split"].get(f"{split}_passages", 1):
+        yield f"split.{split}_passages is 0, so there is nothing to make it from"
+
+
+def _adapted_faults(config: Config, name: str) -> Iterator[str]:
+    from polybatch.adapted_benchmark import known_options
+    from polybatch.lareqa import PUBLISHED
+
+    entry = config["benchmarks"][name]
+    adapter = entry["adapter"]
+    for key in {"mteb": ("task",), "beir": ("path",)}.get(adapter, ()):
+        if key not in entry:
+            yield f"the adapter {adapter} needs {key}"
+    known = known_options(adapter)
+    for option in entry["options"]:
+        if option not in known:
+            yield f"options: unknown option {option!r}; known: {', '.join(known)}"
+    if isinstance(entry.get("expected"), str) and entry["expected"] not in PUBLISHED:
+        yield f"expected: {entry['expected']!r} is not one of {', '.join(PUBLISHED)}"
+    if adapter in ("lareqa", "mlqa") and not {"files", "path"} & set(entry):
+        yield f"the adapter {adapter} needs files or path"
+    if "files" in entry and "path" not in entry and not any(f["url"].endswith(".zip") for f in entry["files"].values()):
+        for lang in dict.fromkeys(itertools.chain(*benchmark_languages(config, name))):
+            if lang not in entry["files"]:
+                yield f"files: none for {lang}; add one, or languages: [{', '.join(entry['files'])}]"
+
+
+def _derived_faults(config: Config, name: str) -> Iterator[str]:
+    entry = config["benchmarks"][name]
+    original = entry["queries_of"]
+    if original not in config["benchmarks"]:
+        yield _unknown("queries_of", original, "benchmarks", config)
+    elif "queries_of" in config["benchmarks"][original]:
+        yield f"queries_of: the queries of {original!r} are translated themselves; name what they come from"
+    elif not all("en" in languages for languages in benchmark_languages(config, original)):
+        yield f"queries_of: {original!r} has no English queries and passages"
+    for code in entry["translate"]:
+        if code != "en" and translator_entry(config, f"en-{code}") is None:
+            yield f"translate: no translator for en-{code}; add translation.translators.en-{code}, or a default"
 
 
 def benchmark_languages(config: Config, name: str) -> tuple[list[str], list[str]]:
@@ -394,7 +499,7 @@ def translator_name(entry: dict[str, Any]) -> str:
 
 
 def _translation_faults(config: Config) -> Iterator[str]:
-    translation, trained = config["translation"], config["translator_training"]
+    translation = config["translation"]
     for code in translation["languages"]:
         if code not in config["languages"]["train"]:
             yield f"translation.languages: {code!r} is not among languages.train"
@@ -406,17 +511,45 @@ def _translation_faults(config: Config) -> Iterator[str]:
                 )
     if (code := translation.get("paraphrases")) and code not in translation["languages"]:
         yield f"translation.paraphrases: {code!r} is not among translation.languages"
+    used = used_directions(config)
     for direction, entry in translation["translators"].items():
-        where = f"translation.translators.{direction}"
-        if "trained" in entry:
-            if entry["trained"] not in trained:
-                yield f"{where}: {entry['trained']!r} is not among translator_training ({', '.join(trained)})"
-            elif direction not in trained[entry["trained"]]["directions"]:
+        yield from _translator_faults(config, f"translation.translators.{direction}", entry, [direction], used)
+    if "default" in translation:
+        others = [direction for direction in used if direction not in translation["translators"]]
+        yield from _translator_faults(config, "translation.default", translation["default"], others, others)
+
+
+def used_directions(config: Config) -> list[str]:
+    """The directions that a study translates in: its English pairs and back, and the queries of benchmarks."""
+    directions = [
+        f"{pair[0]}-{pair[1]}" for code in config["translation"]["languages"] for pair in (("en", code), (code, "en"))
+    ]
+    for name in benchmarks_read(config):
+        translated = config["benchmarks"].get(name, {}).get("translate", [])
+        directions += [f"en-{code}" for code in translated if code != "en"]
+    return list(dict.fromkeys(directions))
+
+
+def benchmarks_read(config: Config) -> list[str]:
+    """The study's benchmarks, those kept out of the training data, and those that these are derived from."""
+    names = [*config["study"]["benchmarks"], *config["decontamination"]["benchmarks"]]
+    originals = [config["benchmarks"].get(name, {}).get("queries_of") for name in names]
+    return list(dict.fromkeys([*names, *filter(None, originals)]))
+
+
+def _translator_faults(
+    config: Config, where: str, entry: dict[str, Any], directions: list[str], used: list[str]
+) -> Iterator[str]:
+    """A translator that is not there, or was not made for a direction that it stands for."""
+    trained = config["translator_training"]
+    if "trained" in entry and entry["trained"] not in trained:
+        yield f"{where}: {entry['trained']!r} is not among translator_training ({', '.join(trained)})"
+    elif "trained" in entry:
+        for direction in directions:
+            if direction not in trained[entry["trained"]]["directions"]:
                 yield f"{where}: translator_training.{entry['trained']} does not train {direction}"
-        elif "path" in entry and direction.replace("en-", "").replace("-en", "") in translation["languages"]:
-            folder = Path(entry["path"])
-            if not (folder / "translator.json").exists():
-                yield f"{where}: {folder} is no translator folder (it has no translator.json)"
+    elif "path" in entry and set(directions) & set(used) and not (Path(entry["path"]) / "translator.json").exists():
+        yield f"{where}: {entry['path']} is no translator folder (it has no translator.json)"
 
 
 def _encoder_faults(config: Config) -> Iterator[str]:
@@ -425,12 +558,22 @@ def _encoder_faults(config: Config) -> Iterator[str]:
             yield f"encoders.{name}.path: there is no folder {entry['path']}"
 
 
+def _file_faults(config: Config) -> Iterator[str]:
+    published = config["tables"].get("published")
+    if isinstance(published, str) and published and not Path(published).is_file():
+        yield f"tables.published: there is no file {published}"
+
+
 def _option_faults(config: Config) -> Iterator[str]:
+    told = set()
     for where, kind, values in _stage_options(config):
         try:
             kind.from_values(values)
         except ConfigError as error:
-            yield f"{where}: {error.found}"
+            # What an encoder or a benchmark takes from the study's options is told once.
+            if (kind, error.found) not in told:
+                yield f"{where}: {error.found}"
+            told.add((kind, error.found))
 
 
 def _stage_options(config: Config) -> Iterator[tuple[str, type[Options], dict[str, Any]]]:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from polybatch import stage
-from polybatch.config import Config, runs
+from polybatch.config import Config, benchmarks_read, runs
 from polybatch.files import write_json
-from polybatch.hub_requests import benchmarks_read, hub_requests, translator_models
+from polybatch.hub_requests import hub_requests, translator_models
 
 
 def table_inputs(config: Config, base: Path, hub: Path) -> dict[str, Any]:
