@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from polybatch import stage
-from polybatch.config import Config, benchmarks_read, runs
+from polybatch.config import Config, benchmarks_read, runs, translator_entry, translator_name, used_directions
 from polybatch.files import write_json
-from polybatch.hub_requests import hub_requests, translator_models
+from polybatch.hub_requests import hub_requests
 
 
 def table_inputs(config: Config, base: Path, hub: Path) -> dict[str, Any]:
@@ -32,8 +32,7 @@ def table_inputs(config: Config, base: Path, hub: Path) -> dict[str, Any]:
     data = [base / "collected" / "en.parquet", base / "validation.parquet"]
     data += [base / "parallel" / f"{lang}.parquet" for lang in config["languages"]["train"]]
     data += [path for folder in benchmarks for path in sorted(folder.rglob("*.parquet"))]
-    translators = [entry["path"] for entry in config["translation"]["translators"].values() if "path" in entry]
-    translators += [base / "translators" / name for name in translator_models(config)] if translated else []
+    translators = dict.fromkeys(_translator_folder(config, base, direction) for direction in used_directions(config))
     listed = {
         "scores": scores,
         "per_query": [path.with_name(path.name.replace(".parquet", ".per_query.parquet")) for path in scores],
@@ -44,13 +43,20 @@ def table_inputs(config: Config, base: Path, hub: Path) -> dict[str, Any]:
     }
     cards = {
         "encoder_cards": {name: base / "encoders" / name / "encoder.json" for name in study["encoders"]},
-        "translator_cards": {Path(folder).name: Path(folder) / "translator.json" for folder in translators},
+        "translator_cards": {folder.name: folder / "translator.json" for folder in translators},
         "benchmark_cards": {folder.name: folder / "card.json" for folder in benchmarks},
     }
     return {
         **{name: [str(path) for path in paths] for name, paths in listed.items()},
         **{name: {key: str(path) for key, path in of.items() if path.exists()} for name, of in cards.items()},
     }
+
+
+def _translator_folder(config: Config, base: Path, direction: str) -> Path:
+    entry = translator_entry(config, direction) or {}  # there is one: the config was checked
+    if "path" in entry:
+        return Path(entry["path"])
+    return base / "translators" / (entry.get("trained") or translator_name(entry))
 
 
 def main(argv: list[str] | None = None) -> None:
