@@ -64,7 +64,7 @@ def build(
     data = Data(same_ids_excluded=exclude_same_ids)
     data.corpora = {lang: _passages(places[lang]) for lang in corpus_languages}
     texts = {lang: _queries(places[lang]) for lang in query_languages}
-    parallel = shared.is_file() and folder not in places.values()
+    parallel = shared.parent.is_dir() and folder not in places.values()
     if parallel:
         _read_shared(data, texts, folder, read_qrels(shared), most_absent)
     else:
