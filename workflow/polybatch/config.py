@@ -472,6 +472,13 @@ def benchmark_languages(config: Config, name: str) -> tuple[list[str], list[str]
     return queries, list(entry.get("corpus_languages") or queries)
 
 
+def held_out_languages(config: Config, name: str) -> list[str]:
+    """The languages of a benchmark made from held-out text: those that are evaluated, and all that it is known to
+    stand in, so that training text is looked up in these and does not depend on which of them are evaluated."""
+    queries, corpus = benchmark_languages(config, name)
+    return sorted({"en", *queries, *corpus, *config["split"].get("parallel_in", [])})
+
+
 def benchmark_settings(config: Config, name: str) -> list[str]:
     """The settings that a benchmark is scored in: those it names, else all that its languages allow."""
     named = config["benchmarks"][name].get("settings") or config["scoring"].get("settings")
