@@ -13,7 +13,6 @@ from hub_cache import HubCache, commit_of
 
 from polybatch.errors import ConfigError, DataError
 
-
 REPO = "some-org/some-data"
 OTHER = "b" * 40
 
