@@ -1,14 +1,18 @@
 """The figures."""
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 import synthetic_study
 
 from polybatch import figure_style, figures
+from polybatch.errors import DataError
+from polybatch.label_places import place_labels
 from polybatch.score_tables import View
 from polybatch.summary import summarise
+from polybatch.trend_figures import family_of
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +40,7 @@ def test_the_floor_left_outside_the_axes_is_told(view):
 def test_labels_cover_neither_each_other_nor_a_mark():
     means = pd.DataFrame({"arm": ["aaaa", "bbbb", "cccc"], "x": [0.50, 0.51, 0.50], "y": [0.50, 0.50, 0.51]})
     domains = [[0.4, 0.6], [0.4, 0.6]]
-    placed = figures.place_labels(means, domains, [means["x"].tolist(), means["y"].tolist()])
+    placed = place_labels(means, domains, [means["x"].tolist(), means["y"].tolist()], (440, 440))
     boxes = []
     for label in placed:
         width, pixel = 7.6 * 4, 440 / 0.2
@@ -144,3 +148,65 @@ def test_the_number_of_translations_is_drawn_with_english_training_at_none(tmp_p
     chart = figures.by_num_translated(view)
     assert chart.to_dict()["hconcat"][0]["layer"][0]["encoding"]["x"]["sort"] == ["0", "1000", "all"]
     assert {(row["series"], row["x"]) for row in datasets(chart)} == {("x-y", "1000"), ("x-y", "all"), ("en-en", "0")}
+
+
+def study_of_encoders(folder, names):
+    for name in names:
+        for sampling, seed in (("untrained", -1), ("x-y", 0), ("x-y", 1), ("hybrid", 0)):
+            synthetic_study.write_run(folder, sampling, seed, groups=4, langs=("en", "de"), encoder=name)
+    return summarise(sorted(folder.rglob("test.parquet")))
+
+
+SIZES = {"xlm-r": 278_043_648, "xlm-r-large": 559_890_432, "e5-small": 117_653_760, "e5-large": 559_890_432}
+
+
+def test_encoders_stand_by_their_size_and_lines_join_those_of_one_family(tmp_path):
+    chart = figures.by_encoder(View(study_of_encoders(tmp_path, SIZES), "test", parameters=SIZES))
+    rows = datasets(chart)
+    assert {(row["encoder"], row["family"], row["x"]) for row in rows if "family" in row} == {
+        ("xlm-r", "xlm-r", 278_043_648),
+        ("xlm-r-large", "xlm-r", 559_890_432),
+        ("e5-small", "e5", 117_653_760),
+        ("e5-large", "e5", 559_890_432),
+    }
+    assert not any(row.get("sampling") == "untrained" for row in rows)
+    spec = chart.to_dict()
+    assert len(spec["hconcat"]) == 3
+    for panel in spec["hconcat"]:
+        named = [layer["data"]["name"] for layer in panel["layer"] if layer["mark"]["type"] == "text"]
+        assert sorted(row["arm"] for name in named for row in spec["datasets"][name]) == sorted(SIZES)
+        line = next(layer for layer in panel["layer"] if layer["mark"]["type"] == "line")["encoding"]
+        assert line["x"]["scale"]["type"] == "log"
+        assert line["detail"]["field"] == "family"
+
+
+def test_without_the_size_of_one_encoder_all_stand_in_the_order_of_the_study(tmp_path):
+    names = {"mid": None, "zeta": 10, "alpha": 20}
+    spec = figures.by_encoder(View(study_of_encoders(tmp_path, names), "test", parameters=names)).to_dict()
+    assert spec["hconcat"][0]["layer"][0]["encoding"]["x"]["sort"] == ["mid", "zeta", "alpha"]
+    assert any("not known of mid" in line for line in spec["title"]["subtitle"])
+
+
+def test_encoders_that_are_only_evaluated_are_drawn_untrained(tmp_path):
+    for name in ("a", "b"):
+        synthetic_study.write_run(tmp_path, "untrained", -1, groups=4, langs=("en", "de"), encoder=name)
+    view = View(summarise(sorted(tmp_path.rglob("test.parquet"))), "test", parameters={"a": 10, "b": 20})
+    assert {row["series"] for row in datasets(figures.by_encoder(view)) if "series" in row} == {"untrained"}
+
+
+@pytest.mark.parametrize(
+    ("encoder", "family"),
+    [("xlm-r", "xlm-r"), ("xlm-r-XXL", "xlm-r"), ("mbert-cased", "mbert-cased"), ("q3-0.6b", "q3"), ("base", "base")],
+)
+def test_a_family_is_the_name_without_its_size(encoder, family):
+    assert family_of(encoder) == family
+
+
+def test_a_metric_without_scores_is_told(view):
+    with pytest.raises(DataError, match="token F1"):
+        figures.by_num_pairs(replace(view, headline="token_f1"))
+
+
+def test_the_subtitle_says_where_lower_is_better(view):
+    subtitle = figures.by_num_pairs(replace(view, headline="rank_distance")).to_dict()["title"]["subtitle"]
+    assert "lower is better" in subtitle[0]

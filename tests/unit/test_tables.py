@@ -313,6 +313,7 @@ def test_a_study_without_translation_or_rank_distance_announces_no_such_tables()
         ({"runs": [{"sampling": "hybrid", "alphas": [0.5, {"from": 1, "to": 0.5}]}]}, "by_alpha"),
         ({"num_pairs": [10, "all"]}, "by_num_pairs"),
         ({"num_translated": [0, 1000]}, "by_num_translated"),
+        ({"encoders": ["tiny", "small"]}, "by_encoder"),
     ],
 )
 def test_a_study_that_varies_a_number_announces_its_figure(grid, figure):
@@ -321,6 +322,38 @@ def test_a_study_that_varies_a_number_announces_its_figure(grid, figure):
     config["study"] |= grid
     assert f"{figure}-test.svg" in expected_files(config)
     assert f"{figure}-test.svg" in report_entries(config)
+
+
+def test_figures_of_further_metrics_are_announced_where_they_are_scored():
+    config = synthetic.config(("test", "a-test"), tables={"figure_metrics": ["map", "token_f1", "ndcg@10", "lpr"]})
+    config["study"]["num_pairs"] = [10, "all"]
+    config["benchmarks"] = {"a-test": {"scoring": {"metrics": ["map", "token_f1", "lpr"]}, "settings": ["monolingual"]}}
+    names = {name.removesuffix(".svg") for name in expected_files(config) if name.endswith(".svg")}
+    assert {name.removeprefix("by_num_pairs") for name in names if name.startswith("by_num_pairs")} == {
+        *("-test", "_ndcg10-test", "_lpr-test"),
+        *("-a-test", "_token_f1-a-test"),
+    }
+    label = report_entries(config)["by_num_pairs_ndcg10-test.svg"]["labels"]["result"]
+    assert label == "4 By number of training pairs, nDCG@10"
+
+
+def test_figures_of_further_metrics_and_of_encoders_are_made(tmp_path):
+    cards = {}
+    for encoder, parameters in (("e5-small", 118_000_000), ("e5-base", 278_000_000)):
+        synthetic.write_run(tmp_path, "x-y", 0, groups=4, langs=("en", "de"), encoder=encoder)
+        cards[encoder] = tmp_path / f"{encoder}.json"
+        cards[encoder].write_text(json.dumps({"parameters": parameters}), "utf-8")
+    options = {"figure_metrics": ["ndcg@10", "rank_distance"]}
+    config = synthetic.config(settings=("monolingual", "multilingual"), tables=options)
+    config["study"]["encoders"] = ["e5-small", "e5-base"]
+    make(inputs(tmp_path, config, encoder_cards=cards), tmp_path / "tables", tmp_path / "latest")
+    spec = json.loads((tmp_path / "latest" / "by_encoder_rank_distance-test.vl.json").read_text("utf-8"))
+    assert spec["title"]["text"] == ["rank distance by size of the encoder, test"]
+    assert {row["x"] for rows in spec["datasets"].values() for row in rows} >= {118_000_000, 278_000_000}
+    page = (tmp_path / "latest" / "README.md").read_text("utf-8")
+    assert "nDCG@10 against the number of the encoder's parameters" in page
+    assert "(by_encoder_ndcg10-test.svg)" in page
+    assert "(by_encoder-test.svg)" not in page
 
 
 def test_missing_compositions_are_told_instead_of_leaving_files_out(small, tmp_path):
@@ -338,7 +371,10 @@ def test_the_reference_of_the_significance_marks_comes_from_the_config(base, tmp
     assert rows_of(tmp_path / "v1", "main-test")["x-x-mono"]["monolingual.map_p"] == ""
 
 
-@pytest.mark.parametrize("options", [{"headline": "mapp"}, {"metrics": {"mono": ["map"]}}, {"metric": "map"}])
+UNDRAWN = [{"figure_metrics": names} for names in (["mapp"], [["map"]], ["map", "map"], ["language_share@10"])]
+
+
+@pytest.mark.parametrize("options", [{"headline": "mapp"}, {"metrics": {"mono": ["map"]}}, {"metric": "map"}, *UNDRAWN])
 def test_table_options_that_do_not_fit_are_told(options):
     with pytest.raises(ConfigError):
         TableOptions.from_values(options)

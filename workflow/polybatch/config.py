@@ -282,6 +282,7 @@ def _semantic_faults(config: Config, *, shape_is_sound: bool) -> list[str]:
         _benchmark_faults,
         _translation_faults,
         _option_faults,
+        _figure_faults,
         _source_faults,
         _adapter_faults,
         _encoder_faults,
@@ -581,6 +582,21 @@ def _option_faults(config: Config) -> Iterator[str]:
             if (kind, error.found) not in told:
                 yield f"{where}: {error.found}"
             told.add((kind, error.found))
+
+
+def _figure_faults(config: Config) -> Iterator[str]:
+    """Metrics of figures that no benchmark of the study is scored in: none of their figures would be drawn."""
+    from polybatch.metrics import is_metric
+    from polybatch.table_files import is_scored
+
+    benchmarks = config["study"]["benchmarks"]
+    for metric in config["tables"].get("figure_metrics", []):
+        known = isinstance(metric, str) and is_metric(metric)
+        if known and not any(is_scored(config, benchmark, metric) for benchmark in benchmarks):
+            yield (
+                f"tables.figure_metrics: {metric!r} is not scored on any benchmark of the study; "
+                "add it to scoring.metrics (those of language bias also need the multilingual setting)"
+            )
 
 
 def _stage_options(config: Config) -> Iterator[tuple[str, type[Options], dict[str, Any]]]:

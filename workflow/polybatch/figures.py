@@ -11,15 +11,16 @@ of `trend_figures`. Every mark is labelled or in a legend, and bars start at zer
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from polybatch.errors import DataError
 from polybatch.figure_style import GREY, INK, colours, titled
+from polybatch.label_places import place_labels
 from polybatch.language_tables import share_depths
 from polybatch.metrics import LANGUAGE_SHARE, POOL_SHARE
 from polybatch.score_tables import View
 from polybatch.summary import SETTING_LABELS, UNTRAINED, languages_of, mean_and_spread, metric_label
-from polybatch.trend_figures import by_alpha, by_num_pairs, by_num_translated
+from polybatch.trend_figures import by_alpha, by_encoder, by_num_pairs, by_num_translated
 
 if TYPE_CHECKING:
     import altair as alt
@@ -50,7 +51,8 @@ def trade_off(view: View) -> alt.LayerChart:
     sampling = {view.summary.label(arm): arm.sampling for arm in arms}
     paths = means.assign(sampling=means["arm"].map(sampling), order=range(len(means)))
     named = means.assign(arm=_names(paths))
-    placed = pd.DataFrame(place_labels(named, domains, [shown[axis].tolist() for axis in ("x", "y")]))
+    points = [shown[axis].tolist() for axis in ("x", "y")]
+    placed = pd.DataFrame(place_labels(named, domains, points, (_SIZE, _SIZE)))
     palette = colours(arms, labels)
     metric = metric_label(view.headline)
     scales = [alt.Scale(domain=domain, nice=False, zero=False) for domain in domains]
@@ -115,47 +117,6 @@ def _domain(values: Any) -> list[float]:
     return [max(0.0, float(min(values)) - room), min(1.0, float(max(values)) + room)]
 
 
-def place_labels(
-    means: pd.DataFrame, domains: Sequence[Sequence[float]], points: Sequence[Sequence[float]]
-) -> list[dict[str, Any]]:
-    """Puts each arm's name where it covers neither a point nor another name.
-
-    Args:
-        means: arm, x, y.
-        domains: The axes' ends.
-        points: x and y of all marks.
-
-    Returns:
-        arm, x, y, label_x, label_y (data coordinates), align; greedy, in a fixed order of candidate places.
-    """
-    pixel = [_SIZE / (high - low) for low, high in domains]
-
-    def to_pixel(value: float, axis: int) -> float:
-        return (value - domains[axis][0]) * pixel[axis]
-
-    marks = [(to_pixel(x, 0), to_pixel(y, 1)) for x, y in zip(*points, strict=True)]
-    centres = [(to_pixel(row.x, 0), to_pixel(row.y, 1)) for row in means.itertuples()]
-    taken: list[Box] = []
-    placed = []
-    for row, (mx, my) in zip(means.itertuples(), centres, strict=True):
-        width = 7.6 * len(row.arm)
-        best: tuple[float, Box, float, float, str] | None = None
-        for dx, dy, align in _candidates():
-            left = mx + dx - {"left": 0.0, "right": width, "center": width / 2}[align]
-            box = Box(left, my + dy - 8.5, left + width, my + dy + 8.5)
-            cost = 10 * _faults(box, taken, marks, centres) + (dx * dx + dy * dy) ** 0.5 / 10
-            if best is None or cost < best[0]:
-                best = (cost, box, mx + dx, my + dy, align)
-        assert best is not None
-        _, box, px, py, align = best
-        taken.append(box)
-        label = [domains[axis][0] + place / pixel[axis] for axis, place in ((0, px), (1, py))]
-        placed.append(
-            {"arm": row.arm, "x": row.x, "y": row.y, "label_x": label[0], "label_y": label[1], "align": align}
-        )
-    return placed
-
-
 def _names(paths: pd.DataFrame) -> list[str]:
     """Labels; inside a path of one sampling's arms only what tells them apart, so that names do not crowd it."""
     names = []
@@ -163,46 +124,6 @@ def _names(paths: pd.DataFrame) -> list[str]:
         inside = sampling in set(paths["sampling"][:place]) and sampling in set(paths["sampling"][place + 1 :])
         names.append(arm.removeprefix(f"{sampling}-").removeprefix(f"{sampling} · ") if inside else arm)
     return names
-
-
-class Box(NamedTuple):
-    """A label's place, in pixels from the lower left corner."""
-
-    left: float
-    bottom: float
-    right: float
-    top: float
-
-    def covers(self, x: float, y: float, margin: float) -> bool:
-        """Whether a mark of radius `margin` at (x, y) would be touched."""
-        across = self.left - margin < x < self.right + margin
-        return across and self.bottom - margin < y < self.top + margin
-
-    def meets(self, other: Box) -> bool:
-        """Whether two labels overlap."""
-        across = self.left < other.right + 4 and other.left < self.right + 4
-        return across and self.bottom < other.top and other.bottom < self.top
-
-
-def _candidates() -> list[tuple[float, float, str]]:
-    """Places around a mark, near ones first among equals: beside it, above, below, and along the diagonals."""
-    near = [(13.0, 0.0, "left"), (-13.0, 0.0, "right"), (0.0, 18.0, "center"), (0.0, -18.0, "center")]
-    return near + [
-        (across * distance, upward * distance * slope, "left" if across > 0 else "right")
-        for distance in (14.0, 26.0, 40.0, 58.0, 80.0)
-        for slope in (0.5, 1.0, 1.8)
-        for across in (1, -1)
-        for upward in (1, -1)
-    ]
-
-
-def _faults(box: Box, taken: Sequence[Box], marks: Sequence[tuple], centres: Sequence[tuple]) -> float:
-    """How badly a place is taken: names and means weigh more than the marks of single seeds."""
-    outside = max(0.0, -box.left, box.right - _SIZE, -box.bottom, box.top - _SIZE)
-    names = sum(box.meets(other) for other in taken)
-    seeds = sum(box.covers(x, y, 4) for x, y in marks)
-    means = sum(box.covers(x, y, 8) for x, y in centres)
-    return outside + 4 * names + seeds + 4 * means
 
 
 def _leaders(placed: pd.DataFrame, scales: Sequence[alt.Scale]) -> list[alt.Chart]:
@@ -360,5 +281,6 @@ FIGURES = {
     "by_alpha": by_alpha,
     "by_num_pairs": by_num_pairs,
     "by_num_translated": by_num_translated,
+    "by_encoder": by_encoder,
     "language_share": language_share,
 }

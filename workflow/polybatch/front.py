@@ -1,6 +1,6 @@
 """The page that puts a version's tables and figures together (README.md of the version's folder).
 
-inputs: the manifest, the tables, the figures' names
+inputs: the manifest, the tables, the figures
 outputs: markdown
 """
 
@@ -10,19 +10,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from polybatch.render import Table, to_markdown
-from polybatch.table_files import DATA_TABLES
+from polybatch.summary import metric_label
+from polybatch.table_files import DATA_TABLES, Figure, TableOptions
 
 _FIGURE_WORDS = {
     "trade_off": "Monolingual against cross-lingual score. Small marks are single seeds, large ones their means; up "
     "and to the right is better.",
     "language_pairs": "Score by query and corpus language, mean over seeds; the framed diagonal is the "
     "monolingual setting.",
-    "by_alpha": "Score against alpha, the share of monolingual batches in hybrid. Small marks are single seeds, lines "
-    "join their means; hollow marks are x-y (no monolingual batches), x-x-mono (nothing else), and alphas that change "
-    "over the training.",
-    "by_num_pairs": "Score against the number of training pairs. Small marks are single seeds, lines join their means.",
-    "by_num_translated": "Score against the number of machine-translated pairs of each language. Small marks are "
+    "by_alpha": "{metric} against alpha, the share of monolingual batches in hybrid. Small marks are single seeds, "
+    "lines join their means; hollow marks are x-y (no monolingual batches), x-x-mono (nothing else), and alphas that "
+    "change over the training.",
+    "by_num_pairs": "{metric} against the number of training pairs. Small marks are single seeds, lines join their "
+    "means.",
+    "by_num_translated": "{metric} against the number of machine-translated pairs of each language. Small marks are "
     "single seeds, lines join their means; en-en, which sees no translation, stands at 0.",
+    "by_encoder": "{metric} against the number of the encoder's parameters. Small marks are single seeds, lines join "
+    "the means of encoders of one family.",
     "language_share": "Shares of languages among the first passages of the pool, by query language.",
     "by_language": "Score by query language, mean over seeds with whiskers of one standard deviation.",
 }
@@ -31,13 +35,14 @@ _FIGURE_WORDS = {
 _LONG = ("cross_lingual", "language_share")
 
 
-def front_page(manifest: Mapping[str, Any], tables: Sequence[Table], figures: Sequence[str]) -> str:
+def front_page(manifest: Mapping[str, Any], tables: Sequence[Table], figures: Sequence[Figure]) -> str:
     """The whole page; score tables stand with the figures of their benchmark."""
     study = manifest["config"].get("study", {}).get("name", "")
     mark = manifest["config"].get("data_mark")
     lines = [f"# Results of study {study}, {manifest['version']}".replace(" study ,", ","), ""]
     lines += [f"> **{mark}**", ""] if mark else []
     lines += [*_origin(manifest), ""]
+    headline = TableOptions.from_values(dict(manifest["config"].get("tables") or {})).headline
     shown: set[str] = set()
     for table in tables:
         kind, _, benchmark = table.name.partition("-")
@@ -48,7 +53,7 @@ def front_page(manifest: Mapping[str, Any], tables: Sequence[Table], figures: Se
             shown.add(heading)
             lines += [f"## {heading}", ""]
         lines += [_without_rows(table) if kind in _LONG else to_markdown(table)]
-        lines += _figures_after(kind, benchmark, figures)
+        lines += _figures_after(kind, benchmark, figures, headline)
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -83,17 +88,17 @@ def _origin(manifest: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _figures_after(kind: str, benchmark: str, figures: Sequence[str]) -> list[str]:
+def _figures_after(kind: str, benchmark: str, figures: Sequence[Figure], headline: str) -> list[str]:
     """The figures that belong behind a table."""
     behind = {
-        "main": ["trade_off", "by_alpha", "by_num_pairs", "by_num_translated"],
+        "main": ["trade_off", "by_alpha", "by_num_pairs", "by_num_translated", "by_encoder"],
         "monolingual": ["by_language"],
         "cross_lingual": ["language_pairs"],
         "language_share": ["language_share"],
     }
     lines = []
-    for figure in behind.get(kind, []):
-        name, words = f"{figure}-{benchmark}", _FIGURE_WORDS[figure]
-        if name in figures:
-            lines += [f"![{words}]({name}.svg)", "", f"*{words}*", ""]
+    for figure in figures:
+        if figure.kind in behind.get(kind, []) and figure.benchmark == benchmark:
+            words = _FIGURE_WORDS[figure.kind].format(metric=metric_label(figure.metric or headline))
+            lines += [f"![{words}]({figure.name}.svg)", "", f"*{words}*", ""]
     return lines

@@ -99,7 +99,10 @@ class Comparison(NamedTuple):
 
 @dataclass(frozen=True)
 class View:
-    """What every score table of one benchmark is made from."""
+    """What every score table and figure of one benchmark is made from.
+
+    `parameters`: encoder -> number of its parameters, None where it is not known; in the study's order.
+    """
 
     summary: Summary
     benchmark: str
@@ -108,6 +111,7 @@ class View:
     settings: Sequence[str] = SETTINGS
     reference: str = DEFAULT_REFERENCE
     data_mark: str = ""
+    parameters: Mapping[str, int | None] = field(default_factory=dict)
 
     @property
     def arms(self) -> list[Arm]:

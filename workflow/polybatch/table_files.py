@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from polybatch.contracts import SETTINGS
 from polybatch.errors import ConfigError
@@ -33,6 +33,7 @@ _REPORT = {
     "by_alpha": ("trend", "4 By alpha"),
     "by_num_pairs": ("trend", "4 By number of training pairs"),
     "by_num_translated": ("trend", "4 By number of machine-translated pairs"),
+    "by_encoder": ("by_encoder", "4 By size of the encoder"),
     "monolingual": ("language_table", "5 Monolingual by language"),
     "cross_lingual": ("cross_lingual", "6 Cross-lingual by language pair"),
     "multilingual": ("language_table", "7 Multilingual by query language"),
@@ -50,27 +51,36 @@ _REPORT = {
     "timings": ("timings", "4 Wall time and memory"),
     "manifest": ("manifest", "5 Manifest"),
 }
+_REPEATED = "figure_metrics must not repeat a value"
 _REPORT_FORMS = {"html": "table", "svg": "figure", "json": "file"}
 
 
 @dataclass(frozen=True)
 class TableOptions(Options):
-    """What the main table shows.
+    """What the main table and the figures show.
 
     Attributes:
         headline: The metric of the first column of each setting, and of the tables and figures by language.
+        figure_metrics: The metrics that figures of a trend (by_alpha and the like) are drawn for; empty for the
+            headline metric alone. A benchmark that is not scored in one of them has no figure of it.
         metrics: Setting -> metrics of the main table, after the headline metric; settings left out keep theirs.
         leave_out: Benchmark -> languages that its averages leave out; their scores stay in the tables by language.
         published: The csv file of published scores to set beside ours, or a list of such files; see published.py.
     """
 
     headline: str = "map"
+    figure_metrics: list = field(default_factory=list)
     metrics: dict = field(default_factory=dict)
     leave_out: dict = field(default_factory=dict)
     published: str | list = field(default_factory=list)
 
     def faults(self) -> Iterator[str]:
         yield from require(is_metric(self.headline), f"headline: {self.headline!r} is no metric")
+        yield from require(len({str(n) for n in self.figure_metrics}) == len(self.figure_metrics), _REPEATED)
+        for name in self.figure_metrics:
+            known = isinstance(name, str) and is_metric(name)
+            yield from require(known, f"figure_metrics: {name!r} is no metric")
+            yield from require(not (known and is_share(name)), f"figure_metrics: {name!r} has no average to draw")
         for setting, names in self.metrics.items():
             yield from require(setting in SETTINGS, f"metrics: {setting!r} is not among {', '.join(SETTINGS)}")
             known = isinstance(names, list) and all(isinstance(name, str) and is_metric(name) for name in names)
@@ -82,6 +92,11 @@ class TableOptions(Options):
         yield from require(known, f"published: not a list of files: {self.published!r}")
 
     @property
+    def drawn_metrics(self) -> list[str]:
+        """The metrics of the figures of trends."""
+        return list(self.figure_metrics) or [self.headline]
+
+    @property
     def published_files(self) -> list[str]:
         return [self.published] if isinstance(self.published, str) else list(self.published)
 
@@ -91,7 +106,7 @@ def expected_files(config: Mapping[str, Any]) -> list[str]:
     benchmarks = study_benchmarks(config)
     tables = [name for benchmark in benchmarks for name in score_tables_of(config, benchmark)]
     tables += run_tables_of(config)
-    figures = [name for benchmark in benchmarks for name in figures_of(config, benchmark)]
+    figures = [figure.name for benchmark in benchmarks for figure in figures_of(config, benchmark)]
     return [
         *(f"{name}.{form}" for name in tables for form in TABLE_FORMS),
         *(f"{name}.{form}" for name in figures for form in FIGURE_FORMS),
@@ -107,10 +122,11 @@ def report_entries(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """
     entries = {}
     for benchmark in study_benchmarks(config):
-        names = [f"{name}.html" for name in score_tables_of(config, benchmark)]
-        names += [f"{name}.svg" for name in figures_of(config, benchmark)]
-        for name in names:
-            entries[name] = _entry(name.rpartition(f"-{benchmark}.")[0], f"Scores on {benchmark}", name)
+        category = f"Scores on {benchmark}"
+        for name in score_tables_of(config, benchmark):
+            entries[f"{name}.html"] = _entry(name.removesuffix(f"-{benchmark}"), category, f"{name}.html")
+        for figure in figures_of(config, benchmark):
+            entries[f"{figure.name}.svg"] = _entry(figure.kind, category, f"{figure.name}.svg", figure.of_metric)
     for name in run_tables_of(config):
         category = "Training data" if name in DATA_TABLES else "Making of the models"
         entries[f"{name}.html"] = _entry(name, category, f"{name}.html")
@@ -118,12 +134,12 @@ def report_entries(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {name: entries[name] for name in expected_files(config) if name in entries}
 
 
-def _entry(kind: str, category: str, name: str) -> dict[str, Any]:
+def _entry(kind: str, category: str, name: str, detail: str = "") -> dict[str, Any]:
     caption, label = _REPORT[kind]
     return {
         "caption": f"../workflow/report/{caption}.rst",
         "category": category,
-        "labels": {"result": label, "form": _REPORT_FORMS[name.rpartition(".")[2]]},
+        "labels": {"result": label + detail, "form": _REPORT_FORMS[name.rpartition(".")[2]]},
     }
 
 
@@ -167,10 +183,13 @@ def hub_encoders(config: Mapping[str, Any]) -> list[str]:
 
 
 def scoring_of(config: Mapping[str, Any], benchmark: str) -> dict[str, Any]:
-    """The values of ScoreOptions for a benchmark: those of all scoring, and over them its own."""
-    named = (config.get("benchmarks") or {}).get(benchmark) or {}
+    """The values of ScoreOptions for a benchmark, as config.scoring_options; here they may still be incomplete."""
+    benchmarks = config.get("benchmarks") or {}
+    named = benchmarks.get(benchmark) or {}
+    original = benchmarks.get(named.get("queries_of", "")) or {}
     settings = {"settings": settings_of(config, benchmark)}
-    return {**(config.get("scoring") or {}), **(named.get("scoring") or {}), **settings}
+    own = [values.get("scoring") or {} for values in (config, original, named)]
+    return {**own[0], **own[1], **own[2], **settings}
 
 
 def settings_of(config: Mapping[str, Any], benchmark: str) -> list[str]:
@@ -207,15 +226,61 @@ def bias_tables_of(config: Mapping[str, Any], benchmark: str) -> list[str]:
     return names + ([LANGUAGE_SHARE] if any(is_share(name) for name in metrics) else [])
 
 
-def figures_of(config: Mapping[str, Any], benchmark: str) -> list[str]:
-    """Names of a benchmark's figures."""
-    names = ["by_language"]
+class Figure(NamedTuple):
+    """A figure of a study.
+
+    Attributes:
+        kind: Which of figures.FIGURES draws it.
+        benchmark: Whose scores it shows.
+        metric: The metric that it shows, where that is another than the headline metric, else "".
+    """
+
+    kind: str
+    benchmark: str
+    metric: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name of its files: `by_alpha-<benchmark>`, of another metric `by_alpha_ndcg10-<benchmark>`."""
+        metric = f"_{self.metric.replace('@', '')}" if self.metric else ""
+        return f"{self.kind}{metric}-{self.benchmark}"
+
+    @property
+    def of_metric(self) -> str:
+        """What its label in the report says of the metric: nothing of the headline metric."""
+        from polybatch.summary import metric_label
+
+        return f", {metric_label(self.metric)}" if self.metric else ""
+
+
+def figures_of(config: Mapping[str, Any], benchmark: str) -> list[Figure]:
+    """A benchmark's figures."""
+    kinds = ["by_language"]
     if {"monolingual", "cross_lingual"} <= set(settings_of(config, benchmark)):
-        names = ["trade_off", "language_pairs", *names]
-    names += [LANGUAGE_SHARE] if LANGUAGE_SHARE in bias_tables_of(config, benchmark) else []
+        kinds = ["trade_off", "language_pairs", *kinds]
+    kinds += [LANGUAGE_SHARE] if LANGUAGE_SHARE in bias_tables_of(config, benchmark) else []
+    return [*(Figure(kind, benchmark) for kind in kinds), *_trends(config, benchmark)]
+
+
+def _trends(config: Mapping[str, Any], benchmark: str) -> list[Figure]:
+    """The figures of what the study varies, for every metric that its options name and the benchmark is scored in."""
     study = config["study"]
     alphas = {str(alpha) for run in study.get("runs", []) for alpha in run.get("alphas", [])}
     varying = {"by_alpha": len(alphas)}
     varying |= {f"by_{part}": len(study.get(part, [])) for part in ("num_pairs", "num_translated")}
-    names += [name for name, count in varying.items() if count > 1]
-    return [f"{name}-{benchmark}" for name in names]
+    varying["by_encoder"] = len(study.get("encoders", []))
+    options = TableOptions.from_values(dict(config.get("tables") or {}))
+    # A headline metric without scores is a fault, which the tables tell.
+    metrics = [m for m in options.drawn_metrics if m == options.headline or is_scored(config, benchmark, m)]
+    return [
+        Figure(kind, benchmark, "" if metric == options.headline else metric)
+        for kind, count in varying.items()
+        for metric in metrics
+        if count > 1
+    ]
+
+
+def is_scored(config: Mapping[str, Any], benchmark: str, metric: str) -> bool:
+    """Whether the benchmark has scores of a metric; those of language bias need the multilingual setting."""
+    possible = not is_bias_metric(metric) or "multilingual" in settings_of(config, benchmark)
+    return possible and metric in scoring_of(config, benchmark).get("metrics", METRICS)

@@ -18,7 +18,7 @@ import argparse
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +85,7 @@ def make(inputs: Inputs, root: Path, latest: Path) -> tuple[Path, bool]:
     summary = summarise(inputs.scores, _options(inputs.config).leave_out)
     _check_benchmarks(inputs.config, summary)
     groups = _groups(inputs)
-    views = _views(inputs.config, summary)
+    views = _views(inputs, summary)
     tables = _tables(inputs, views, groups)
     manifest = _manifest(inputs, summary)
     manifest["content"] = versions.content_digest(tables)
@@ -139,10 +139,11 @@ def per_query_path(scores: Path | str) -> Path:
     return path.with_name(path.name.removesuffix(".parquet") + _PER_QUERY_SUFFIX)
 
 
-def _views(config: Mapping[str, Any], summary: Summary) -> list[View]:
+def _views(inputs: Inputs, summary: Summary) -> list[View]:
     from polybatch.score_tables import DEFAULT_REFERENCE, MAIN_METRICS, View
 
-    options = _options(config)
+    config, options = inputs.config, _options(inputs.config)
+    parameters = _encoder_parameters(inputs)
     return [
         View(
             summary,
@@ -152,9 +153,17 @@ def _views(config: Mapping[str, Any], summary: Summary) -> list[View]:
             settings=settings_of(config, benchmark),
             reference=config["study"].get("reference", DEFAULT_REFERENCE),
             data_mark=str(config.get("data_mark") or ""),
+            parameters=parameters,
         )
         for benchmark in study_benchmarks(config)
     ]
+
+
+def _encoder_parameters(inputs: Inputs) -> dict[str, int | None]:
+    """Encoder -> number of its parameters, by its card; in the study's order."""
+    known = {name: read_json(path).get("parameters") for name, path in inputs.encoder_cards.items()}
+    order = [*inputs.config["study"].get("encoders", []), *known]
+    return {name: number if isinstance(number := known.get(name), int) and number > 0 else None for name in order}
 
 
 def _tables(inputs: Inputs, views: Sequence[View], groups: pd.DataFrame) -> list[Table]:
@@ -233,10 +242,10 @@ def _write_tables(folder: Path, manifest: Mapping[str, Any], tables: Sequence[Ta
     for table in tables:
         for form, render_form in forms.items():
             (folder / f"{table.name}.{form}").write_text(render_form(table), "utf-8")
-    drawn = [(name, view) for view in views for name in figures_of(manifest["config"], view.benchmark)]
-    for name, view in drawn:
-        save(FIGURES[name.partition("-")[0]](view), folder, name)
-    (folder / "README.md").write_text(front_page(manifest, tables, [name for name, _ in drawn]), "utf-8")
+    drawn = [(figure, view) for view in views for figure in figures_of(manifest["config"], view.benchmark)]
+    for figure, view in drawn:
+        save(FIGURES[figure.kind](replace(view, headline=figure.metric or view.headline)), folder, figure.name)
+    (folder / "README.md").write_text(front_page(manifest, tables, [figure for figure, _ in drawn]), "utf-8")
     write_json(folder / "manifest.json", manifest)
     write_json(folder / "tables.json", [table.to_dict() for table in tables])
 
