@@ -47,7 +47,11 @@ def contamination(files: Path) -> list[dict[str, str]]:
     )
     return [
         {"source": "mmarco", "lang": "de", "query": "Welche Planken sind gemeint?", "passage": german["context"]},
-        {"source": "natural_questions", "query": english["qas"][0]["question"], "passage": "A passage of its own here."},
+        {
+            "source": "natural_questions",
+            "query": english["qas"][0]["question"],
+            "passage": "A passage of its own here.",
+        },
     ]
 
 

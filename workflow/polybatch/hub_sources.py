@@ -171,7 +171,8 @@ def _position(text: str, answers: Sequence[str]) -> int | None:
     return None
 
 
-# MS MARCO's training judgements (qrels.train.tsv): its triples hold at most so many distinct (question, positive) pairs.
+# MS MARCO's training judgements (qrels.train.tsv): its triples hold at most so many distinct pairs of question and
+# positive.
 MMARCO_PAIRS = 532_761
 
 _QUESTION, _ANSWERS = {"question": "text"}, {"answers": "texts"}
