@@ -109,8 +109,3 @@ rule translated_queries:
     shell:
         "python -m polybatch.translate_queries --benchmark {params.original} --languages {params.languages} "
         "--translators {params.translators} --decoding {params.decoding:q} --output {output} 2> {log}"
-
-
-def query_translators(bench):
-    """Language -> translator folder for the queries of a benchmark that are translated from English."""
-    return {lang: translator_folder(f"en-{lang}") for lang in CONFIG["benchmarks"][bench]["translate"] if lang != "en"}

@@ -8,11 +8,6 @@ rule collect:
         expand("{base}/supplied/{lang}.parquet", base=BASE, lang=SUPPLIED_LANGS),
 
 
-def mined_passages(source):
-    """The collected sources whose passages the questions of this one are looked up in."""
-    return [f"{BASE}/collected/sources/{name}.parquet" for name in ALL_SOURCES[source].get("passages", [])]
-
-
 # Reads and cleans one source, row by row.
 rule collect_source:
     input:

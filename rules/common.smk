@@ -94,9 +94,26 @@ def source_file(name):
     return f"results/hub/source--{name}.json"
 
 
+def wheel_source(wheel):
+    """The source whose wheel has this name."""
+    return next(
+        s for name, s in ALL_SOURCES.items() if source_file(name) == f"results/sources/{wheel}-py3-none-any.whl"
+    )
+
+
+def mined_passages(source):
+    """The collected sources whose passages the questions of this one are looked up in."""
+    return [f"{BASE}/collected/sources/{name}.parquet" for name in ALL_SOURCES[source].get("passages", [])]
+
+
 def supplied_files(wildcards=None):
     """The supplied translations of all languages that are trained on."""
     return [f"{BASE}/supplied/{lang}.parquet" for lang in TRAIN_LANGS if lang != "en"]
+
+
+def translated_files(wildcards=None):
+    """The judged machine translations of all languages."""
+    return [f"{BASE}/translated/{lang}.parquet" for lang in MT_LANGS]
 
 
 def parallel_files(wildcards=None):
@@ -151,6 +168,18 @@ def translator_folder(direction):
     if "path" in entry:
         return entry["path"]
     return f"{BASE}/translators/{entry.get('trained') or configuration.translator_name(entry)}"
+
+
+def translator_strings(wildcards):
+    """The strings of the languages, but English, of a translator's directions."""
+    directions = TRAINED_TRANSLATORS[wildcards.translator]["directions"]
+    languages = sorted({code for direction in directions for code in direction.split("-")} - {"en"})
+    return [f"{BASE}/strings/{lang}.parquet" for lang in languages]
+
+
+def query_translators(bench):
+    """Language -> translator folder for the queries of a benchmark that are translated from English."""
+    return {lang: translator_folder(f"en-{lang}") for lang in CONFIG["benchmarks"][bench]["translate"] if lang != "en"}
 
 
 def table_output(name):

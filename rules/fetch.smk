@@ -43,8 +43,3 @@ if any(source["adapter"] == "homeassistant" for source in ALL_SOURCES.values()):
         shell:
             "python -m polybatch.fetch --requirement {params.requirement} --sha256 {params.sha256} "
             "--output {output} 2> {log}"
-
-
-def wheel_source(wheel):
-    """The source whose wheel has this name."""
-    return next(s for name, s in ALL_SOURCES.items() if source_file(name).endswith(f"/{wheel}-py3-none-any.whl"))

@@ -32,7 +32,7 @@ rule make_tables:
         code=code_digest("tables"),
         config=as_json(CONFIG),
         digests=as_json({stage: code_digest(stage) for stage in STAGES}),
-        base=BASE,
+        base=lambda w, input: os.path.dirname(os.path.dirname(input.collected)),
         contamination=lambda w, input: f"--contamination {input.contamination}" if input.contamination else "",
         exposure=lambda w, input: f"--exposure {input.exposure}" if input.exposure else "",
         timings=f"{BASE}/timings",

@@ -4,11 +4,6 @@
 SCRATCH_ENCODERS = [name for name, entry in CONFIG["encoders"].items() if "scratch" in entry]
 
 
-def translated_files(wildcards=None):
-    """The judged machine translations of all languages."""
-    return [f"{BASE}/translated/{lang}.parquet" for lang in MT_LANGS]
-
-
 # Every model of the study.
 rule train:
     input:

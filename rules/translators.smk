@@ -1,13 +1,6 @@
 # Translators: models of the hub, converted; and small ones trained here, for places without a hub (hours on one core).
 
 
-def translator_strings(wildcards):
-    """The strings of the languages, but English, of a translator's directions."""
-    directions = TRAINED_TRANSLATORS[wildcards.translator]["directions"]
-    languages = sorted({code for direction in directions for code in direction.split("-")} - {"en"})
-    return [f"{BASE}/strings/{lang}.parquet" for lang in languages]
-
-
 # Every translator that the config names or says how to train.
 rule translators:
     input:
