@@ -95,9 +95,9 @@ def _candidates() -> list[tuple[float, float, str]]:
 def _faults(
     box: Box, taken: Sequence[Box], marks: Sequence[tuple], centres: Sequence[tuple], size: tuple[float, float]
 ) -> float:
-    """How badly a place is taken: names and means weigh more than the marks of single seeds."""
+    """How badly a place is taken: names weigh most, then means, then the marks of single seeds."""
     outside = max(0.0, -box.left, box.right - size[0], -box.bottom, box.top - size[1])
     names = sum(box.meets(other) for other in taken)
     seeds = sum(box.covers(x, y, 4) for x, y in marks)
     means = sum(box.covers(x, y, 8) for x, y in centres)
-    return outside + 4 * names + seeds + 4 * means
+    return outside + 16 * names + seeds + 4 * means

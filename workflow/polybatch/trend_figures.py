@@ -136,7 +136,7 @@ def family_of(encoder: str) -> str:
 def _log_domain(parameters: Mapping[str, int]) -> list[float]:
     """The axis' ends, with room for the names of the largest encoders on their right, where no line runs."""
     low, high = (math.log10(end(parameters.values())) for end in (min, max))
-    longest = max(len(name) for name, number in parameters.items() if number == max(parameters.values()))
+    longest = max(len(name) for name, number in parameters.items() if number > 0.8 * max(parameters.values()))
     left, right = 0.12, min(0.4, (8 * longest + 16) / _WIDE)
     span = max(high - low, 0.02) / (1 - left - right)
     return [10 ** (low - left * span), 10 ** (high + right * span)]
