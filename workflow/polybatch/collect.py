@@ -251,9 +251,7 @@ def split(rows: Rows, kept: np.ndarray, translated: np.ndarray, options: SplitOp
     return fate
 
 
-def kinds(
-    rows: Rows, fate: np.ndarray, has_translations: Sequence[bool], is_translated: Sequence[bool]
-) -> np.ndarray:
+def kinds(rows: Rows, fate: np.ndarray, has_translations: Sequence[bool], is_translated: Sequence[bool]) -> np.ndarray:
     """How each row reaches other languages, (n,) text: `kind` of contracts.COLLECTED.
 
     Args:
