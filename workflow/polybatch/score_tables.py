@@ -101,7 +101,8 @@ class Comparison(NamedTuple):
 class View:
     """What every score table and figure of one benchmark is made from.
 
-    `parameters`: encoder -> number of its parameters, None where it is not known; in the study's order.
+    `parameters`: encoder -> number of its parameters, None where it is not known; in the study's order. `notes`: what
+    a reader must know of the benchmark itself.
     """
 
     summary: Summary
@@ -112,6 +113,7 @@ class View:
     reference: str = DEFAULT_REFERENCE
     data_mark: str = ""
     parameters: Mapping[str, int | None] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     @property
     def arms(self) -> list[Arm]:
@@ -200,6 +202,7 @@ def main_table(view: View, comparisons: Sequence[Comparison]) -> Table:
         columns=[*arm_columns(view.summary), Column("seeds", "seeds"), *map(_score_column, columns)],
         rows=rows,
         notes=[
+            *view.notes,
             *significance_notes(view, comparisons),
             *_fewer_seeds(view, columns, macro, seeds),
             *missing_notes(view.summary, view.benchmark),

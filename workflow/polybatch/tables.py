@@ -154,9 +154,16 @@ def _views(inputs: Inputs, summary: Summary) -> list[View]:
             reference=config["study"].get("reference", DEFAULT_REFERENCE),
             data_mark=str(config.get("data_mark") or ""),
             parameters=parameters,
+            notes=_benchmark_notes(inputs, benchmark),
         )
         for benchmark in study_benchmarks(config)
     ]
+
+
+def _benchmark_notes(inputs: Inputs, benchmark: str) -> list[str]:
+    """What the benchmark's card says that its scores cannot be read without: machine-translated queries."""
+    card = inputs.benchmark_cards.get(benchmark)
+    return [note] if card and (note := read_json(card).get("note")) else []
 
 
 def _encoder_parameters(inputs: Inputs) -> dict[str, int | None]:
