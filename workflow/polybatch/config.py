@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import functools
 import itertools
 import re
 from collections.abc import Iterator
@@ -128,7 +129,7 @@ def resolve(config: Config) -> Config:
         ConfigError: Once, with all faults: unknown or missing keys, wrong types and values, unknown languages,
             samplings, encoders, benchmarks, and languages without a translator.
     """
-    schema = _schema()
+    schema = _read(SCHEMA)
     resolved = _with_catalogue(config)
     faults = list(_schema_faults(resolved, schema))
     _fill_defaults(resolved, schema, schema)
@@ -145,10 +146,13 @@ def resolve(config: Config) -> Config:
     return resolved
 
 
-def _schema() -> dict[str, Any]:
+@functools.cache
+def _read(path: Path) -> dict[str, Any]:
+    """A YAML file of this package; what it returns must not be changed."""
     import yaml
 
-    return yaml.safe_load(SCHEMA.read_text("utf-8"))
+    content: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
+    return content
 
 
 def _with_catalogue(config: Config) -> Config:
@@ -157,9 +161,7 @@ def _with_catalogue(config: Config) -> Config:
     An entry of the config that says what the thing is (an encoder's `model`, a benchmark's `adapter`) stands alone;
     one that does not, such as {languages: [...]}, is laid over the catalogue's.
     """
-    import yaml
-
-    catalogue = yaml.safe_load(CATALOGUE.read_text("utf-8"))
+    catalogue = _read(CATALOGUE)
     resolved = copy.deepcopy(config)
     for kind, wanted in _named(resolved).items():
         own = resolved.setdefault(kind, {})
@@ -169,7 +171,7 @@ def _with_catalogue(config: Config) -> Config:
         for name in (*wanted, *(name for name in originals if isinstance(name, str)), *own):
             entry = own.get(name, {})
             if name in catalogue[kind] and isinstance(entry, dict) and not _IDENTITY[kind] & set(entry):
-                own[name] = {**catalogue[kind][name], **entry}
+                own[name] = {**copy.deepcopy(catalogue[kind][name]), **entry}
     return resolved
 
 
@@ -344,9 +346,7 @@ def _wheel_faults(entry: dict[str, Any]) -> Iterator[str]:
 
 
 def _unknown(where: str, name: str, kind: str, config: Config) -> str:
-    import yaml
-
-    known = [*config[kind], *yaml.safe_load(CATALOGUE.read_text("utf-8"))[kind]]
+    known = dict.fromkeys([*config[kind], *_read(CATALOGUE)[kind]])
     close = difflib.get_close_matches(name, known, 1)
     hint = f"did you mean {close[0]!r}?" if close else ", ".join(known)
     return f"{where}: {name!r} is neither among {kind} nor in the catalogue ({hint})"
