@@ -64,7 +64,7 @@ rule qrels:
 # A published benchmark: mteb's by the name of its task, LAReQA's and MLQA's files, or a folder in BEIR's layout.
 rule adapted_benchmark:
     input:
-        lambda w: CONFIG["benchmarks"][w.bench].get("path") or f"results/hub/benchmark--{w.bench}.json",
+        lambda w: CONFIG["benchmarks"][w.bench].get("path") or f"{BASE}/hub/benchmark--{w.bench}.json",
     output:
         directory(f"{BASE}/benchmarks/{{bench}}"),
     log:

@@ -91,7 +91,7 @@ def source_file(name):
         return source["path"]
     if source["adapter"] == "homeassistant":
         return f"results/sources/{source['requirement'].replace('==', '-')}-py3-none-any.whl"
-    return f"results/hub/source--{name}.json"
+    return f"{BASE}/hub/source--{name}.json"
 
 
 def wheel_source(wheel):

@@ -5,15 +5,15 @@
 rule fetch:
     input:
         [source_file(name) for name in ALL_SOURCES],
-        expand("results/hub/{record}.json", record=HUB),
+        expand("{base}/hub/{record}.json", base=BASE, record=HUB),
 
 
 # One repository of the Hugging Face hub, into the hub's own cache (HF_HOME); the record says where it is.
 rule fetch_hub:
     output:
-        "results/hub/{record}.json",
+        f"{BASE}/hub/{{record}}.json",
     log:
-        "results/hub/logs/{record}.log",
+        f"{BASE}/logs/hub/{{record}}.log",
     wildcard_constraints:
         record=one_of(HUB),
     conda:
@@ -21,8 +21,9 @@ rule fetch_hub:
     params:
         code=code_digest("fetch_request"),
         request=lambda w: as_json(HUB[w.record]),
+        revisions=f"{BASE}/hub/revisions",
     shell:
-        "python -m polybatch.fetch_request --request {params.request:q} --revisions results/hub/revisions "
+        "python -m polybatch.fetch_request --request {params.request:q} --revisions {params.revisions} "
         "--record {output} 2> {log}"
 
 

@@ -40,7 +40,7 @@ rule make_tables:
     shell:
         "work=$(mktemp -d) && trap 'rm -rf \"$work\"' EXIT && "
         "printf '%s' {params.config:q} > \"$work/config.json\" && "
-        "python -m polybatch.table_inputs --config {params.config:q} --base {params.base} --hub results/hub "
+        "python -m polybatch.table_inputs --config {params.config:q} --base {params.base} "
         '--output "$work/inputs.json" 2> {log} && '
         'python -m polybatch.tables --config "$work/config.json" --inputs "$work/inputs.json" '
         "--collected {input.collected} {params.contamination} {params.exposure} --timings {params.timings} "

@@ -114,7 +114,7 @@ rule new_encoder:
 # A model of the hub, or of a folder, with the pooling and prompts that it is used with.
 rule pretrained_encoder:
     input:
-        lambda w: CONFIG["encoders"][w.encoder].get("path") or f"results/hub/encoder--{w.encoder}.json",
+        lambda w: CONFIG["encoders"][w.encoder].get("path") or f"{BASE}/hub/encoder--{w.encoder}.json",
     output:
         directory(f"{BASE}/encoders/{{encoder}}"),
     log:

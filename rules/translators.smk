@@ -10,7 +10,7 @@ rule translators:
 # Converts a model of the hub to CTranslate2.
 rule convert_hub_translator:
     input:
-        lambda w: f"results/hub/translator--{w.translator}.json",
+        lambda w: f"{BASE}/hub/translator--{w.translator}.json",
     output:
         directory(f"{BASE}/translators/{{translator}}"),
     log:

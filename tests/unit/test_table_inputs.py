@@ -25,7 +25,7 @@ def config(monkeypatch: pytest.MonkeyPatch) -> dict:
 
 
 def test_every_run_has_its_files(config: dict, tmp_path: Path) -> None:
-    inputs = table_inputs(config, tmp_path / "base", tmp_path / "hub")
+    inputs = table_inputs(config, tmp_path / "base")
     grid = runs(config)
     scores = [f"{tmp_path}/base/scores/{run.name}/{bench}.parquet" for run in grid for bench in ("scifact-x", "fiqa")]
     assert inputs["scores"] == scores
@@ -48,7 +48,7 @@ def test_cards_are_those_that_are_there(config: dict, tmp_path: Path) -> None:
         "translator_cards": (translator, base / "translators" / translator / "translator.json"),
         "benchmark_cards": ("scifact", base / "benchmarks/scifact/card.json"),
     }
-    inputs = table_inputs(config, base, tmp_path / "hub")
+    inputs = table_inputs(config, base)
     assert [inputs[kind] for kind in cards] == [{}, {}, {}]
     for _, path in cards.values():
         path.parent.mkdir(parents=True)
@@ -56,7 +56,7 @@ def test_cards_are_those_that_are_there(config: dict, tmp_path: Path) -> None:
     # A card that no config names is left alone.
     (base / "benchmarks/other").mkdir()
     (base / "benchmarks/other/card.json").write_text("{}", "utf-8")
-    inputs = table_inputs(config, base, tmp_path / "hub")
+    inputs = table_inputs(config, base)
     assert {kind: inputs[kind] for kind in cards} == {kind: {name: str(path)} for kind, (name, path) in cards.items()}
 
 
@@ -66,7 +66,7 @@ def test_data_are_the_training_text_and_every_file_of_the_benchmarks(config: dic
     for name in [*files, "other/qrels.parquet", "scifact/card.json"]:
         (base / "benchmarks" / name).parent.mkdir(parents=True, exist_ok=True)
         (base / "benchmarks" / name).touch()
-    found = [Path(path).relative_to(base).as_posix() for path in table_inputs(config, base, tmp_path)["data"]]
+    found = [Path(path).relative_to(base).as_posix() for path in table_inputs(config, base)["data"]]
     parallel = [f"parallel/{lang}.parquet" for lang in config["languages"]["train"]]
     assert found[: 2 + len(parallel)] == ["collected/en.parquet", "validation.parquet", *parallel]
     assert sorted(found[2 + len(parallel) :]) == sorted(f"benchmarks/{name}" for name in files)
@@ -75,7 +75,7 @@ def test_data_are_the_training_text_and_every_file_of_the_benchmarks(config: dic
 def test_trained_and_shipped_translators_both_have_cards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(ROOT)
     study = yaml.safe_load((ROOT / "config.yaml").read_text("utf-8"))
-    inputs = table_inputs(resolve(study), tmp_path, tmp_path)
+    inputs = table_inputs(resolve(study), tmp_path)
     shipped = "resources/translators/homeassistant-de-es/translator.json"
     assert inputs["translator_cards"] == {"homeassistant-de-es": shipped}
     study["translation"]["translators"] = {
@@ -84,7 +84,7 @@ def test_trained_and_shipped_translators_both_have_cards(monkeypatch: pytest.Mon
     card = tmp_path / "translators/homeassistant-de-es/translator.json"
     card.parent.mkdir(parents=True)
     card.write_text("{}", "utf-8")
-    inputs = table_inputs(resolve(study), tmp_path, tmp_path)
+    inputs = table_inputs(resolve(study), tmp_path)
     assert inputs["translator_cards"] == {"homeassistant-de-es": str(card)}
 
 
@@ -94,11 +94,11 @@ def test_translators_of_queries_have_cards_where_no_pair_is_translated(config: d
     card = tmp_path / "translators" / name / "translator.json"
     card.parent.mkdir(parents=True)
     card.write_text("{}", "utf-8")
-    assert table_inputs(resolve(study), tmp_path, tmp_path)["translator_cards"] == {name: str(card)}
+    assert table_inputs(resolve(study), tmp_path)["translator_cards"] == {name: str(card)}
 
 
 def test_the_command_writes_what_the_function_gives(config: dict, tmp_path: Path) -> None:
     output = tmp_path / "inputs.json"
-    folders = ["--base", str(tmp_path), "--hub", "hub"]
+    folders = ["--base", str(tmp_path)]
     main(["--config", json.dumps(config), *folders, "--output", str(output)])
-    assert read_json(output) == table_inputs(config, tmp_path, Path("hub"))
+    assert read_json(output) == table_inputs(config, tmp_path)

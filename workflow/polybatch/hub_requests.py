@@ -35,7 +35,7 @@ TRANSLATOR_REVISIONS = {
 
 
 def hub_requests(config: Config) -> dict[str, Request]:
-    """All requests of a study, by the name of the record that each leaves in results/hub/."""
+    """All requests of a study, by the name of the record that each leaves in results/<collection>/hub/."""
     requests: dict[str, Request] = {}
     for source in sources_read(config):
         if source["adapter"] not in ("local", "homeassistant") and "path" not in source:

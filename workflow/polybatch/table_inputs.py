@@ -17,13 +17,12 @@ from polybatch.files import write_json
 from polybatch.hub_requests import hub_requests
 
 
-def table_inputs(config: Config, base: Path, hub: Path) -> dict[str, Any]:
+def table_inputs(config: Config, base: Path) -> dict[str, Any]:
     """The files of every kind that tables, figures and manifest are made from.
 
     Args:
         config: The resolved config.
         base: results/<collection>.
-        hub: results/hub, the records of what was fetched.
     """
     grid, study = runs(config), config["study"]
     scores = [base / "scores" / run.name / f"{bench}.parquet" for run in grid for bench in study["benchmarks"]]
@@ -39,7 +38,7 @@ def table_inputs(config: Config, base: Path, hub: Path) -> dict[str, Any]:
         "translations": [base / "translated" / f"{lang}.json" for lang in translated],
         "compositions": [base / "models" / run.name / "composition.json" for run in grid if run.trained],
         "data": data,
-        "records": [hub / f"{record}.json" for record in hub_requests(config)],
+        "records": [base / "hub" / f"{record}.json" for record in hub_requests(config)],
     }
     cards = {
         "encoder_cards": {name: base / "encoders" / name / "encoder.json" for name in study["encoders"]},
@@ -63,10 +62,9 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="polybatch.table_inputs", description=__doc__.split("\n")[0])
     parser.add_argument("--config", required=True, type=json.loads, help="the resolved config, as JSON")
     parser.add_argument("--base", required=True, type=Path, help="results/<collection>")
-    parser.add_argument("--hub", required=True, type=Path, help="results/hub")
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args(argv)
-    inputs = table_inputs(args.config, args.base, args.hub)
+    inputs = table_inputs(args.config, args.base)
     write_json(args.output, inputs)
     stage.log.info("%d score files, %d data files", len(inputs["scores"]), len(inputs["data"]))
 
