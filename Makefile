@@ -57,4 +57,4 @@ standin: $(VENV)/.installed
 	test -d standins/hub || $(MAKE) standins
 	HF_HOME="$(abspath standins)" HF_HUB_OFFLINE=1 $(SNAKEMAKE) tables --quiet rules \
 		--configfile $(STUDIES)/$(STUDY).yaml $(STUDIES)/standins/common.yaml $(STUDIES)/standins/$(STUDY).yaml
-	$(BIN)/python -m polybatch.show --study $(STUDY)
+	$(BIN)/python -m polybatch.show --study standin-$(STUDY)

@@ -90,7 +90,7 @@ def test_every_study_is_sound_and_so_is_it_on_stand_ins(config: dict, name: str)
     standin = resolve(merged(study(name), *overlays))
     assert standin["data_mark"] == "stand-in data"
     assert standin["collection"].startswith("standin-"), "stand-ins must not share a folder with real data"
-    assert standin["study"]["name"] == name
+    assert standin["study"]["name"] == f"standin-{name}", "nor a table's versions"
     assert len(runs(standin)) < len(runs(resolved)) or name == "paper"
     # What is made fewer is taken from the study: stand-ins run its encoders and languages and nothing else.
     assert set(standin["study"]["encoders"]) <= set(resolved["study"]["encoders"])

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -76,7 +77,7 @@ def test_a_plan_is_made_without_anything_being_computed(project: Path) -> None:
 def test_a_study_runs_to_its_tables_on_stand_ins(project: Path, study: str) -> None:
     done = snakemake(project, "--cores", "2", "tables", *overlays(study))
     assert done.returncode == 0, done.stderr[-6000:]
-    latest = project / "results/tables" / study / "latest"
+    latest = project / f"results/tables/standin-{study}/latest"
     manifest = json.loads((latest / "manifest.json").read_text("utf-8"))
     assert manifest["config"]["data_mark"] == "stand-in data"
     tables = list(latest.glob("*.md"))
@@ -87,5 +88,18 @@ def test_a_study_runs_to_its_tables_on_stand_ins(project: Path, study: str) -> N
 
 
 def test_the_paper_s_tables_stand_beside_the_published_numbers(project: Path) -> None:
-    text = (project / "results/tables/paper/latest/published-xquad-r.csv").read_text("utf-8")
+    text = (project / "results/tables/standin-paper/latest/published-xquad-r.csv").read_text("utf-8")
     assert "0.798" in text  # XLM-R, hybrid, monolingual mAP
+
+
+def test_planted_contamination_is_found_in_another_language_than_english(project: Path) -> None:
+    base = project / "results/standin-paper"
+    found = json.loads((base / "decontamination/pairs.json").read_text("utf-8"))
+    german = [one for one in found["counts"] if (one["source"], one["lang"]) == ("mmarco", "de")]
+    assert [(one["benchmark"], one["side"], one["overlap"]) for one in german] == [("xquad-r", "passage", "exact")]
+    table = (project / "results/tables/standin-paper/latest/contamination.csv").read_text("utf-8")
+    assert "mmarco" in table
+    gone = set(pd.read_parquet(base / "decontamination/pairs.parquet")["pair_id"])
+    assert len(gone) == 2  # the German one, and one that overlaps in English
+    for lang in ("en", "ar", "zh", "de"):
+        assert not gone & set(pd.read_parquet(base / f"parallel/{lang}.parquet")["pair_id"])
