@@ -77,7 +77,8 @@ rule adapted_benchmark:
         "../envs/data.yaml"
     params:
         code=code_digest("adapted_benchmark"),
-        entry=lambda w: as_json(CONFIG["benchmarks"][w.bench]),
+        entry=lambda w: as_json(configuration.benchmark_content(CONFIG, w.bench)),
+        state=lambda w, input: folder_state(input[0]),
         languages=lambda w: configuration.benchmark_languages(CONFIG, w.bench)[0],
         corpus_languages=lambda w: configuration.benchmark_languages(CONFIG, w.bench)[1],
     shell:

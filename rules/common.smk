@@ -1,4 +1,5 @@
 # What all rules share: the resolved configuration, paths, and small helpers. Logic lives in the package.
+import hashlib
 import json
 import os
 import re
@@ -13,7 +14,7 @@ from polybatch import config as configuration
 from polybatch.code import code_digest
 from polybatch.errors import ConfigError
 from polybatch.hub_requests import hub_requests, translator_models
-from polybatch.table_files import expected_files, report_entries
+from polybatch.table_files import TableOptions, expected_files, report_entries
 
 try:
     CONFIG = configuration.resolve(config)
@@ -48,6 +49,7 @@ PRETRAINED = [name for name in CONFIG["study"]["encoders"] if "model" in CONFIG[
 TRAINED_TRANSLATORS = CONFIG["translator_training"]
 HUB_TRANSLATORS = translator_models(CONFIG)
 HUB = hub_requests(CONFIG)
+PUBLISHED = TableOptions.from_values(CONFIG["tables"]).published_files
 REPORTED = report_entries(CONFIG)
 
 # Languages whose supplied translations are read: for training, and for benchmarks made from held-out text.
@@ -59,7 +61,8 @@ SUPPLIED_LANGS = [lang for lang in dict.fromkeys(SUPPLIED_LANGS) if lang != "en"
 
 # Stages whose code the manifest records.
 STAGES = ["collect_source", "collect", "parallel_text", "decontaminate", "translate", "accept", "parallel", "held_out"]
-STAGES += ["encoder", "train", "encode", "index", "score", "tables"]
+STAGES += ["adapted_benchmark", "translate_queries", "evaluation_text", "hub_translator", "hub_encoder", "encoder"]
+STAGES += ["train", "encode", "index", "score", "tables"]
 
 
 def one_of(names):
@@ -168,6 +171,21 @@ def translator_folder(direction):
     if "path" in entry:
         return entry["path"]
     return f"{BASE}/translators/{entry.get('trained') or configuration.translator_name(entry)}"
+
+
+def folder_state(path):
+    """Names, sizes and times of a folder's files, as a digest: the folder's own time does not follow them."""
+    if not os.path.isdir(path):
+        return ""
+    files = sorted(os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
+    states = [(file, os.stat(file).st_size, os.stat(file).st_mtime_ns) for file in files]
+    return hashlib.sha256(repr(states).encode()).hexdigest()[:16]
+
+
+def own_translators_state(lang):
+    """The state of the translator folders that the config names by their path."""
+    entries = [configuration.translator_entry(CONFIG, direction) for direction in (f"en-{lang}", f"{lang}-en")]
+    return [folder_state(entry["path"]) for entry in entries if "path" in entry]
 
 
 def translator_strings(wildcards):

@@ -20,6 +20,7 @@ rule make_tables:
         collected=f"{BASE}/collected/en.json",
         contamination=f"{BASE}/decontamination/pairs.json" if DECONTAMINATED else [],
         exposure=f"{BASE}/decontamination/exposure.json" if PRETRAINED else [],
+        published=[path for path in PUBLISHED if os.path.exists(path)],
     output:
         [table_output(name) for name in expected_files(CONFIG)],
     log:
@@ -29,7 +30,7 @@ rule make_tables:
     conda:
         "../envs/tables.yaml"
     params:
-        code=code_digest("tables"),
+        code=[code_digest("table_inputs"), code_digest("tables")],
         config=as_json(CONFIG),
         digests=as_json({stage: code_digest(stage) for stage in STAGES}),
         base=lambda w, input: os.path.dirname(os.path.dirname(input.collected)),

@@ -127,6 +127,7 @@ rule pretrained_encoder:
         "../envs/train.yaml"
     params:
         code=code_digest("hub_encoder"),
+        state=lambda w, input: folder_state(input[0]),
         origin=lambda w, input: f"{'--path' if 'path' in CONFIG['encoders'][w.encoder] else '--record'} {input}",
         options=lambda w: as_json(CONFIG["encoders"][w.encoder]["options"]),
     shell:

@@ -22,6 +22,7 @@ rule translate_shard:
         "../envs/translate.yaml"
     params:
         code=code_digest("translate"),
+        state=lambda w: own_translators_state(w.lang),
         shards=SHARDS,
         decoding=as_json(CONFIG["translation"]["decoding"]),
         min_distinct=CONFIG["translation"]["min_distinct"],
@@ -56,6 +57,7 @@ rule accept_translations:
         "../envs/translate.yaml"
     params:
         code=code_digest("accept"),
+        state=lambda w: own_translators_state(w.lang),
         options=as_json(CONFIG["translation"]["accept"]),
         contaminated=flag("contaminated", contaminated()),
         evaluation_text=flag("evaluation-text", evaluation_text()),

@@ -464,6 +464,12 @@ def _derived_faults(config: Config, name: str) -> Iterator[str]:
             yield f"translate: no translator for en-{code}; add translation.translators.en-{code}, or a default"
 
 
+def benchmark_content(config: Config, name: str) -> dict[str, Any]:
+    """What a benchmark's text depends on: its entry without what is read when it is scored."""
+    scored_by = ("settings", "scoring", "languages", "corpus_languages")
+    return {key: value for key, value in config["benchmarks"][name].items() if key not in scored_by}
+
+
 def benchmark_languages(config: Config, name: str) -> tuple[list[str], list[str]]:
     """The languages of a benchmark's queries and of its corpus, as far as the study evaluates them."""
     entry = config["benchmarks"][name]
@@ -502,8 +508,9 @@ def translator_entry(config: Config, direction: str) -> dict[str, Any] | None:
 
 
 def translator_name(entry: dict[str, Any]) -> str:
-    """The folder of a translator of the hub: its id and quantisation, as a file name."""
-    return "--".join([*entry["model"].split("/"), entry["quantization"]])
+    """The folder of a translator of the hub: its id, revision if one is named, and quantisation, as a file name."""
+    parts = [*entry["model"].split("/"), *entry.get("revision", "").split("/"), entry["quantization"]]
+    return "--".join(filter(None, parts))
 
 
 def _translation_faults(config: Config) -> Iterator[str]:

@@ -122,7 +122,7 @@ RUN = pa.schema(
 
 # The grid point that a row of scores belongs to. `seed` is -1 for an untrained encoder; `alpha` is null but for
 # hybrid, "0.5" where it is constant, "1to0.5" where it changes over the training; `num_translated` ("all" or a
-# number) bounds the machine-translated pairs of each language.
+# number) bounds the pairs that were machine-translated into at least one language.
 GRID_COLUMNS: list[tuple[str, pa.DataType]] = [
     ("encoder", pa.string()),
     ("sampling", pa.string()),

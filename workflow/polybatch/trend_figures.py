@@ -69,8 +69,11 @@ def by_num_pairs(view: View) -> alt.HConcatChart:
 
 
 def by_num_translated(view: View) -> alt.HConcatChart:
-    """Score against the number of machine-translated pairs of a language, one line a sampling; en-en stands at 0."""
-    return _by_size(view, "num_translated", "number of machine-translated pairs", "translated pairs a language")
+    """Score against the number of machine-translated pairs, one line a sampling; en-en stands at 0.
+
+    A pair counts that was translated into at least one language.
+    """
+    return _by_size(view, "num_translated", "number of machine-translated pairs", "pairs with a translation")
 
 
 def _by_size(view: View, part: str, title: str, axis: str) -> alt.HConcatChart:
