@@ -95,7 +95,17 @@ def test_a_revision_of_the_config_goes_before_the_known_one() -> None:
     requests = hub_requests(config("paper", encoders=encoders, translation=translation))
     assert requests["encoder--xlm-r"]["revision"] == mine
     assert requests["encoder--labse"]["revision"] == "main"
-    assert requests["translator--facebook--m2m100_418M--int8"]["revision"] == mine
+    assert requests[f"translator--facebook--m2m100_418M--{mine}--int8"]["revision"] == mine
+
+
+def test_two_revisions_of_a_model_are_two_translators() -> None:
+    model = "facebook/m2m100_418M"
+    translators = {"en-de": {"model": model, "revision": "a" * 40}, "de-en": {"model": model, "revision": "b" * 40}}
+    models = translator_models(config("paper", translation={"languages": ["de"], "translators": translators}))
+    assert sorted((one["revision"][0], one["directions"]) for one in models.values()) == [
+        ("a", ["en-de"]),
+        ("b", ["de-en"]),
+    ]
 
 
 def test_a_translator_is_fetched_once_and_knows_its_directions() -> None:
