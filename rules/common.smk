@@ -12,7 +12,7 @@ shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(sys.path[0])}; 
 
 from polybatch import config as configuration
 from polybatch.code import code_digest
-from polybatch.errors import ConfigError
+from polybatch.errors import ConfigError, PolybatchError
 from polybatch.hub_requests import hub_requests, translator_models
 from polybatch.table_files import TableOptions, expected_files, report_entries
 
@@ -50,7 +50,11 @@ TRAINED_TRANSLATORS = CONFIG["translator_training"]
 HUB_TRANSLATORS = translator_models(CONFIG)
 HUB = hub_requests(CONFIG)
 PUBLISHED = TableOptions.from_values(CONFIG["tables"]).published_files
-REPORTED = report_entries(CONFIG)
+try:
+    TABLE_FILES = expected_files(CONFIG)
+    REPORTED = report_entries(CONFIG)
+except PolybatchError as error:
+    raise WorkflowError(str(error)) from None
 
 # Languages whose supplied translations are read: for training, and for benchmarks made from held-out text.
 SUPPLIED_LANGS = list(TRAIN_LANGS)

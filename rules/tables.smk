@@ -22,7 +22,7 @@ rule make_tables:
         exposure=f"{BASE}/decontamination/exposure.json" if PRETRAINED else [],
         published=[path for path in PUBLISHED if os.path.exists(path)],
     output:
-        [table_output(name) for name in expected_files(CONFIG)],
+        [table_output(name) for name in TABLE_FILES],
     log:
         f"{BASE}/logs/tables/{STUDY}.log",
     benchmark:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,15 @@ def write_qrels(folder: Path, *rows: str, split: str = "test") -> None:
     path = folder / "qrels" / f"{split}.tsv"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(["query-id\tcorpus-id\tscore", *rows]) + "\n", "utf-8")
+
+
+def damage(folder: Path, name: str, change: Callable[[bytes], bytes]) -> None:
+    (folder / name).write_bytes(change((folder / name).read_bytes()))
+
+
+def latin_1(folder: Path, name: str) -> None:
+    rows = '{"_id": "q1", "text": "é"}'.encode() + b"\n" + '{"_id": "q2", "text": "é"}'.encode("latin-1")
+    (folder / name).write_bytes(gzip.compress(rows) if name.endswith(".gz") else rows)
 
 
 @pytest.fixture
@@ -87,6 +97,14 @@ def test_a_passage_that_is_nowhere_counts_as_never_found(english: Path, tmp_path
     [
         (lambda f: (f / "corpus.jsonl.gz").write_bytes(gzip.compress(b'{"_id": "p1"}')), "line 1"),
         (lambda f: (f / "queries.jsonl").unlink(), "queries.jsonl"),
+        (lambda f: latin_1(f, "corpus.jsonl.gz"), r"not UTF-8(.|\n)*corpus\.jsonl\.gz, line 2"),
+        (lambda f: latin_1(f, "queries.jsonl"), r"not UTF-8(.|\n)*queries\.jsonl, line 2"),
+        (lambda f: damage(f, "qrels/test.tsv", lambda b: b + b"q2\t\xff\t1\n"), r"not UTF-8(.|\n)*test\.tsv, line 5"),
+        (lambda f: write_qrels(f, "q1\tp1\t--1"), "line 2"),
+        (lambda f: damage(f, "corpus.jsonl.gz", lambda b: b[:-12]), r"damaged(.|\n)*line \d+\n.*\n?.*EOFError"),
+        (lambda f: damage(f, "corpus.jsonl.gz", lambda b: b[:-8] + bytes(4) + b[-4:]), r"damaged(.|\n)*BadGzipFile"),
+        (lambda f: damage(f, "corpus.jsonl.gz", lambda b: b[:10] + b"\xff" * 20), r"line 1\n(.|\n)*error: "),
+        (lambda f: damage(f, "corpus.jsonl.gz", lambda b: b"{}"), r"damaged(.|\n)*line 1\n(.|\n)*BadGzipFile"),
         (lambda f: write_qrels(f, "q1\tp1"), "line 2"),
         (lambda f: write_qrels(f, "q1\tp1\t1", "q7\tp1\t1"), "1: q7"),
         (lambda f: (f / "qrels" / "test.tsv").rename(f / "qrels" / "dev.tsv"), r"split\(s\) dev"),

@@ -334,6 +334,22 @@ def test_all_faults_come_at_once(config: dict) -> None:
         assert message in text
 
 
+def test_files_of_published_scores_are_read_with_the_config(
+    config: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header = "source,encoder,sampling,benchmark,setting,metric,value\n"
+    (tmp_path / "bad.csv").write_text(header + "Paper,tiny,x-y,test,monolingual,map,high\n", "utf-8")
+    (tmp_path / "latin.csv").write_bytes(header.encode() + b"M\xfcller\n")
+    monkeypatch.chdir(tmp_path)
+    shipped = sorted((ROOT / "workflow/studies/published").glob("*.csv"))[0].relative_to(ROOT)
+    config["tables"] = {"published": [str(shipped), "bad.csv", "latin.csv", "nowhere.csv"]}
+    text = faults(config)
+    assert str(shipped) not in text, "a file of the repository is found from any folder"
+    assert "tables.published: bad.csv: line 2: value cannot be 'high'" in text
+    assert "tables.published: latin.csv: 'utf-8' codec can't decode" in text
+    assert "tables.published: there is no file nowhere.csv" in text
+
+
 @pytest.mark.parametrize(
     ("overlay", "message"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from polybatch.fetch import fetch_files, main, read_files
 from polybatch.files import read_json
 
 CONTENT = b'{"data": []}'
+OTHER = b'{"data": [1]}'
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -24,14 +26,17 @@ class Handler(SimpleHTTPRequestHandler):
     """Serves a folder; the first `failures` answers are errors of the server."""
 
     failures = 0
+    last_path = ""
+    last_user: str | None = None
 
     def do_GET(self) -> None:
+        Handler.last_path, Handler.last_user = self.path, self.headers["Authorization"]
         if Handler.failures:
             Handler.failures -= 1
             self.send_error(503)
-        elif self.path == "/away":
+        elif self.path.startswith("/away"):
             self.send_response(302)
-            self.send_header("Location", "ftp://127.0.0.1/en.json")
+            self.send_header("Location", "ftp://me:s3cret@127.0.0.1/en.json?token=hidden")
             self.end_headers()
         else:
             super().do_GET()
@@ -44,6 +49,7 @@ class Handler(SimpleHTTPRequestHandler):
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("served")
     (folder / "en.json").write_bytes(CONTENT)
+    (folder / "other.json").write_bytes(OTHER)
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -98,6 +104,62 @@ def test_a_file_without_a_pin_is_told(address: str, tmp_path: Path, caplog: pyte
     paths = fetch_files({"en": {"url": f"{address}/en.json"}}, tmp_path / "record.json")
     assert paths == {"en": tmp_path / "record" / "en.json"}
     assert DIGEST in caplog.text
+
+
+def test_a_file_without_a_pin_is_kept_only_as_it_came_from_this_address(address: str, tmp_path: Path) -> None:
+    record, place = tmp_path / "record.json", tmp_path / "en.json"
+    url = f"{address}/en.json?version=1"
+    fetch_files({"en": {"url": url}}, record, tmp_path)
+    record.unlink()  # as Snakemake does before a rerun
+    Handler.failures = 9
+    fetch_files({"en": {"url": url}}, record, tmp_path)
+    assert Handler.failures == 9, "not asked for again"
+    with pytest.raises(DataError, match="could not be fetched"):  # addresses that are shown alike
+        fetch_files({"en": {"url": f"{address}/en.json?version=2"}}, record, tmp_path)
+    assert place.read_bytes() == CONTENT
+    Handler.failures = 0
+    fetch_files({"en": {"url": f"{address}/other.json"}}, record, tmp_path)
+    assert place.read_bytes() == OTHER
+    assert read_json(record)["files"]["en"]["url"] == f"{address}/other.json"
+    place.write_bytes(b"changed")
+    fetch_files({"en": {"url": f"{address}/other.json"}}, record, tmp_path)
+    assert place.read_bytes() == OTHER
+
+
+def test_a_file_by_hand_without_a_pin_is_adopted_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "en.json").write_bytes(CONTENT)
+    fetch_files({"en": {"url": "https://127.0.0.1:9/en.json"}}, tmp_path / "record.json", tmp_path)
+    assert "was put there by hand" in caplog.text
+    origin = read_json(tmp_path / ".en.json.fetched.json")
+    assert (origin["url"], origin["sha256"]) == ("https://127.0.0.1:9/en.json", DIGEST)
+    with pytest.raises(DataError, match=r"delete \.en\.json\.fetched\.json"):
+        fetch_files({"en": {"url": "https://127.0.0.1:9/new.json"}}, tmp_path / "record.json", tmp_path)
+
+
+def test_secrets_of_an_address_are_sent_and_not_written(
+    address: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    host = address.removeprefix("http://")
+    url = f"http://me:s3cret@{host}/en.json?token=hidden&SIGNED"
+    Handler.failures = 1
+    fetch_files({"en": {"url": url}}, tmp_path / "record.json", tmp_path)
+    assert Handler.last_path == "/en.json?token=hidden&SIGNED"
+    assert Handler.last_user == "Basic " + base64.b64encode(b"me:s3cret").decode()
+    written = [path.read_text("utf-8") for path in tmp_path.rglob("*") if path.is_file()]
+    shown = f"http://***@{host}/en.json?token=***&***"
+    assert read_json(tmp_path / "record.json")["files"]["en"]["url"] == shown
+    told = [caplog.text, *written]
+    for fetched in ("gone.json?token=hidden", "away?token=hidden"):
+        with pytest.raises(DataError) as error:
+            fetch_files({"de": {"url": f"http://me:s3cret@{host}/{fetched}"}}, tmp_path / "record.json", tmp_path)
+        told.append(str(error.value))
+    for unusable in ("ftp://me:s3cret@a.org/x?token=hidden", "https://me:s3cret@a.org:x/?hidden", "me:s3cret@a.org"):
+        with pytest.raises(ConfigError, match=r"no https address") as unusable_error:
+            fetch_files({"de": {"url": unusable}}, tmp_path / "record.json", tmp_path)
+        told.append(str(unusable_error.value))
+    assert not [text for text in told if "s3cret" in text or "hidden" in text or "SIGNED" in text]
 
 
 def test_all_unusable_addresses_come_at_once(tmp_path: Path) -> None:

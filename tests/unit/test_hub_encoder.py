@@ -112,6 +112,37 @@ def test_prompts_are_the_known_ones_or_those_of_the_options(cache: HubCache, tmp
     assert record["max_length"] == load_model(tmp_path / "other", device="cpu").max_seq_length == 64
 
 
+def with_prompts(folder: Path, prompts: dict[str, str]) -> Origin:
+    path = folder / "config_sentence_transformers.json"
+    write_json(path, {**(read_json(path) if path.is_file() else {}), "prompts": prompts})
+    return Origin(folder)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "query", "passage"),
+    [
+        ({"search_query": "q: ", "search_document": "d: ", "clustering": "c: "}, "q: ", "d: "),
+        ({"retrieval.query": "Query: ", "retrieval.passage": "Passage: ", "separation": "s: "}, "Query: ", "Passage: "),
+        ({"query": "Find: ", "sts": "s: "}, "Find: ", ""),
+    ],
+)
+def test_prompts_by_their_usual_other_names(
+    copy, tmp_path: Path, prompts: dict[str, str], query: str, passage: str
+) -> None:
+    record = make_encoder(with_prompts(copy(LABSE), prompts), EncoderSource(), tmp_path / "out")
+    assert record["prompts"] == {"query": query, "passage": passage}
+
+
+def test_prompts_of_unknown_names_must_be_chosen(copy, tmp_path: Path) -> None:
+    origin = with_prompts(copy(LABSE), {"web_search": "Instruct: ", "sts": "Same: ", "passage": "P: "})
+    for options in (EncoderSource(), EncoderSource(passage_prompt="")):
+        with pytest.raises(ConfigError, match="web_search: 'Instruct: '") as caught:
+            make_encoder(origin, options, tmp_path / "out")
+        assert "options.query_prompt and options.passage_prompt" in str(caught.value)
+    record = make_encoder(origin, EncoderSource(query_prompt="Instruct: ", passage_prompt=""), tmp_path / "out")
+    assert record["prompts"] == {"query": "Instruct: ", "passage": ""}
+
+
 def test_the_pooling_of_the_options_wins(cache: HubCache, tmp_path: Path) -> None:
     record = make_encoder(origin(cache, LABSE), EncoderSource(pooling="mean"), tmp_path / "labse")
     assert record["pooling"] == "mean"

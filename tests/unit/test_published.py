@@ -83,6 +83,9 @@ def test_a_row_that_cannot_be_read_is_told_with_its_line(tmp_path, line, words):
 def test_missing_columns_and_files_are_told(tmp_path):
     with pytest.raises(DataError, match="no column metric; no column value"):
         read_published([write(tmp_path / "p.csv", header="source,encoder,sampling,benchmark,setting")])
+    (tmp_path / "latin.csv").write_bytes(HEADER.encode() + b"\nM\xfcller,tiny,x-y,test,monolingual,map,0.9\n")
+    with pytest.raises(DataError, match=r"no csv in UTF-8"):
+        read_published([tmp_path / "latin.csv"])
     with pytest.raises(DataError, match=r"tables\.published"):
         read_published([tmp_path / "nothing.csv"])
 

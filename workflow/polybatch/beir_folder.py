@@ -12,21 +12,21 @@ says that they are not: a judgement holds inside its language. Queries that the 
 from __future__ import annotations
 
 import argparse
-import csv
-import gzip
-import io
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from polybatch import stage
 from polybatch.benchmark_files import write_benchmark
 from polybatch.errors import ConfigError, DataError
 from polybatch.languages import language
+from polybatch.lines import numbered_lines
 from polybatch.retrieval_data import MOST_ABSENT, Data, join_by_ids, joined, parts_of, relevant, require_present
 
 _HEADER = ["query-id", "corpus-id", "score"]
+_GRADE = re.compile(r"-?\d{1,9}")
 
 Judgements = dict[str, dict[str, int]]
 
@@ -100,33 +100,27 @@ def _found(folder: Path, name: str) -> Path | None:
     return next((path for path in (folder / f"{name}.jsonl", folder / f"{name}.jsonl.gz") if path.is_file()), None)
 
 
-def _open(folder: Path, name: str) -> tuple[Path, IO[str]]:
+def _lines(folder: Path, name: str) -> Iterator[dict[str, Any]]:
+    """The objects of a .jsonl file, each checked to have an id and a text."""
     path = _found(folder, name)
     if path is None:
         raise DataError("A file of a benchmark is missing.", where=folder / f"{name}.jsonl")
-    return path, gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else open(path, encoding="utf-8")
-
-
-def _lines(folder: Path, name: str) -> Iterator[dict[str, Any]]:
-    """The objects of a .jsonl file, each checked to have an id and a text."""
-    path, handle = _open(folder, name)
-    with handle:
-        for number, line in enumerate(handle, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-                fault = "" if isinstance(row["text"], str) and str(row["_id"]) else "no text or id"
-            except (ValueError, KeyError, TypeError) as error:
-                fault = f"{type(error).__name__}: {error}"
-            if fault:
-                raise DataError(
-                    "A line of a benchmark's file cannot be read.",
-                    where=f"{path}, line {number}",
-                    expected='an object with "_id" and "text"',
-                    found=fault,
-                )
-            yield row
+    for number, line in numbered_lines(path):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            fault = "" if isinstance(row["text"], str) and str(row["_id"]) else "no text or id"
+        except (ValueError, KeyError, TypeError) as error:
+            fault = f"{type(error).__name__}: {error}"
+        if fault:
+            raise DataError(
+                "A line of a benchmark's file cannot be read.",
+                where=f"{path}, line {number}",
+                expected='an object with "_id" and "text"',
+                found=fault,
+            )
+        yield row
 
 
 def _passages(folder: Path) -> Callable[[], Iterator[tuple[str, str]]]:
@@ -151,22 +145,20 @@ def read_qrels(path: Path) -> Judgements:
     Raises:
         DataError: It is missing, or a line of it is no judgement.
     """
-    try:
-        text = path.read_text("utf-8")
-    except FileNotFoundError as error:
+    if not path.is_file():
         there = ", ".join(sorted(p.stem for p in path.parent.glob("*.tsv")))
         raise DataError(
             "The judgements of a benchmark are missing.",
             where=path,
             found=f"the split(s) {there}" if there else "no judgements",
             remedy="name a split that is there",
-        ) from error
-    rows = csv.reader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE)
+        )
     found: Judgements = {}
-    for number, row in enumerate(rows, start=1):
+    for number, line in numbered_lines(path):
+        row = line.rstrip("\r\n").split("\t")
         if number == 1 and row == _HEADER:
             continue
-        if len(row) != 3 or not row[2].lstrip("-").isdecimal():
+        if len(row) != 3 or not _GRADE.fullmatch(row[2]):
             raise DataError(
                 "A line of the judgements cannot be read.",
                 where=f"{path}, line {number}",

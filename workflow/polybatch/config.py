@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from polybatch.contracts import SETTINGS
-from polybatch.errors import ConfigError
+from polybatch.errors import ConfigError, DataError
 from polybatch.languages import LANGUAGES
 from polybatch.options import Options
 
@@ -574,9 +574,15 @@ def _encoder_faults(config: Config) -> Iterator[str]:
 
 
 def _file_faults(config: Config) -> Iterator[str]:
-    published = config["tables"].get("published")
-    if isinstance(published, str) and published and not Path(published).is_file():
-        yield f"tables.published: there is no file {published}"
+    """Files of published scores that are missing or hold faults: which tables there are hangs on them."""
+    from polybatch.published import read_published
+
+    for path in _listed(config["tables"].get("published") or []):
+        if isinstance(path, str) and path:
+            try:
+                read_published([path])
+            except DataError as error:
+                yield f"tables.published: {f'{path}: {error.found}' if error.found else f'there is no file {path}'}"
 
 
 def _option_faults(config: Config) -> Iterator[str]:

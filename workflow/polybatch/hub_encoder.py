@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 POOLINGS = ("mean", "cls", "lasttoken", "max")
+# What models of the hub call their prompts, ours first.
+QUERY_PROMPTS = ("query", "search_query", "retrieval.query")
+PASSAGE_PROMPTS = ("passage", "document", "search_document", "retrieval.passage")
 # Weights that no pooling of token vectors uses; checkpoints of masked language models do not hold them.
 _UNUSED = "pooler."
 _PROBES = {"query": "Where is the nearest library?", "passage": "Die Bibliothek liegt am Markt. 图书馆在市场旁边。"}
@@ -107,7 +110,7 @@ def make_encoder(origin: Origin, options: EncoderSource, output: Path) -> dict[s
     """
     _require_files(origin, options)
     model = load(origin, options)
-    _set_prompts(model, origin.known, options)
+    _set_prompts(model, origin, options)
     _set_length(model, origin, options)
     require_fit(model, origin.folder)
     before = _probe(model, origin.folder)
@@ -263,13 +266,34 @@ def _require_all_weights(part: Path, options: EncoderSource) -> None:
         )
 
 
-def _set_prompts(model: SentenceTransformer, entry: KnownEncoder | None, options: EncoderSource) -> None:
-    own = model.prompts
-    query = own.get("query") or (entry.query_prompt if entry else "")
-    passage = own.get("passage") or own.get("document") or (entry.passage_prompt if entry else "")
+def _set_prompts(model: SentenceTransformer, origin: Origin, options: EncoderSource) -> None:
+    """Gives the model the prompts `query`, `passage` and `document`.
+
+    Raises:
+        ConfigError: The model has prompts, and which of them are for queries and passages is not known.
+    """
+    own = {name: prompt for name, prompt in model.prompts.items() if prompt}
+    entry = origin.known
+    query = _first(own, QUERY_PROMPTS) or (entry.query_prompt if entry else "")
+    passage = _first(own, PASSAGE_PROMPTS) or (entry.passage_prompt if entry else "")
+    unknown = {name: prompt for name, prompt in own.items() if name not in (*QUERY_PROMPTS, *PASSAGE_PROMPTS)}
+    # Many models have a prompt for queries alone: theirs for passages is then known to be none.
+    settled = (options.query_prompt is not None or query) and (options.passage_prompt is not None or passage or query)
+    if unknown and not settled:
+        raise ConfigError(
+            "It is not known which of the model's prompts are for queries and passages.",
+            where=origin.repo_id or origin.folder,
+            expected="options.query_prompt and options.passage_prompt of the encoder",
+            found="the prompts " + ", ".join(f"{name}: {prompt!r}" for name, prompt in unknown.items()),
+            remedy='look at the model\'s card, and set both; "" puts nothing before a text',
+        )
     query = query if options.query_prompt is None else options.query_prompt
     passage = passage if options.passage_prompt is None else options.passage_prompt
-    model.prompts = {**own, "query": query, "passage": passage, "document": passage}
+    model.prompts = {**model.prompts, "query": query, "passage": passage, "document": passage}
+
+
+def _first(prompts: dict[str, str], names: tuple[str, ...]) -> str:
+    return next((prompts[name] for name in names if name in prompts), "")
 
 
 def _set_length(model: SentenceTransformer, origin: Origin, options: EncoderSource) -> None:

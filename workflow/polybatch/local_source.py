@@ -15,6 +15,7 @@ from typing import Any
 
 from polybatch.errors import ConfigError, DataError
 from polybatch.languages import language
+from polybatch.lines import numbered_lines
 from polybatch.sources import Pair, pair_id
 from polybatch.text import clean_markup
 
@@ -124,7 +125,7 @@ class LocalSource:
 
 
 def _jsonl(path: Path, form: str) -> Iterator[Row]:
-    for number, line in _lines(path):
+    for number, line in numbered_lines(path):
         if not line.strip():
             continue
         try:
@@ -137,24 +138,9 @@ def _jsonl(path: Path, form: str) -> Iterator[Row]:
 
 
 def _csv(path: Path, form: str) -> Iterator[Row]:
-    reader = csv.DictReader((line for _, line in _lines(path)), delimiter="\t" if form == "tsv" else ",")
+    reader = csv.DictReader((line for _, line in numbered_lines(path)), delimiter="\t" if form == "tsv" else ",")
     for row in reader:
         yield f"line {reader.line_num}", {k: v for k, v in row.items() if k is not None}
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbered lines; bytes that are not UTF-8 are an error that names the line."""
-    with path.open("rb") as handle:
-        for number, raw in enumerate(handle, start=1):
-            try:
-                yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise DataError(
-                    "The source file is not UTF-8.",
-                    where=f"{path}, line {number}",
-                    found=str(error),
-                    remedy="convert it, for example with `iconv -t utf-8`",
-                ) from error
 
 
 def _parquet(path: Path, form: str) -> Iterator[Row]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,7 +65,7 @@ def read_published(paths: Iterable[Path | str]) -> list[Published]:
 
 def _read(path: Path) -> list[Published]:
     rows, faults, seen = [], [], set()
-    with open(path, encoding="utf-8", newline="") as handle:
+    with _told(path), open(path, encoding="utf-8-sig", newline="") as handle:
         reader = csv.DictReader(handle)
         missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
         faults += [f"no column {name}" for name in missing]
@@ -87,6 +88,15 @@ def _read(path: Path) -> list[Published]:
             found="; ".join(faults),
         )
     return rows
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Tells what is no csv text at all."""
+    try:
+        yield
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError("A file of published scores is no csv in UTF-8.", where=path, found=str(error)) from error
 
 
 def _faults(row: Mapping[str, str]) -> Iterator[str]:
