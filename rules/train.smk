@@ -44,6 +44,7 @@ rule paraphrases:
         contaminated=contaminated,
         machine=lambda w: f"{BASE}/translated/{CONFIG['translation']['paraphrases']}.parquet",
         every_machine=translated_files,
+        evaluation_text=evaluation_text,
     output:
         f"{BASE}/parallel/paraphrase.parquet",
     log:
@@ -56,9 +57,10 @@ rule paraphrases:
         code=code_digest("parallel"),
         contaminated=flag("contaminated", contaminated()),
         every_machine=flag("translated-all", translated_files()),
+        evaluation_text=flag("evaluation-text", evaluation_text()),
     shell:
         "python -m polybatch.parallel --collected {input.collected} --lang en {params.contaminated} "
-        "{params.every_machine} --paraphrase {input.machine} --output {output} 2> {log}"
+        "{params.every_machine} --paraphrase {input.machine} {params.evaluation_text} --output {output} 2> {log}"
 
 
 # English pairs whose loss decides when to stop: the dev split, or a source of their own.

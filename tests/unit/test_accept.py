@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -141,8 +142,9 @@ def test_statistics_count_and_score(verdict: Verdict) -> None:
 class FakeIndex:
     """What polybatch.overlap.Index offers."""
 
-    def find(self, text: str, side: str) -> object | None:
-        return object() if (text, side) == ("Licht einschalten", "query") or "Prüfung" in text else None
+    def find_many(self, texts: Sequence[str], side: str) -> list[object | None]:
+        found = ((text, side) == ("Licht einschalten", "query") or "Prüfung" in text for text in texts)
+        return [object() if one else None for one in found]
 
 
 def test_evaluation_text_of_the_language_is_refused_as_a_text_and_as_a_hard_negative() -> None:
@@ -150,9 +152,20 @@ def test_evaluation_text_of_the_language_is_refused_as_a_text_and_as_a_hard_nega
     assert judge([trip(*GERMAN)], verdict)[0]["reason"] == "evaluation text"
     fine = trip("Licht anschalten", GERMAN[1]) | {"hard_negatives": ["Ein Haus.", "", "Geheim!", "Eine Prüfung."]}
     judged = judge([fine], verdict)[0]
-    assert (judged["reason"], judged["hard_negatives"]) == ("accepted", ["Ein Haus."])
-    assert counted(verdict, [fine]).result({})["hard_negatives"] == {"translated": 4, "kept": 1}
+    assert (judged["reason"], judged["hard_negatives"]) == ("accepted", ["Ein Haus.", "", "", ""]), "in their places"
+    assert counted(verdict, [fine]).result({})["hard_negatives"] == {"translated": 3, "kept": 1}
     assert judge([trip(*GERMAN) | {"hard_negatives": ["Ein Haus."]}], verdict)[0]["hard_negatives"] == []
+
+
+def test_evaluation_text_goes_before_held_out_text() -> None:
+    """For the sake of evaluation text a pair leaves all languages: an equal text must not do less than a near one."""
+    held_out = {"licht einschalten", "geheim"}
+    verdict = Verdict("de", held_out, AcceptOptions(), FakeIndex())  # type: ignore[arg-type]
+    exam = "Die Prüfung schaltet das Licht im Wohnzimmer sofort ein."
+    rows = [trip(*GERMAN), trip("Geheim!", exam), trip("Geheim!", GERMAN[1]), trip("Licht", GERMAN[1]), trip("", exam)]
+    reasons = [row["reason"] for row in judge(rows, verdict)]
+    assert reasons == ["evaluation text", "evaluation text", "held-out text", "accepted", "empty"]
+    assert judge([], verdict) == []
 
 
 def test_thresholds_at_their_ends_let_everything_pass() -> None:

@@ -66,7 +66,9 @@ def test_invisible_characters_go_and_joiners_stay(tmp_path: Path) -> None:
 
 
 def test_a_hard_negative_is_never_the_passage_itself() -> None:
-    assert clean_negatives(["The Passage!", "another", "Another."], "the passage") == ["another"]
+    given = ["The Passage!", "another", "Another.", " "]
+    assert clean_negatives(given, "the passage") == ["another"]
+    assert clean_negatives(given, "the passage", keep_places=True) == ["", "another", "", ""]
 
 
 def test_another_language_is_recognised(tmp_path: Path) -> None:

@@ -109,6 +109,14 @@ def test_no_held_out_text_in_any_training_text(study: Study, collected: list[dic
     assert not keys(study.text("strings"), "english", "text") & (english | german)
 
 
+def test_a_supplied_negative_that_is_left_out_keeps_its_place(tmp_path: Path) -> None:
+    """So that no later one is taken for the translation of its English counterpart."""
+    negatives = {"en": ["One thing", "A second thing", "A third"], "de": ["Eins", "eins!", "Drei"]}
+    study = Study(tmp_path, {"tiny": [{**row, "hard_negatives": negatives[row["lang"]]} for row in rows()]})
+    assert {tuple(row["hard_negatives"]) for row in study.collect()} == {tuple(negatives["en"])}
+    assert {tuple(row["hard_negatives"]) for row in study.text("supplied")} == {("Eins", "", "Drei")}
+
+
 def test_translators_never_see_what_scores_them(study: Study, collected: list[dict]) -> None:
     strings = study.text("strings")
     aside = keys([row for row in collected if row["kind"] == "english_only"], "passage")

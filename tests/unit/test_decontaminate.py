@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from polybatch import decontaminate, evaluation_text, parallel
-from polybatch.contracts import COLLECTED, CONTAMINATED, CORPUS, DOCUMENTS, PARALLEL, QRELS, QUERIES
-from polybatch.errors import DataError
+from polybatch.contracts import COLLECTED, CONTAMINATED, CORPUS, DOCUMENTS, PARALLEL, QRELS, QUERIES, TRANSLATED
+from polybatch.errors import ConfigError, DataError
 from polybatch.files import read_json, read_parquet, write_rows
 
 GERMAN = "Die alte Steinbrücke über den Fluss wurde im Frühjahr 1842 von einer Zunft von Maurern fertiggestellt."
@@ -159,6 +159,39 @@ def test_what_was_found_is_in_no_language_of_the_training_text(base: Path, tmp_p
 
     assert ids("en") == {"clean"}
     assert ids("de", "--supplied", f"{base}/supplied/de.parquet") == {"clean"}
+
+
+def test_paraphrases_are_compared_with_english_evaluation_text_and_held_out_text(base: Path, tmp_path: Path) -> None:
+    fine = ("How long does bread stay fresh?", UNRELATED)
+    leaking = {
+        "p-passage": ("A question of its own", ENGLISH.replace("a guild of", "some")),
+        "p-query": (HARBOUR_QUERY.upper(), UNRELATED),
+        "p-held": ("What is kept back?", UNRELATED),
+        "p-dev": (fine[0], "A passage that decides when to stop."),
+        "p-fine": fine,
+    }
+    pairs = [english(i, f"Question of {i}?", f"A passage about {i}.") | {"kind": "english_only"} for i in leaking]
+    pairs += [english("h", "What is kept back", "Something else.", split="test")]
+    pairs += [english("d", "Which?", "A passage that decides when to stop", split="dev")]
+    write_rows(tmp_path / "en.parquet", pairs, COLLECTED)
+    rows = [
+        {"pair_id": i, "source": "web", "query": "q", "passage": "p", "query_back": query, "passage_back": passage,
+         "query_chrf": 50.0, "passage_chrf": 50.0, "accepted": True, "reason": "accepted", "hard_negatives": []}
+        for i, (query, passage) in leaking.items()
+    ]  # fmt: skip
+    write_rows(tmp_path / "de.parquet", rows, TRANSLATED)
+
+    def taken(*flags: str) -> set[str]:
+        parallel.main([*("--collected", str(tmp_path / "en.parquet"), "--lang", "en", *flags),
+                       *("--output", str(tmp_path / "out.parquet"))])  # fmt: skip
+        return {row["pair_id"] for row in read_parquet(tmp_path / "out.parquet", PARALLEL).to_pylist()}
+
+    paraphrases = ["--paraphrase", str(tmp_path / "de.parquet"), "--translated-all", str(tmp_path / "de.parquet")]
+    assert taken(*paraphrases) == {"p-passage", "p-query", "p-fine"}
+    assert taken(*paraphrases, "--evaluation-text", str(base / "decontamination" / "text")) == {"p-fine"}
+    assert taken() == set(leaking), "the pairs stay"
+    with pytest.raises(ConfigError, match="Only paraphrases"):
+        taken("--evaluation-text", str(base / "decontamination" / "text"))
 
 
 def test_statistics_tell_what_was_looked_up_and_why_pairs_went(base: Path, found: dict[str, dict]) -> None:

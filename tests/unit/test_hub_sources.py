@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from hub_cache import HubCache
 
-from polybatch import hub
+from polybatch import hub, mmarco
 from polybatch.errors import ConfigError, DataError
 from polybatch.hub_sources import DATA_SETS, around_answer, request
 from polybatch.mmarco import TsvTexts, distinct_triples
@@ -153,6 +153,20 @@ def test_mmarco_pairs_are_parallel_and_sized_by_their_triples(records: dict[str,
             assert len(pair.hard_negatives) == len(set(pair.hard_negatives)) == 3
     with pytest.raises(ConfigError, match="has no fr"):
         next(source.translations("fr"))
+
+
+def test_mmarco_keeps_the_places_of_negatives_without_a_translation(tmp_path: Path) -> None:
+    texts = {lang: {number: f"{lang} {number}" for number in range(4)} for lang in ("en", "de")}
+    del texts["de"][1]
+    for lang, known in texts.items():
+        for path in (mmarco._collection(lang), mmarco._queries(lang)):
+            lines = "".join(f"{number}\t{text}\n" for number, text in known.items())
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).write_text(lines, "utf-8")
+    (tmp_path / mmarco.TRIPLES).write_text("0\t0\t1\n0\t0\t2\n0\t0\t3\n", "utf-8")
+    source = open_source(spec("mmarco", languages=["de"], hard_negatives=3), tmp_path)
+    assert next(source.english()).hard_negatives == ["en 1", "en 2", "en 3"]
+    assert next(source.translations("de")).hard_negatives == ["", "de 2", "de 3"]
 
 
 def test_triples_are_gathered_across_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

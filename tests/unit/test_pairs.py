@@ -96,16 +96,43 @@ def test_hard_negatives_are_those_of_the_language_and_at_most_as_many_as_asked(t
     }
     with caplog.at_level("INFO"):
         table = read_pairs(paths, hard_negatives=2)
-    assert table.negatives[:, 0].tolist() == [0, 1, 2, 2] * 3
-    assert table.negatives[7, 1] == 0 and "1 texts are not used" in caplog.text
-    assert not table.negatives[:, 2].any()
+    assert places(table, 0).tolist() == [[k < i % 4 for k in range(2)] for i in range(12)]
+    assert not places(table, 1)[7].any() and "1 texts are not used" in caplog.text
+    assert not places(table, 2).any()
     assert table.negative(3, 1, 1) == "de wrong 3 1"
     assert table.negative_keys.shape == (12, 2) and (table.negative_keys[0] == 0).all()
-    assert read_pairs(paths).negatives.shape == (12, 0)
+    assert read_pairs(paths).negatives.shape == (12, 3, 0)
 
 
-def test_an_empty_hard_negative_is_refused(tmp_path):
-    path = write_lang(tmp_path, "en", range(3), hard_negatives=lambda i: ["good", " "])
+def places(table, lang):
+    rows = np.arange(len(table))
+    return table.has_negatives(rows, np.full(len(rows), lang))
+
+
+def test_hard_negative_k_is_the_translation_of_the_english_one(tmp_path):
+    """A list that lost an entry may have as many of the first few as the English one has."""
+    german = [["b", "c"], ["", "b", "c"], ["a", "", ""], ["a", "b", "c", "d"]]
+    paths = {
+        "en": write_lang(tmp_path, "en", range(4), hard_negatives=lambda i: ["A", "B", "C"]),
+        "de": write_lang(tmp_path, "de", range(4), hard_negatives=lambda i: german[i]),
+    }
+    table = read_pairs(paths, hard_negatives=2)
+    assert places(table, 0).all()
+    assert places(table, 1).tolist() == [[False, False], [False, True], [True, False], [False, False]]
+    assert (table.negative(1, 1, 0), table.negative(1, 1, 1), table.negative(1, 0, 1)) == (None, "b", "B")
+    # More places than fit into a byte, and an English gap, which closes the place in all languages.
+    paths = {
+        "en": write_lang(tmp_path, "en", range(1), hard_negatives=lambda i: ["A", "", *"CDEFGHIJ"]),
+        "de": write_lang(tmp_path, "de", range(1), hard_negatives=lambda i: [*"abcdefgh", "", "j"]),
+    }
+    table = read_pairs(paths, hard_negatives=10)
+    assert table.negative_keys[0, 1] == 0
+    assert np.flatnonzero(~places(table, 1)[0]).tolist() == [1, 8]
+
+
+@pytest.mark.parametrize("wrong", [" ", None])
+def test_a_blank_hard_negative_is_refused(tmp_path, wrong):
+    path = write_lang(tmp_path, "en", range(3), hard_negatives=lambda i: ["good", wrong])
     with pytest.raises(DataError, match="hard_negatives is empty"):
         read_pairs({"en": path})
 

@@ -345,7 +345,7 @@ def test_hard_negatives_are_the_rows_own_and_gaps_are_other_passages(hard, sampl
     for batch in batches(hard, sampling, num_steps=150):
         columns[batch.negative_rows.shape[1]] += 1
         for k in range(batch.negative_rows.shape[1]):
-            own = hard.negatives[batch.rows, batch.passage_langs] > k
+            own = hard.has_negatives(batch.rows, batch.passage_langs)[:, k]
             assert 2 * own.sum() >= len(own)
             place, row = batch.negative_places[:, k], batch.negative_rows[:, k]
             assert (row[place >= 0] == batch.rows[place >= 0]).all()
@@ -356,6 +356,20 @@ def test_hard_negatives_are_the_rows_own_and_gaps_are_other_passages(hard, sampl
             assert not np.isin(filled, batch.rows).any()
             assert hard.present[filled, batch.passage_langs[place < 0]].all()
     assert {1, 2} <= set(columns)
+
+
+def test_a_negative_that_is_missing_in_one_language_is_filled_there_and_the_next_keeps_its_place():
+    def negatives(lang, i):
+        given = [f"{lang} n {i} {k}" for k in range(2)]
+        return given if lang == "en" or i % 2 else ["", given[1]]
+
+    table = make_table({"en": range(40), "de": range(40)}, negatives=negatives)
+    for batch in batches(table, Sampling("x-x-mono"), num_steps=50):
+        missing = (batch.passage_langs == table.languages.index("de")) & (batch.rows % 2 == 0)
+        if batch.negative_places.shape[1]:  # else most rows lack the first one, and no column may follow
+            assert (batch.negative_places == np.column_stack([np.where(missing, -1, 0), np.ones_like(missing)])).all()
+        else:
+            assert 2 * missing.sum() > len(missing)
 
 
 def test_a_negative_that_is_a_passage_of_the_batch_is_replaced():

@@ -233,7 +233,8 @@ def test_the_stage_translates_its_shard(replacing: Path, tmp_path: Path) -> None
     for row in found:
         assert row["query_back"] == row["english_query"] != row["query"]
         assert row["passage_back"] == row["english_passage"]
-        assert len(set(row["hard_negatives"])) == 2
+        assert len(set(row["hard_negatives"])) == 3
+        assert row["hard_negatives"][2] == "", "not translated, and in its place"
     stats = read_json(tmp_path / "zh" / "0.stats.json")
     # The house of all pairs is translated once, and nothing but queries and passages back.
     assert (stats["forward"]["sentences"], stats["backward"]["sentences"], stats["sentences"]) == (10, 6, 16)

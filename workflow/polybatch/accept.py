@@ -6,9 +6,10 @@ outputs: translated/<lang>.parquet (contracts.TRANSLATED) and translated/<lang>.
 
 A pair is refused for the first of these that holds: a text is empty; it copies its source; it repeats itself;
 its length is out of proportion; it is in another language; the round trip lost too much (chrF between the
-English text and its back-translation); it equals a held-out text of that language; or it overlaps with evaluation
-text of that language, which the English pair need not do. A hard negative that is empty or for one of the last two
-reasons must not be trained on is left out, and its pair stays.
+English text and its back-translation); it overlaps with evaluation text of that language, which the English pair need
+not do; or it equals a held-out text of that language. Evaluation text goes before held-out text, because for its sake
+the pair leaves the training data in all languages (polybatch.parallel). A hard negative that is empty or for one of the
+last two reasons must not be trained on is replaced by an empty text, which keeps its place, and its pair stays.
 
 Rows pass through in batches, in the order of the collected pairs. The scores of the translators are over the first
 pairs only, where there are very many.
@@ -19,7 +20,7 @@ from __future__ import annotations
 import argparse
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -32,6 +33,7 @@ from polybatch.files import write_json, write_parquet
 from polybatch.language_identification import language_confidence
 from polybatch.languages import language
 from polybatch.options import Options, require
+from polybatch.parallel import EVALUATION_TEXT
 from polybatch.text import hash64, text_key, word_count
 from polybatch.translate import contaminated_pairs
 from polybatch.translator import read_card
@@ -39,7 +41,7 @@ from polybatch.translator import read_card
 if TYPE_CHECKING:
     from polybatch.overlap import Index
 
-ACCEPTED = "accepted"
+ACCEPTED, HELD_OUT_TEXT = "accepted", "held-out text"
 _LANGUAGE_MIN_LETTERS = 20  # language identification of anything shorter is a guess
 _COPY_MIN_WORDS = 3  # a name of one or two words may well be the same in both languages
 _SCORED_PAIRS = 50_000  # BLEU and chrF of more do not change, and their texts would fill the memory
@@ -178,7 +180,7 @@ def repetition(text: str) -> float:
 
 
 class Verdict:
-    """Judges round trips into one language; `reason` returns "accepted" or why not."""
+    """Judges round trips into one language: `fault` the translation, `leaks` whether it may be trained on."""
 
     def __init__(
         self, lang: str, held_out: set[str], options: AcceptOptions, evaluation_text: Index | None = None
@@ -194,8 +196,8 @@ class Verdict:
         """Sentence chrF2 of a back-translation against its English original."""
         return self._chrf.sentence_score(back, [english]).score
 
-    def reason(self, row: dict, query_chrf: float, passage_chrf: float) -> str:
-        """The first fault found, in the order of the module's docstring."""
+    def fault(self, row: dict, query_chrf: float, passage_chrf: float) -> str:
+        """The first fault of the translation itself, in the order of the module's docstring; empty if it has none."""
         sides = [(row["english_query"], row["query"]), (row["english_passage"], row["passage"])]
         checks: list[tuple[str, bool]] = [
             ("empty", any(not text_key(text) for _, text in sides)),
@@ -210,15 +212,15 @@ class Verdict:
             return "language"
         if query_chrf < self.options.min_query_chrf or passage_chrf < self.options.min_passage_chrf:
             return "round trip"
-        return self.leak(row["query"], "query") or self.leak(row["passage"], "passage") or ACCEPTED
-
-    def leak(self, text: str, side: str) -> str:
-        """Why a text must not be trained on, because something is evaluated on it; empty if it may."""
-        if text_key(text) in self.held_out:
-            return "held-out text"
-        if self.evaluation_text is not None and self.evaluation_text.find(text, side) is not None:
-            return "evaluation text"
         return ""
+
+    def leaks(self, texts: Sequence[str], side: str) -> list[str]:
+        """Why each text must not be trained on, because something is evaluated on it; empty if it may."""
+        found = [HELD_OUT_TEXT if text_key(text) in self.held_out else "" for text in texts]
+        if self.evaluation_text is not None:
+            matches = self.evaluation_text.find_many(texts, side)
+            found = [reason if match is None else EVALUATION_TEXT for reason, match in zip(found, matches, strict=True)]
+        return found
 
     def _length_fits(self, english: str, text: str) -> bool:
         ratio = len(text) / len(english) / self.length
@@ -235,24 +237,40 @@ def _copied(english: str, text: str) -> bool:
 
 
 def judge(rows: Iterable[dict], verdict: Verdict) -> list[dict]:
-    """The rows of translated/<lang>.parquet for a batch of round trips."""
+    """The rows of translated/<lang>.parquet for a batch of round trips.
+
+    The hard negatives of an accepted pair are as many as its round trip has, "" in the place of each that is left out.
+    """
     table = []
     for row in rows:
         query_chrf = verdict.chrf(row["english_query"], row["query_back"])
         passage_chrf = verdict.chrf(row["english_passage"], row["passage_back"])
-        reason = verdict.reason(row, query_chrf, passage_chrf)
-        negatives = row["hard_negatives"] if reason == ACCEPTED else []
         table.append(
             {
                 **{k: row[k] for k in ("pair_id", "source", "query", "passage", "query_back", "passage_back")},
                 "query_chrf": query_chrf,
                 "passage_chrf": passage_chrf,
-                "accepted": reason == ACCEPTED,
-                "reason": reason,
-                "hard_negatives": [t for t in negatives if text_key(t) and not verdict.leak(t, "passage")],
+                "reason": verdict.fault(row, query_chrf, passage_chrf),
+                "hard_negatives": row["hard_negatives"],
             }
         )
+    _refuse_leaks([row for row in table if not row["reason"]], verdict)
+    for row in table:
+        row["accepted"] = row["reason"] == ACCEPTED
+        row["hard_negatives"] = row["hard_negatives"] if row["accepted"] else []
     return table
+
+
+def _refuse_leaks(rows: list[dict], verdict: Verdict) -> None:
+    """Sets the reason of the rows whose translation is good, and takes out their hard negatives that leak."""
+    sides = [verdict.leaks([row[side] for row in rows], side) for side in ("query", "passage")]
+    for row, *leaks in zip(rows, *sides, strict=True):
+        row["reason"] = next((leak for leak in (EVALUATION_TEXT, HELD_OUT_TEXT) if leak in leaks), ACCEPTED)
+    accepted = [row for row in rows if row["reason"] == ACCEPTED]
+    texts = [text for row in accepted for text in row["hard_negatives"]]
+    leaks = iter(verdict.leaks(texts, "passage"))
+    for row in accepted:
+        row["hard_negatives"] = ["" if next(leaks) or not text_key(text) else text for text in row["hard_negatives"]]
 
 
 class Statistics:
@@ -276,8 +294,8 @@ class Statistics:
                 self._hashes[side, "english"].append(hash64(row[f"english_{side}"]))
                 self._hashes[side, "output"].append(hash64(row[side]))
             if judged["accepted"]:
-                self._negatives["translated"] += len(row["hard_negatives"])
-                self._negatives["kept"] += len(judged["hard_negatives"])
+                self._negatives["translated"] += sum(map(bool, row["hard_negatives"]))
+                self._negatives["kept"] += sum(map(bool, judged["hard_negatives"]))
         self._scored += rows[: max(0, _SCORED_PAIRS - len(self._scored))]
 
     def reasons(self) -> Counter[str]:

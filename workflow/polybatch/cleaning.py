@@ -179,14 +179,20 @@ def _row_tables(
     yield flush()
 
 
-def clean_negatives(negatives: Sequence[str], passage_key: str = "") -> list[str]:
-    """Hard negatives with clean text, each once, none empty, none that is the passage itself."""
+def clean_negatives(negatives: Sequence[str], passage_key: str = "", *, keep_places: bool = False) -> list[str]:
+    """Hard negatives with clean text, each once, none empty, none that is the passage itself.
+
+    With `keep_places` the others leave an empty text behind, so that the k-th of a translation still translates the
+    k-th English one.
+    """
     seen = {passage_key, ""}
     kept: list[str] = []
     for text in map(clean_text, negatives):
         if (key := text_key(text)) not in seen:
             seen.add(key)
             kept.append(text)
+        elif keep_places:
+            kept.append("")
     return kept
 
 

@@ -173,7 +173,10 @@ def _sides(table: pa.Table) -> Iterator[tuple[str, Sequence[int], list[str]]]:
     yield QUERY, everything, table["query"].to_pylist()
     yield PASSAGE, everything, table["passage"].to_pylist()
     negatives = [
-        (number, text) for number, texts in enumerate(table["hard_negatives"].to_pylist()) for text in texts or ()
+        (number, text)
+        for number, texts in enumerate(table["hard_negatives"].to_pylist())
+        for text in texts or ()
+        if text
     ]
     yield HARD_NEGATIVE, [number for number, _ in negatives], [text for _, text in negatives]
 

@@ -141,7 +141,7 @@ class MMarco:
                     missing += 1
                     continue
                 identity = pair_id(self.name, english.queries[query_id] or "", english.passages[passage_id] or "")
-                others = [text for number in negatives if (text := other.passages[number]) is not None]
+                others = [other.passages[number] or "" for number in negatives]  # in the places of the English ones
                 yield Pair(identity, query, passage, others)
         if missing:
             stage.log.warning("%s: %d pairs have no text in %s", self.name, missing, lang)

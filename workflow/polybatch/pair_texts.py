@@ -26,9 +26,9 @@ from polybatch.text import hash64, text_key
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_LAYOUT = "1"
+_LAYOUT = "2"
 _ROWS = 50_000
-_ARRAYS = ("ids", "source", "machine", "negatives", "query_key", "passage_key", "negative_keys")
+_ARRAYS = ("ids", "source", "machine", "listed", "negatives", "query_key", "passage_key", "negative_keys")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,9 @@ class Texts:
         ids: (n,) uint64, of the pairs (`streams.id_keys`).
         source: (n,) int16, places in `sources`.
         machine: (n,) bool, whether the pipeline's translators wrote the row.
-        negatives: (n,) int8, how many hard negatives the row has, at most as many as were asked for.
+        listed: (n,) int32, places of the row's whole list of hard negatives, those beyond what was asked for and those
+            whose text is missing ("") among them.
+        negatives: (n, bytes) uint8, a bit for each hard negative asked for: whether there is one (`pack_places`).
         query_key, passage_key: (n,) uint64, equal for equal texts (`text.text_key`); empty unless `keyed`.
         negative_keys: (n, hard negatives) uint64, likewise, 0 where there is none.
     """
@@ -51,6 +53,7 @@ class Texts:
     ids: np.ndarray
     source: np.ndarray
     machine: np.ndarray
+    listed: np.ndarray
     negatives: np.ndarray
     query_key: np.ndarray
     passage_key: np.ndarray
@@ -65,6 +68,16 @@ class Texts:
         return self._columns[column][position].as_py()
 
 
+def pack_places(there: np.ndarray) -> np.ndarray:
+    """(..., places) bool -> (..., bytes) uint8: a bit a place, as flags of 40 million pairs would fill the memory."""
+    return np.packbits(there, axis=-1)
+
+
+def unpack_places(packed: np.ndarray, places: int) -> np.ndarray:
+    """The other way round."""
+    return np.unpackbits(packed, axis=-1, count=places).astype(bool)
+
+
 def open_texts(path: Path | str, folder: Path, *, keyed: bool = False, hard_negatives: int = 0) -> Texts:
     """Maps a parallel file into memory, after converting it if `folder` does not hold it yet.
 
@@ -75,10 +88,11 @@ def open_texts(path: Path | str, folder: Path, *, keyed: bool = False, hard_nega
         folder: Of converted files; may be shared by trainings and kept between them. A file is known by its path, size
             and time of change.
         keyed: Also work out the keys of its texts, which takes a while for millions of rows.
-        hard_negatives: Keep this many of a row's hard negatives, the first ones.
+        hard_negatives: Keep this many of a row's hard negatives, the first ones. An empty one ("") keeps its place, and
+            counts as missing.
 
     Raises:
-        DataError: The file is missing or breaks its contract, holds no row, or a pair twice, or an empty text.
+        DataError: The file is missing or breaks its contract, holds no row, or a pair twice, or a blank text.
     """
     from filelock import FileLock
 
@@ -137,14 +151,16 @@ def _convert(path: Path, target: Path, keyed: bool, hard_negatives: int) -> None
 
 
 def _texts(table: pa.Table, hard_negatives: int) -> dict[str, pa.ChunkedArray]:
-    """The texts column by column; hard negative k is null where a row has fewer."""
+    """The texts column by column; hard negative k is null where a row has fewer, or none in that place."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     texts = {name: table[name] for name in ("query", "passage")}
     for k in range(hard_negatives):
         lists = pc.fill_null(table["hard_negatives"], [])
         kth = pc.list_slice(lists, k, k + 1, return_fixed_size_list=True)
-        texts[f"negative_{k + 1}"] = pc.list_flatten(kth)
+        column = pc.list_flatten(kth)
+        texts[f"negative_{k + 1}"] = pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
     return texts
 
 
@@ -162,13 +178,15 @@ def _numbers(
         "ids": id_keys(table["pair_id"]),
         "source": np.fromiter((sources[name] for name in table["source"].to_pylist()), np.int16, rows),
         "machine": pc.equal(table["origin"], "machine").to_numpy(),
-        "negatives": np.zeros(rows, np.int8),
+        "listed": pc.fill_null(pc.list_value_length(table["hard_negatives"]), 0).to_numpy().astype(np.int32),
         "query_key": np.zeros(0, np.uint64),
         "passage_key": np.zeros(0, np.uint64),
         "negative_keys": np.zeros((rows if keyed else 0, len(negatives)), np.uint64),
     }
-    for column in negatives:
-        numbers["negatives"] += column.is_valid().to_numpy().astype(np.int8)
+    there = np.zeros((rows, len(negatives)), dtype=bool)
+    for k, column in enumerate(negatives):
+        there[:, k] = column.is_valid().to_numpy(zero_copy_only=False)
+    numbers["negatives"] = pack_places(there)
     if keyed:
         numbers["query_key"] = _keys(texts["query"])
         numbers["passage_key"] = _keys(texts["passage"])
@@ -197,7 +215,10 @@ def _empty_columns(table: pa.Table) -> Iterator[tuple[str, int]]:
     import pyarrow.compute as pc
 
     for name in contracts.PARALLEL.names:
-        column = pc.list_flatten(table[name]) if name == "hard_negatives" else table[name]
+        column = table[name]
+        if name == "hard_negatives":
+            flat = pc.list_flatten(column)
+            column = flat.filter(pc.fill_null(pc.not_equal(flat, ""), True))  # "" keeps the place of a missing one
         empty = pc.fill_null(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(column)), 0), True)
         if number := pc.sum(empty).as_py():
             yield name, number

@@ -18,7 +18,7 @@ import numpy as np
 
 from polybatch.errors import ConfigError, DataError
 from polybatch.languages import language
-from polybatch.pair_texts import Texts, open_texts
+from polybatch.pair_texts import Texts, open_texts, unpack_places
 from polybatch.stage import log
 from polybatch.text import unit_interval
 
@@ -39,7 +39,7 @@ class PairTable:
             text (`text.text_key`): two such rows in one batch would be false negatives of each other.
         paraphrased: (rows,) bool, whether the pair has a second English text; None without paraphrases.
         hard_negatives: How many hard negatives a text may have; 0 where they are not used.
-        negatives: (rows, languages) int8, how many it has; of shape (rows, 0) where they are not used.
+        negatives: (rows, languages, bytes) uint8, a bit for each: whether it has that one. See `has_negatives`.
         negative_keys: (rows, hard_negatives) uint64, as `passage_keys`, 0 where there is none.
     """
 
@@ -67,7 +67,7 @@ class PairTable:
         at = self._position[:, self.languages.index(ENGLISH)]
         self.sources, self.source = _named(english, at)
         self.negative_keys = english.negative_keys[at]
-        self.negatives = self._usable_negatives(at)
+        self.negatives = self._usable_negatives()
         self.query_keys, self.passage_keys = (keys[at, None] for keys in (english.query_key, english.passage_key))
         self.paraphrased: np.ndarray | None = None
         if paraphrases is not None:
@@ -92,6 +92,10 @@ class PairTable:
         """Hard negative `k` (from 0) of a row in the language with that column number."""
         return self._text(f"negative_{k + 1}", row, lang, False)
 
+    def has_negatives(self, rows: np.ndarray, langs: np.ndarray) -> np.ndarray:
+        """(n, hard_negatives) bool: which hard negatives these n rows have in the languages of these numbers."""
+        return unpack_places(self.negatives[rows, langs], self.hard_negatives)
+
     def counts(self) -> dict[str, int]:
         """Pairs per language."""
         return dict(zip(self.languages, self.present.sum(axis=0).tolist(), strict=True))
@@ -110,7 +114,8 @@ class PairTable:
 
     def _taken(self, name: str, dtype: type) -> np.ndarray:
         """An array of the files brought into the order of the table, 0 where a pair does not exist."""
-        taken: np.ndarray = np.zeros(self._position.shape, dtype)
+        further = getattr(self._texts[0], name).shape[1:]
+        taken: np.ndarray = np.zeros((*self._position.shape, *further), dtype)
         for column, texts in enumerate(self._texts):
             here = self._position[:, column] >= 0
             taken[here, column] = getattr(texts, name)[self._position[here, column]]
@@ -131,15 +136,21 @@ class PairTable:
         self._position[self.machine & without[:, None]] = -1
         self.machine[without] = False
 
-    def _usable_negatives(self, english: np.ndarray) -> np.ndarray:
-        """A text's negatives count where they are as many as the English text's: then k translates k."""
+    def _usable_negatives(self) -> np.ndarray:
+        """A text's negatives count where its whole list is as long as the English one: then k translates k.
+
+        The whole lists are compared, since a list that lost its first entry may well have as many of the first few.
+        """
+        negatives = self._taken("negatives", np.uint8)
         if not self.hard_negatives:
-            return np.zeros((len(self), 0), np.int8)
-        negatives = self._taken("negatives", np.int8)
-        differs = (negatives != negatives[:, self.languages.index(ENGLISH), None]) & (negatives > 0)
+            return negatives
+        english, listed = self.languages.index(ENGLISH), self._taken("listed", np.int32)
+        differs = (listed != listed[:, english, None]) & negatives.any(axis=2)
         if number := int(differs.sum()):
             log.info("the hard negatives of %d texts are not used: they are more or fewer than in English", number)
-        return np.where(differs, np.int8(0), negatives)
+        negatives[differs] = 0
+        # Without the English text nothing would say whether it is another row's passage.
+        return negatives & negatives[:, english, None]
 
     def _add_paraphrases(self, texts: Texts) -> None:
         self._paraphrase_position = _positions(self.ids, texts.ids)

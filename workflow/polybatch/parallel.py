@@ -1,14 +1,16 @@
 """Joins supplied and accepted machine translations into the training text of one language.
 
 inputs: collected/en.parquet; for another language supplied/<lang>.parquet and, where machine translation is used,
-    translated/<lang>.parquet; decontamination/pairs.parquet; the judged translations of all languages
+    translated/<lang>.parquet; decontamination/pairs.parquet; the judged translations of all languages; for paraphrases
+    the evaluation texts' index (decontamination/text)
 outputs: parallel/<lang>.parquet (contracts.PARALLEL, in the order of pair ids): the training split only. Or
     parallel/paraphrase.parquet, or validation.parquet (English)
 
 Equal pair_ids across languages are translations of each other. A supplied translation is used for the pairs whose
 kind is "parallel"; the English-only pairs come through machine translation or not at all. A pair that overlaps with
 evaluation text is left out in every language, whether its English or a supplied text does (pairs.parquet) or what a
-machine made of it in any one language.
+machine made of it in any one language. A paraphrase that overlaps, or equals a held-out English text, is left out, and
+its pair stays: the English that a translator brought back is nearer to that text than the pair's own is.
 """
 
 from __future__ import annotations
@@ -25,9 +27,12 @@ from polybatch import contracts, stage
 from polybatch.errors import ConfigError, DataError
 from polybatch.files import write_parquet
 from polybatch.streams import batches, id_keys, is_in, open_parquet, scrambled, sorted_by_id
+from polybatch.text import hash64, text_key
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from polybatch.overlap import Index
 
 EVALUATION_TEXT = "evaluation text"  # the filter's reason for what overlaps with a benchmark
 _TEXTS = ["query", "passage", "hard_negatives"]
@@ -102,8 +107,30 @@ def machine_tables(path: Path, wanted: np.ndarray) -> Iterator[pa.Table]:
         yield _with_origin(_only(table.filter(table.column("accepted")), wanted), "machine")
 
 
-def paraphrase_tables(path: Path, wanted: np.ndarray) -> Iterator[pa.Table]:
-    """What came back in English of the wanted pairs whose translation was accepted: a second English text of each."""
+def held_out_keys(collected: Path) -> np.ndarray:
+    """Sorted keys (`text.text_key`, hashed) of the English texts of the dev and test splits."""
+    import pyarrow.compute as pc
+
+    keys: set[int] = set()
+    for table in batches(collected, contracts.COLLECTED, ["split", "query", "passage"]):
+        held_out = table.filter(pc.not_equal(table.column("split"), "train"))
+        for side in ("query", "passage"):
+            keys.update(hash64(text_key(text)) for text in held_out.column(side).to_pylist())
+    return np.sort(np.fromiter(keys, np.uint64, len(keys)))
+
+
+def paraphrase_tables(
+    path: Path, wanted: np.ndarray, held_out: np.ndarray, evaluation_text: Index | None = None
+) -> Iterator[pa.Table]:
+    """What came back in English of the wanted pairs whose translation was accepted: a second English text of each.
+
+    Args:
+        path: translated/<lang>.parquet.
+        wanted: Sorted keys of pairs.
+        held_out: `held_out_keys`. A paraphrase whose query or passage is among them is left out.
+        evaluation_text: English evaluation text; a paraphrase that overlaps with it is left out. None looks up nothing.
+    """
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     names = ["pair_id", "source", "accepted", "query_back", "passage_back"]
@@ -111,7 +138,20 @@ def paraphrase_tables(path: Path, wanted: np.ndarray) -> Iterator[pa.Table]:
         accepted = _only(table.filter(table.column("accepted")), wanted)
         filled = (pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(accepted.column(n))), 0) for n in names[3:])
         texts = accepted.filter(pc.and_(*filled)).rename_columns([*names[:3], "query", "passage"])
+        leaks = _leaks(texts, "query", held_out, evaluation_text) | _leaks(texts, "passage", held_out, evaluation_text)
+        if leaks.any():
+            stage.log.info("%d paraphrases are left out: they are evaluated on, or near to it", leaks.sum())
+        texts = texts.filter(pa.array(~leaks))
         yield _with_origin(texts.append_column("hard_negatives", _empty_lists(len(texts))), "machine")
+
+
+def _leaks(table: pa.Table, side: str, held_out: np.ndarray, evaluation_text: Index | None) -> np.ndarray:
+    """(rows,) bool: whether the English text of that side is one that something is evaluated on."""
+    texts = table.column(side).to_pylist()
+    leaks = is_in(np.fromiter((hash64(text_key(text)) for text in texts), np.uint64, len(texts)), held_out)
+    if evaluation_text is not None and texts:
+        leaks |= np.array([match is not None for match in evaluation_text.find_many(texts, side)])
+    return leaks
 
 
 def validation_tables(path: Path, excluded: np.ndarray, max_pairs: int) -> Iterator[pa.Table]:
@@ -162,12 +202,20 @@ def main(argv: list[str] | None = None) -> None:
         "--translated-all", nargs="*", default=[], type=Path, help="translated/*.parquet, all languages"
     )
     parser.add_argument("--paraphrase", type=Path, help="write what came back in this translated/<lang>.parquet")
+    parser.add_argument("--evaluation-text", type=Path, help="decontamination/text: keeps it out of --paraphrase")
     parser.add_argument("--validation-source", type=Path, help="write the pairs of this collected source")
     parser.add_argument("--max-pairs", type=int, default=0, help="of --validation-source; 0 takes all")
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args(argv)
     if args.lang != "en" and (args.split == "dev" or args.paraphrase or args.validation_source):
         raise ConfigError("Validation and paraphrases are English.", expected="--lang en", found=args.lang)
+    if args.evaluation_text and not args.paraphrase:
+        raise ConfigError(
+            "Only paraphrases are looked up here.",
+            expected="--evaluation-text with --paraphrase",
+            found="--evaluation-text alone",
+            remedy="give --contaminated and --translated-all: all other text was looked up before",
+        )
 
     tables, limit = _wanted(args)
     if not (rows := write(tables, limit, args.output)):
@@ -190,13 +238,20 @@ def _wanted(args: argparse.Namespace) -> tuple[Iterator[pa.Table], int]:
         return validation_tables(args.validation_source, excluded, args.max_pairs), rows
     pairs = Pairs(args.collected, args.contaminated, args.translated_all)
     if args.paraphrase:
-        return paraphrase_tables(args.paraphrase, pairs.english_only), len(pairs.english_only)
+        return _paraphrases(args, pairs.english_only), len(pairs.english_only)
     if args.lang == "en":
         wanted = pairs.train if args.split == "train" else pairs.dev
         return english_tables(args.collected, wanted), len(wanted)
     supplied = supplied_tables(args.supplied, pairs.parallel) if args.supplied else iter(())
     machine = machine_tables(args.machine, pairs.english_only) if args.machine else iter(())
     return itertools.chain(supplied, machine), len(pairs.parallel) + len(pairs.english_only)
+
+
+def _paraphrases(args: argparse.Namespace, wanted: np.ndarray) -> Iterator[pa.Table]:
+    from polybatch.overlap import Index
+
+    evaluation_text = Index.read(args.evaluation_text, "en") if args.evaluation_text else None
+    return paraphrase_tables(args.paraphrase, wanted, held_out_keys(args.collected), evaluation_text)
 
 
 if __name__ == "__main__":

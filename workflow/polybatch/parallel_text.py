@@ -108,7 +108,7 @@ def _row(source: str, pair: Pair) -> dict[str, Any]:
         "origin": "supplied",
         "query": clean_text(pair.query),
         "passage": clean_text(pair.passage),
-        "hard_negatives": clean_negatives(pair.hard_negatives, text_key(pair.passage)),
+        "hard_negatives": clean_negatives(pair.hard_negatives, text_key(pair.passage), keep_places=True),
     }
 
 

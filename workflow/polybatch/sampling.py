@@ -431,8 +431,8 @@ class BatchSampler:
         if not self.table.hard_negatives:
             none = np.zeros((len(rows), 0), dtype=np.int64)
             return none, none.astype(np.int8)
-        there = np.arange(self.table.hard_negatives) < self.table.negatives[rows, langs][:, None]
-        columns = int((2 * there.sum(axis=0) >= len(rows)).sum())
+        there = self.table.has_negatives(rows, langs)
+        columns = int(np.logical_and.accumulate(2 * there.sum(axis=0) >= len(rows)).sum())
         keys = self.table.negative_keys[rows, :columns]
         there = there[:, :columns] & ~np.isin(keys, self.table.passage_keys[rows])
         from_rows = np.where(there, rows[:, None], _FILL)

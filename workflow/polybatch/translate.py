@@ -50,11 +50,13 @@ def shard_rows(collected: Iterable[dict], shard: int, shards: int, excluded: fro
 
 
 def read_shard(path: Path, shard: int, shards: int, excluded: frozenset[str], hard_negatives: int) -> list[dict]:
-    """The rows of one shard, with no more hard negatives than are translated."""
+    """The rows of one shard. Hard negatives beyond those that are translated are "": they keep their places, so that a
+    translated list is as long as the English one, which tells that k translates k (`pairs`)."""
     collected = (row for table in streams.batches(path, contracts.COLLECTED, _NEEDED) for row in table.to_pylist())
     rows = []
     for row in shard_rows(collected, shard, shards, excluded):
-        rows.append(row | {"hard_negatives": (row["hard_negatives"] or [])[:hard_negatives]})
+        negatives = row["hard_negatives"] or []
+        rows.append(row | {"hard_negatives": [t if k < hard_negatives else "" for k, t in enumerate(negatives)]})
     return rows
 
 
@@ -110,7 +112,7 @@ def check_collapse(translations: dict[str, str], translator: Translator, min_dis
 def round_trip(rows: list[dict], forward: Translator, backward: Translator, min_distinct: float) -> list[dict]:
     """Adds to each row the translation and back-translation of its query and passage, and its translated negatives."""
     pairs = [text for row in rows for text in (row["query"], row["passage"])]
-    there = translate_distinct(forward, [*pairs, *(text for row in rows for text in row["hard_negatives"])])
+    there = translate_distinct(forward, [*pairs, *(text for row in rows for text in row["hard_negatives"] if text)])
     check_collapse(there, forward, min_distinct)
     back = translate_distinct(backward, [there[text] for text in pairs])
     check_collapse(back, backward, min_distinct)
@@ -124,7 +126,7 @@ def round_trip(rows: list[dict], forward: Translator, backward: Translator, min_
             "passage": there[row["passage"]],
             "query_back": back[there[row["query"]]],
             "passage_back": back[there[row["passage"]]],
-            "hard_negatives": [there[text] for text in row["hard_negatives"]],
+            "hard_negatives": [there[text] if text else "" for text in row["hard_negatives"]],
         }
         for row in rows
     ]
