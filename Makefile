@@ -10,7 +10,7 @@ SNAKEMAKE := PATH="$(abspath $(BIN)):$$PATH" snakemake
 
 help:
 	@echo "make demo   set up, run the default study, print its main table"
-	@echo "make test   set up, lint, unit tests, a toy study end to end"
+	@echo "make test   set up, lint, unit tests, a toy study and two studies on stand-ins end to end"
 	@echo "make report the study's HTML report"
 	@echo "make standins, make standin STUDY=paper   a study on stand-ins, offline"
 
