@@ -220,6 +220,13 @@ def main(argv: list[str] | None = None) -> None:
     tables, limit = _wanted(args)
     if not (rows := write(tables, limit, args.output)):
         args.output.unlink()
+        if args.paraphrase:
+            raise DataError(
+                "No paraphrase is left.",
+                where=args.paraphrase,
+                found="no accepted translation, or none that came back without overlapping with evaluation text",
+                remedy="name another language in translation.paraphrases, or leave the key out",
+            )
         raise DataError(
             f"There is no {args.split} text in {args.lang}.",
             found="neither a supplied nor an accepted machine translation" if args.lang != "en" else "no pair",
