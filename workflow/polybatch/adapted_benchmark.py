@@ -43,7 +43,8 @@ def make_benchmark(
         files = language_files(origin, list(dict.fromkeys([*languages, *corpus_languages])))
         breaks = "given" if entry["adapter"] == "lareqa" else "split"
         card = {"license": entry.get("license", "")}
-        expected = lareqa.read_counts(json.dumps(entry.get("expected", {})).strip('"'))
+        expected = entry.get("expected", {})
+        expected = lareqa.read_counts(expected) if isinstance(expected, str) else expected
         lareqa.build(files, output, breaks=breaks, expected=expected, card=card)
         return
     options = {**({"split": entry["split"]} if "split" in entry else {}), **entry.get("options", {})}

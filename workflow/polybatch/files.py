@@ -105,11 +105,23 @@ def read_parquet(path: Path | str, schema: pa.Schema | None = None) -> pa.Table:
     Raises:
         DataError: The file is missing, truncated, or lacks a column.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    with told_parquet(path):
         table = pq.read_table(path)
+    if schema is None:
+        return table
+    require_columns(path, schema.names, table.column_names, schema)
+    return table.select(schema.names).cast(schema)
+
+
+@contextmanager
+def told_parquet(path: Path | str) -> Iterator[None]:
+    """Turns what pyarrow raises on a missing, truncated or foreign file into a DataError."""
+    import pyarrow as pa
+
+    try:
+        yield
     except FileNotFoundError as error:
         raise DataError("A file is missing.", where=path, remedy="run the stage that makes it") from error
     except (pa.ArrowInvalid, OSError) as error:
@@ -119,14 +131,15 @@ def read_parquet(path: Path | str, schema: pa.Schema | None = None) -> pa.Table:
             found=str(error).splitlines()[0],
             remedy="delete the file and run the same command again",
         ) from error
-    if schema is None:
-        return table
-    missing = [name for name in schema.names if name not in table.column_names]
+
+
+def require_columns(path: Path | str, wanted: Sequence[str], found: Sequence[str], schema: pa.Schema) -> None:
+    """Raises a DataError unless a file has the wanted columns of its contract."""
+    missing = [name for name in wanted if name not in found]
     if missing:
         raise DataError(
             f"A Parquet file lacks {len(missing)} column(s): {', '.join(missing)}.",
             where=path,
             expected=", ".join(schema.names),
-            found=", ".join(table.column_names),
+            found=", ".join(found),
         )
-    return table.select(schema.names).cast(schema)

@@ -215,8 +215,3 @@ def from_mteb(code: str) -> str:
             remedy="leave the language out, or add a line to workflow/polybatch/languages.py",
         )
     return _BY_MTEB[code]
-
-
-def to_mteb(iso: str) -> tuple[str, ...]:
-    """All codes by which mteb may name a language: `"zh"` -> `("zho-Hans", "cmn-Hans")`."""
-    return tuple(code for code, found in _BY_MTEB.items() if found == language(iso).iso)

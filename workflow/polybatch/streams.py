@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polybatch.errors import DataError
+from polybatch.files import require_columns, told_parquet
 from polybatch.text import hash64
 
 if TYPE_CHECKING:
@@ -44,35 +44,18 @@ def batches(
 
     names = list(columns) or schema.names
     parquet = open_parquet(path)
-    missing = [name for name in names if name not in parquet.schema_arrow.names]
-    if missing:
-        raise DataError(
-            f"A Parquet file lacks {len(missing)} column(s): {', '.join(missing)}.",
-            where=path,
-            expected=", ".join(schema.names),
-            found=", ".join(parquet.schema_arrow.names),
-        )
+    require_columns(path, names, parquet.schema_arrow.names, schema)
     wanted = pa.schema([schema.field(name) for name in names])
     return (pa.Table.from_batches([b]).select(names).cast(wanted) for b in parquet.iter_batches(rows, columns=names))
 
 
 def open_parquet(path: Path | str) -> Any:
     """A pyarrow ParquetFile; a DataError if the file is missing, truncated or no Parquet."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    with told_parquet(path):
         # With its default pre_buffer, pyarrow holds on to every byte of the file that was read.
         return pq.ParquetFile(path, pre_buffer=False)
-    except FileNotFoundError as error:
-        raise DataError("A file is missing.", where=path, remedy="run the stage that makes it") from error
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(
-            "A Parquet file cannot be read: it is truncated or not Parquet.",
-            where=path,
-            found=str(error).splitlines()[0],
-            remedy="delete the file and run the same command again",
-        ) from error
 
 
 def id_key(pair_id: str) -> int:
