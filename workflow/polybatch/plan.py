@@ -30,7 +30,7 @@ _COUNT = re.compile(r"^\s*([a-z_]+)\s+(\d+)\s*$", re.MULTILINE)
 
 
 class Amount(NamedTuple):
-    """A number and where it comes from: "measured", "stated", "assumed", or several of them."""
+    """A number and where it comes from: "measured", "stated", "assumed" or "unknown"."""
 
     value: float
     origin: str
