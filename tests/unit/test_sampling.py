@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from parallel_files import parallel_row, write_parallel
 
+from polybatch.composition import composition
 from polybatch.errors import ConfigError, TrainingError
 from polybatch.pairs import read_pairs
-from polybatch.sampling import AlphaSchedule, BatchSampler, Sampling, Shares, composition
+from polybatch.sampling import AlphaSchedule, BatchSampler, Sampling, Shares
 
 EVERY = [
     Sampling("en-en"),

@@ -24,11 +24,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polybatch import __version__, card, checkpoints, contracts, stage
+from polybatch.composition import batch_schema, composition
 from polybatch.errors import ConfigError, DataError, TrainingError
 from polybatch.files import atomic_path, read_json, read_parquet, write_json, write_parquet
 from polybatch.model import RECORD, carry_record, load_model
 from polybatch.pairs import PairTable, parse_paths, read_pairs
-from polybatch.sampling import BatchSampler, Sampling, Shares, batch_schema, composition
+from polybatch.sampling import BatchSampler, Sampling, Shares
 from polybatch.training_options import TrainingOptions
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def train(
 
     Returns:
         `steps`, `best_step`, `validation_loss`, `validation_losses` (step -> loss), `composition` and `batches`
-        (see `sampling.composition`), and `speed` (see `trainer.speed_of`).
+        (see `composition`), and `speed` (see `trainer.speed_of`).
 
     Raises:
         ConfigError: Options that do not fit the encoder or the data.
