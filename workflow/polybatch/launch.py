@@ -153,6 +153,27 @@ def parse_listing(text: str) -> dict[str, list[str]]:
     return {number: slices[number] or whole for number, whole in cards.items()}
 
 
+def count_cards() -> int:
+    """For profiles/gpu: how many cards jobs may claim here. Where there is none, a dry run is told so and counts one;
+    anything else would run on the CPU what was to run on a card, and stops."""
+    cards, listed = visible_cards(os.environ)
+    if cards:
+        return len(cards)
+    fault = _too_few(1, cards, listed, in_slurm=bool(os.environ.get("SLURM_JOB_ID")))
+    if not any(re.fullmatch(r"--dry-?run|-[a-z]*n[a-z]*", word) for word in sys.argv[1:]):
+        sys.exit(f"error: {fault}")  # Snakemake would put its whole usage before an exception's words
+    print(f"A dry run as if there were a card. A real one would stop: {fault}", file=sys.stderr)
+    return 1
+
+
+def faiss_for_cards() -> int:
+    """For profiles/gpu: 1 if a build of FAISS that computes on cards is installed, else 0."""
+    from importlib.metadata import distributions
+
+    names = {(distribution.name or "").lower() for distribution in distributions()}
+    return int(any(re.match("faiss[-_](gpu|cuda)", name) for name in names))
+
+
 def _named(token: str, listed: Mapping[str, list[str]]) -> list[str]:
     """The cards that one entry of CUDA_VISIBLE_DEVICES names: a number, or a UUID or its beginning."""
     if token.isdigit():
