@@ -21,8 +21,13 @@ rule held_out_language:
         f"{BASE}/timings/benchmark/{{bench}}-{{lang}}.tsv"
     wildcard_constraints:
         bench=one_of(SPLIT_BENCHMARKS),
+    group:
+        "prepare"
     conda:
         "../envs/data.yaml"
+    resources:
+        mem_mb=memory(1500),
+        runtime=minutes(20),
     params:
         code=code_digest("held_out"),
         folder=f"{BASE}/benchmarks/{{bench}}",
@@ -51,8 +56,13 @@ rule qrels:
         f"{BASE}/timings/benchmark/{{bench}}-qrels.tsv"
     wildcard_constraints:
         bench=one_of(SPLIT_BENCHMARKS),
+    group:
+        "prepare"
     conda:
         "../envs/data.yaml"
+    resources:
+        mem_mb=memory(1500),
+        runtime=minutes(20),
     params:
         code=code_digest("held_out"),
         folder=f"{BASE}/benchmarks/{{bench}}",
@@ -75,6 +85,9 @@ rule adapted_benchmark:
         bench=one_of(ADAPTED_BENCHMARKS),
     conda:
         "../envs/data.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(120),
     params:
         code=code_digest("adapted_benchmark"),
         entry=lambda w: as_json(configuration.benchmark_content(CONFIG, w.bench)),
@@ -101,6 +114,10 @@ rule translated_queries:
         bench=one_of(DERIVED_BENCHMARKS),
     conda:
         "../envs/translate.yaml"
+    resources:
+        gpu=0,
+        mem_mb=memory(3000),
+        runtime=minutes(120),
     params:
         code=code_digest("translate_queries"),
         original=lambda w: f"{BASE}/benchmarks/{CONFIG['benchmarks'][w.bench]['queries_of']}",
@@ -108,5 +125,6 @@ rule translated_queries:
         languages=lambda w: list(query_translators(w.bench)),
         decoding=as_json(CONFIG["translation"]["decoding"]),
     shell:
-        "python -m polybatch.translate_queries --benchmark {params.original} --languages {params.languages} "
+        "python -m polybatch.launch --gpu {resources.gpu} polybatch.translate_queries "
+        "--benchmark {params.original} --languages {params.languages} "
         "--translators {params.translators} --decoding {params.decoding:q} --output {output} 2> {log}"

@@ -20,8 +20,13 @@ rule collect_source:
         f"{BASE}/logs/collect/{{source}}.log",
     benchmark:
         f"{BASE}/timings/collect/{{source}}.tsv"
+    group:
+        "prepare"
     conda:
         "../envs/data.yaml"
+    resources:
+        mem_mb=memory(2000),
+        runtime=minutes(60),
     params:
         code=code_digest("collect_source"),
         source=lambda w: as_json(ALL_SOURCES[w.source]),
@@ -44,8 +49,13 @@ rule collect_english:
         f"{BASE}/logs/collect/en.log",
     benchmark:
         f"{BASE}/timings/collect/en.tsv"
+    group:
+        "prepare"
     conda:
         "../envs/data.yaml"
+    resources:
+        mem_mb=memory(2000),
+        runtime=minutes(60),
     params:
         code=code_digest("collect"),
         sources=as_json(CONFIG["source"]),
@@ -70,8 +80,13 @@ rule supplied_translations:
         f"{BASE}/logs/supplied/{{lang}}.log",
     benchmark:
         f"{BASE}/timings/supplied/{{lang}}.tsv"
+    group:
+        "prepare"
     conda:
         "../envs/data.yaml"
+    resources:
+        mem_mb=memory(1500),
+        runtime=minutes(20),
     params:
         code=code_digest("parallel_text"),
         sources=as_json(CONFIG["source"]),

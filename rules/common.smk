@@ -69,6 +69,22 @@ STAGES += ["adapted_benchmark", "translate_queries", "evaluation_text", "hub_tra
 STAGES += ["train", "encode", "index", "score", "tables"]
 
 
+def memory(megabytes, pretrained=None):
+    """What a job asks a cluster for: twice as much with every try. Of a run, `pretrained` where its encoder is large."""
+
+    def asked(wildcards, attempt):
+        encoder = vars(wildcards).get("trained", vars(wildcards).get("run", "")).split("/")[0]
+        large = pretrained and "scratch" not in CONFIG["encoders"][encoder]
+        return (pretrained if large else megabytes) * 2 ** (attempt - 1)
+
+    return asked
+
+
+def minutes(time):
+    """How long a cluster lets a job run: twice as long with every try."""
+    return lambda wildcards, attempt: time * 2 ** (attempt - 1)
+
+
 def one_of(names):
     """A pattern that matches these names and no other; one that matches nothing if there are none."""
     return "|".join(map(re.escape, names)) or "(?!)"

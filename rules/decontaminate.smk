@@ -18,8 +18,13 @@ rule evaluation_text:
         f"{BASE}/logs/decontamination/text.log",
     benchmark:
         f"{BASE}/timings/decontaminate/text.tsv"
+    group:
+        "decontaminate"
     conda:
         "../envs/data.yaml"
+    resources:
+        mem_mb=memory(2000),
+        runtime=minutes(60),
     params:
         code=code_digest("evaluation_text"),
         benchmarks=expand("{base}/benchmarks/{bench}", base=BASE, bench=KEPT_OUT),
@@ -43,8 +48,13 @@ rule contaminated_pairs:
         f"{BASE}/logs/decontamination/pairs.log",
     benchmark:
         f"{BASE}/timings/decontaminate/pairs.tsv"
+    group:
+        "decontaminate"
     conda:
         "../envs/data.yaml"
+    resources:
+        mem_mb=memory(2000),
+        runtime=minutes(60),
     params:
         code=code_digest("decontaminate"),
         supplied=flag("supplied", named(supplied_files())),
@@ -62,6 +72,9 @@ rule exposure:
         f"{BASE}/logs/decontamination/exposure.log",
     conda:
         "../envs/data.yaml"
+    resources:
+        mem_mb=memory(2000),
+        runtime=minutes(20),
     params:
         code=code_digest("exposure"),
         encoders=as_json(

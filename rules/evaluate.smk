@@ -21,8 +21,13 @@ rule score_run:
         f"{BASE}/logs/score/{{run}}/{STUDY}.log",
     benchmark:
         f"{BASE}/timings/score/{{run}}/{STUDY}.tsv"
+    group:
+        "run"
     conda:
         "../envs/retrieve.yaml"
+    resources:
+        mem_mb=memory(3000),
+        runtime=minutes(120),
     params:
         code=code_digest("score"),
         grid=lambda w: as_json(RUNS[w.run].grid),

@@ -29,6 +29,9 @@ rule make_tables:
         f"{BASE}/timings/tables/{STUDY}.tsv"
     conda:
         "../envs/tables.yaml"
+    resources:
+        mem_mb=memory(3000),
+        runtime=minutes(60),
     params:
         code=[code_digest("table_inputs"), code_digest("tables")],
         config=as_json(CONFIG),

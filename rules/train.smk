@@ -24,8 +24,13 @@ rule parallel:
         f"{BASE}/logs/parallel/{{lang}}.log",
     benchmark:
         f"{BASE}/timings/parallel/{{lang}}.tsv"
+    group:
+        "training_text"
     conda:
         "../envs/data.yaml"
+    resources:
+        mem_mb=memory(1500),
+        runtime=minutes(20),
     params:
         code=code_digest("parallel"),
         contaminated=flag("contaminated", contaminated()),
@@ -51,8 +56,13 @@ rule paraphrases:
         f"{BASE}/logs/parallel/paraphrase.log",
     benchmark:
         f"{BASE}/timings/parallel/paraphrase.tsv"
+    group:
+        "training_text"
     conda:
         "../envs/data.yaml"
+    resources:
+        mem_mb=memory(2000),
+        runtime=minutes(30),
     params:
         code=code_digest("parallel"),
         contaminated=flag("contaminated", contaminated()),
@@ -75,8 +85,13 @@ rule validation:
         f"{BASE}/logs/parallel/validation.log",
     benchmark:
         f"{BASE}/timings/parallel/validation.tsv"
+    group:
+        "decontaminate"
     conda:
         "../envs/data.yaml"
+    resources:
+        mem_mb=memory(1500),
+        runtime=minutes(20),
     params:
         code=code_digest("parallel"),
         contaminated=flag("contaminated", contaminated()),
@@ -102,8 +117,13 @@ rule new_encoder:
         f"{BASE}/timings/new_encoder/{{encoder}}.tsv"
     wildcard_constraints:
         encoder=one_of(SCRATCH_ENCODERS),
+    group:
+        "training_text"
     conda:
         "../envs/train.yaml"
+    resources:
+        mem_mb=memory(2000),
+        runtime=minutes(20),
     params:
         code=code_digest("encoder"),
         parallel=named(parallel_files()),
@@ -127,6 +147,9 @@ rule pretrained_encoder:
         encoder=one_of(name for name in CONFIG["encoders"] if name not in SCRATCH_ENCODERS),
     conda:
         "../envs/train.yaml"
+    resources:
+        mem_mb=memory(8000),
+        runtime=minutes(30),
     params:
         code=code_digest("hub_encoder"),
         state=lambda w, input: folder_state(input[0]),
@@ -149,8 +172,14 @@ rule train_run:
         f"{BASE}/logs/train/{{trained}}.log",
     benchmark:
         f"{BASE}/timings/train/{{trained}}.tsv"
+    group:
+        "run"
     conda:
         "../envs/train.yaml"
+    resources:
+        gpu=0,
+        mem_mb=memory(4000, pretrained=16000),
+        runtime=minutes(480),
     params:
         code=code_digest("train"),
         parallel=named(parallel_files()),
@@ -166,7 +195,8 @@ rule train_run:
         checkpoints=lambda w: f"{BASE}/checkpoints/{w.trained}",
         texts=f"{BASE}/texts",
     shell:
-        "python -m polybatch.train --encoder {input.encoder} --parallel {params.parallel} {params.paraphrases} "
+        "python -m polybatch.launch --gpu {resources.gpu} --distributed polybatch.train "
+        "--encoder {input.encoder} --parallel {params.parallel} {params.paraphrases} "
         "--validation {input.validation} --sampling {params.sampling} {params.alpha} "
         "--num-pairs {params.num_pairs} --num-translated {params.num_translated} --seed {params.seed} "
         "--source-weights {params.weights:q} --options {params.options:q} --license {params.licenses:q} "

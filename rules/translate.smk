@@ -18,8 +18,14 @@ rule translate_shard:
         f"{BASE}/logs/translate/{{lang}}/{{shard}}.log",
     benchmark:
         f"{BASE}/timings/translate/{{lang}}-{{shard}}.tsv"
+    group:
+        "translate"
     conda:
         "../envs/translate.yaml"
+    resources:
+        gpu=0,
+        mem_mb=memory(3000),
+        runtime=minutes(240),
     params:
         code=code_digest("translate"),
         state=lambda w: own_translators_state(w.lang),
@@ -29,7 +35,8 @@ rule translate_shard:
         contaminated=flag("contaminated", contaminated()),
         hard_negatives=CONFIG["translation"]["hard_negatives"],
     shell:
-        "python -m polybatch.translate --collected {input.collected} {params.contaminated} --lang {wildcards.lang} "
+        "python -m polybatch.launch --gpu {resources.gpu} polybatch.translate "
+        "--collected {input.collected} {params.contaminated} --lang {wildcards.lang} "
         "--hard-negatives {params.hard_negatives} "
         "--forward {input.forward} --backward {input.backward} --shard {wildcards.shard} "
         "--shards {params.shards} --decoding {params.decoding:q} --min-distinct {params.min_distinct} "
@@ -53,8 +60,13 @@ rule accept_translations:
         f"{BASE}/logs/accept/{{lang}}.log",
     benchmark:
         f"{BASE}/timings/accept/{{lang}}.tsv"
+    group:
+        "training_text"
     conda:
         "../envs/translate.yaml"
+    resources:
+        mem_mb=memory(2500),
+        runtime=minutes(60),
     params:
         code=code_digest("accept"),
         state=lambda w: own_translators_state(w.lang),

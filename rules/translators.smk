@@ -21,6 +21,9 @@ rule convert_hub_translator:
         translator=one_of(HUB_TRANSLATORS),
     conda:
         "../envs/translate.yaml"
+    resources:
+        mem_mb=memory(16000),
+        runtime=minutes(60),
     params:
         code=code_digest("hub_translator"),
         directions=lambda w: HUB_TRANSLATORS[w.translator]["directions"],
@@ -43,6 +46,9 @@ rule translator_strings:
         f"{BASE}/timings/translator_strings/{{lang}}.tsv"
     conda:
         "../envs/data.yaml"
+    resources:
+        mem_mb=memory(1500),
+        runtime=minutes(20),
     params:
         code=code_digest("parallel_text"),
         sources=as_json(CONFIG["source"]),
@@ -65,6 +71,10 @@ rule train_translator:
         translator=one_of(TRAINED_TRANSLATORS),
     conda:
         "../envs/train.yaml"
+    resources:
+        gpu=0,
+        mem_mb=memory(4000),
+        runtime=minutes(480),
     params:
         code=code_digest("train_translator"),
         strings=lambda w: named(translator_strings(w)),
@@ -72,7 +82,8 @@ rule train_translator:
         options=lambda w: as_json(TRAINED_TRANSLATORS[w.translator]["options"]),
         work=lambda w, output: os.path.dirname(output[0]),
     shell:
-        "python -m polybatch.train_translator --strings {params.strings} --directions {params.directions} "
+        "python -m polybatch.launch --gpu {resources.gpu} polybatch.train_translator "
+        "--strings {params.strings} --directions {params.directions} "
         "--options {params.options:q} --work {params.work} 2> {log}"
 
 
@@ -91,6 +102,9 @@ rule convert_translator:
         translator=one_of(TRAINED_TRANSLATORS),
     conda:
         "../envs/train.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(60),
     params:
         code=code_digest("convert_translator"),
         strings=lambda w: named(translator_strings(w)),
