@@ -1,6 +1,6 @@
 """Polybatch: one retriever for many languages, from raw pairs to versioned tables.
 
-Targets, in this order: plan, fetch, collect, benchmarks, decontaminate, translators, translate, train, index, score,
+Targets, in this order: plan, prefetch, collect, benchmarks, decontaminate, translators, translate, train, index, score,
 tables (the default), report.
 """
 
@@ -19,7 +19,7 @@ report: "workflow/report/workflow.rst"
 
 
 include: "rules/common.smk"
-include: "rules/fetch.smk"
+include: "rules/prefetch.smk"
 include: "rules/collect.smk"
 include: "rules/translators.smk"
 include: "rules/benchmarks.smk"
@@ -35,7 +35,7 @@ include: "rules/plan.smk"
 
 localrules:
     all,
-    fetch,
+    prefetch,
     collect,
     benchmarks,
     decontaminate,

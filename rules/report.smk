@@ -14,6 +14,7 @@ rule make_report:
         f"results/reports/{STUDY}.html",
     log:
         f"{BASE}/logs/report/{STUDY}.log",
+    localrule: True
     conda:
         "../envs/tables.yaml"
     params:

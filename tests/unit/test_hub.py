@@ -55,7 +55,7 @@ def test_a_record_whose_files_are_gone_names_the_remedy(cache: HubCache, tmp_pat
 
     write_record(tmp_path / "record.json", fetch(REPO, "dataset", "main"))
     shutil.rmtree(tmp_path / "hub")
-    with pytest.raises(DataError, match="snakemake fetch"):
+    with pytest.raises(DataError, match="snakemake prefetch"):
         read_record(tmp_path / "record.json")
 
 

@@ -129,7 +129,7 @@ def read_files(record: Path) -> dict[str, Path]:
             f"{len(missing)} fetched file(s) are no longer there.",
             where=record,
             expected=", ".join(missing[:3]),
-            remedy=f"delete {record} and run `snakemake fetch`",
+            remedy=f"delete {record} and run `snakemake prefetch`",
         )
     return files
 

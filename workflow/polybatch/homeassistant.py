@@ -114,7 +114,7 @@ def _opened(wheel: Path) -> Iterator[zipfile.ZipFile]:
     try:
         yield _archive(wheel, wheel.stat().st_mtime_ns)
     except FileNotFoundError as error:
-        raise DataError("The source wheel is missing.", where=wheel, remedy="run `snakemake fetch`") from error
+        raise DataError("The source wheel is missing.", where=wheel, remedy="run `snakemake prefetch`") from error
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(
             "The source wheel is damaged or no archive.",

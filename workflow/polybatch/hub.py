@@ -24,7 +24,7 @@ from polybatch.files import read_json, write_json
 
 KINDS = ("model", "dataset")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_OFFLINE = "connect the machine, or fetch on one that is (`snakemake fetch`) and copy HF_HOME here"
+_OFFLINE = "connect the machine, or fetch on one that is (`snakemake prefetch`) and copy HF_HOME here"
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def read_record(path: Path) -> Snapshot:
         raise DataError(
             f"The files of {snapshot.repo_id} are no longer in the hub's cache.",
             where=snapshot.folder,
-            remedy=f"delete {path} and run `snakemake fetch`, with the same HF_HOME",
+            remedy=f"delete {path} and run `snakemake prefetch`, with the same HF_HOME",
         )
     return snapshot
 

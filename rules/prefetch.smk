@@ -1,8 +1,9 @@
-# Everything that comes from a network, fetched before anything is computed.
+# Everything that comes from a network, fetched before anything is computed; on a cluster, where Snakemake was started:
+# compute nodes often have no network.
 
 
 # Sources, encoders, translators and benchmarks: afterwards no other stage needs a connection.
-rule fetch:
+rule prefetch:
     input:
         [source_file(name) for name in ALL_SOURCES],
         expand("{base}/hub/{record}.json", base=BASE, record=HUB),
@@ -16,6 +17,7 @@ rule fetch_hub:
         f"{BASE}/logs/hub/{{record}}.log",
     wildcard_constraints:
         record=one_of(HUB),
+    localrule: True
     conda:
         "../envs/data.yaml"
     params:
@@ -35,6 +37,7 @@ if any(source["adapter"] == "homeassistant" for source in ALL_SOURCES.values()):
             "results/sources/{wheel}-py3-none-any.whl",
         log:
             "results/sources/logs/{wheel}.log",
+        localrule: True
         conda:
             "../envs/data.yaml"
         params:
