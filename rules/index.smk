@@ -1,6 +1,26 @@
 # Embeddings and FAISS indexes: one of each a run, benchmark and language.
 
 
+# Run -> jobs among which its texts are divided to be embedded.
+ENCODING_SHARDS = {name: configuration.encoding_shards(CONFIG, run.encoder) for name, run in RUNS.items()}
+
+
+def embedding_jobs(run):
+    """What is to be embedded with a run's model, as `polybatch.encode` wants it."""
+    jobs = []
+    for bench in BENCHMARKS:
+        queries, passages = configuration.benchmark_languages(CONFIG, bench)
+        jobs.append(
+            {
+                "benchmark": f"{BASE}/benchmarks/{bench}",
+                "output": f"{BASE}/embeddings/{run}/{bench}",
+                "query_languages": queries,
+                "corpus_languages": passages,
+            }
+        )
+    return as_json(jobs)
+
+
 # Every index of the study.
 rule index:
     input:
@@ -18,25 +38,69 @@ rule encode:
         f"{BASE}/logs/encode/{{run}}/{STUDY}.log",
     benchmark:
         f"{BASE}/timings/encode/{{run}}/{STUDY}.tsv"
+    wildcard_constraints:
+        run=one_of(run for run, shards in ENCODING_SHARDS.items() if shards == 1),
     conda:
         "../envs/train.yaml"
     params:
         code=code_digest("encode"),
-        benchmarks=lambda w: as_json(
-            [
-                {
-                    "benchmark": f"{BASE}/benchmarks/{bench}",
-                    "output": f"{BASE}/embeddings/{w.run}/{bench}",
-                    "query_languages": configuration.benchmark_languages(CONFIG, bench)[0],
-                    "corpus_languages": configuration.benchmark_languages(CONFIG, bench)[1],
-                }
-                for bench in BENCHMARKS
-            ]
-        ),
+        benchmarks=lambda w: embedding_jobs(w.run),
         options=lambda w: as_json(configuration.encoding_options(CONFIG, RUNS[w.run].encoder)),
     shell:
         "python -m polybatch.encode --model {input.model} --benchmarks {params.benchmarks:q} "
         "--options {params.options:q} 2> {log}"
+
+
+# Embeds a share of the rows of all benchmarks. The parts that it writes stay until they are gathered.
+rule encode_shard:
+    input:
+        model=lambda w: model_folder(w.run),
+        benchmarks=lambda w: [path for bench in BENCHMARKS for path in benchmark_files(bench)],
+    output:
+        temp(f"{BASE}/embeddings/{{run}}/.shards/{STUDY}/{{shard}}-of-{{shards}}.json"),
+    log:
+        f"{BASE}/logs/encode/{{run}}/{STUDY}-{{shard}}-of-{{shards}}.log",
+    benchmark:
+        f"{BASE}/timings/encode/{{run}}/{STUDY}-{{shard}}-of-{{shards}}.tsv"
+    wildcard_constraints:
+        shards=r"\d+",
+    conda:
+        "../envs/train.yaml"
+    params:
+        code=code_digest("encode"),
+        benchmarks=lambda w: embedding_jobs(w.run),
+        options=lambda w: as_json(configuration.encoding_options(CONFIG, RUNS[w.run].encoder)),
+    shell:
+        "python -m polybatch.encode --model {input.model} --benchmarks {params.benchmarks:q} "
+        "--options {params.options:q} --shard {wildcards.shard} --shards {wildcards.shards} --summary {output} 2> {log}"
+
+
+# Puts the arrays together that were embedded in shards.
+rule gather_embeddings:
+    input:
+        model=lambda w: model_folder(w.run),
+        benchmarks=lambda w: [path for bench in BENCHMARKS for path in benchmark_files(bench)],
+        shards=lambda w: [
+            f"{BASE}/embeddings/{w.run}/.shards/{STUDY}/{shard}-of-{ENCODING_SHARDS[w.run]}.json"
+            for shard in range(ENCODING_SHARDS[w.run])
+        ],
+    output:
+        expand("{base}/embeddings/{{run}}/{bench}/embeddings.json", base=BASE, bench=BENCHMARKS),
+    log:
+        f"{BASE}/logs/gather_embeddings/{{run}}/{STUDY}.log",
+    benchmark:
+        f"{BASE}/timings/gather_embeddings/{{run}}/{STUDY}.tsv"
+    wildcard_constraints:
+        run=one_of(run for run, shards in ENCODING_SHARDS.items() if shards > 1),
+    conda:
+        "../envs/train.yaml"
+    params:
+        code=code_digest("encode"),
+        benchmarks=lambda w: embedding_jobs(w.run),
+        options=lambda w: as_json(configuration.encoding_options(CONFIG, RUNS[w.run].encoder)),
+    shell:
+        "python -m polybatch.encode --model {input.model} --benchmarks {params.benchmarks:q} "
+        "--options {params.options:q} --gather {input.shards} 2> {log}"
 
 
 # One FAISS index a corpus language; the multilingual pool is their union.

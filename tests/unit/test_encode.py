@@ -12,7 +12,9 @@ from small_benchmark import write_parallel, write_side
 from tiny_models import save_tiny_model
 
 from polybatch.benchmark import load
-from polybatch.encode import Embedder, EncodeOptions, Model, calls, encode, main, parse_jobs
+from polybatch.embedder import Embedder, EncodeOptions, Model, calls
+from polybatch.embedding_files import parse_jobs
+from polybatch.encode import encode, main
 from polybatch.errors import ConfigError, DataError
 from polybatch.files import read_json, sha256_file, write_json
 from polybatch.model import load_model
@@ -207,7 +209,7 @@ def test_chunks_and_token_bounds_do_not_change_the_vectors(
     batches = list(calls(np.array([11, 6, 4, 3, 2, 2]), options))
     assert batches == [(0, 1, 1), (1, 3, 2), (3, 6, 4)]
     assert all(stop - start <= rows for start, stop, rows in batches)
-    monkeypatch.setattr("polybatch.encode._CHUNK_ROWS", 3)
+    monkeypatch.setattr("polybatch.embedding_files.CHUNK_ROWS", 3)
     shutil.rmtree(benchmark.parent / "embeddings")
     run(model, benchmark, options=options)
     assert np.allclose(vectors(benchmark, "corpus/en"), whole, atol=1e-6)

@@ -13,7 +13,7 @@ from hub_cache import HubCache, commit_of
 from safetensors.torch import load_file, save_file
 
 from polybatch import hub
-from polybatch.encode import EncodeOptions, prompt_of
+from polybatch.embedder import EncodeOptions, prompt_of
 from polybatch.errors import ConfigError, DataError
 from polybatch.files import read_json, write_json
 from polybatch.hub_encoder import EncoderSource, Origin, license_of, main, make_encoder

@@ -20,7 +20,8 @@ import benchmarks as standins
 from hub_cache import HubCache
 
 from polybatch.collection import open_collection
-from polybatch.encode import EncodeOptions, Model, encode
+from polybatch.embedder import EncodeOptions, Model
+from polybatch.encode import encode
 from polybatch.hub import Snapshot
 from polybatch.index import IndexOptions, build_indexes
 from polybatch.mteb_benchmark import build, task_repo

@@ -617,7 +617,7 @@ def _stage_options(config: Config) -> Iterator[tuple[str, type[Options], dict[st
     from polybatch.accept import AcceptOptions
     from polybatch.cleaning import CleaningOptions
     from polybatch.collect import MixtureOptions, SplitOptions
-    from polybatch.encode import EncodeOptions
+    from polybatch.embedder import EncodeOptions
     from polybatch.encoder import EncoderOptions
     from polybatch.hub_encoder import EncoderSource
     from polybatch.hub_translator import TranslatorSource
@@ -636,7 +636,7 @@ def _stage_options(config: Config) -> Iterator[tuple[str, type[Options], dict[st
     yield "training", TrainingOptions, config["training"]
     yield "translation.decoding", DecodingOptions, config["translation"]["decoding"]
     yield "translation.accept", AcceptOptions, config["translation"]["accept"]
-    yield "encoding", EncodeOptions, config["encoding"]
+    yield "encoding", EncodeOptions, _without_shards(config["encoding"])
     yield "index", IndexOptions, {key: value for key, value in config["index"].items() if key != "factory"}
     yield "scoring", ScoreOptions, config["scoring"]
     yield "tables", TableOptions, config["tables"]
@@ -673,7 +673,18 @@ def training_options(config: Config, encoder: str) -> dict[str, Any]:
 
 def encoding_options(config: Config, encoder: str) -> dict[str, Any]:
     """The encoding options of one encoder: the study's, with the encoder's own over them."""
-    return {**config["encoding"], **config["encoders"][encoder]["encoding"]}
+    return _without_shards({**config["encoding"], **config["encoders"][encoder]["encoding"]})
+
+
+def encoding_shards(config: Config, encoder: str) -> int:
+    """In how many jobs a run of this encoder embeds."""
+    shards: int = {**config["encoding"], **config["encoders"][encoder]["encoding"]}["shards"]
+    return shards
+
+
+def _without_shards(encoding: dict[str, Any]) -> dict[str, Any]:
+    """The options of embedding, on which the embeddings hang: not in how many jobs it is done."""
+    return {key: value for key, value in encoding.items() if key != "shards"}
 
 
 def scoring_options(config: Config, benchmark: str) -> dict[str, Any]:
