@@ -166,7 +166,7 @@ def test_without_a_card_the_error_names_the_profile(environ: dict[str, str]) -> 
 def test_more_cards_than_there_are_is_an_error_at_once(environ: dict[str, str]) -> None:
     with_nvidia_smi(environ, "\n".join(WHOLE))
     code, _, err = ended(environ, "--gpu", "3", "probe", "end")
-    assert code == 1 and "asks for 3 GPU(s), and this machine has 2" in err and "gpu=N" in err
+    assert code == 1 and "asks for 3 GPU(s), and this machine has 2" in err and "POLYBATCH_GPUS" in err
     assert ended(environ, "--gpu", "-1", "probe", "end")[0] == 1
 
 

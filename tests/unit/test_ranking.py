@@ -11,6 +11,8 @@ from small_benchmark import unit
 from polybatch.errors import ConfigError
 from polybatch.ranking import (
     Shard,
+    _card_resources,
+    copy_on_card,
     first_copies,
     merge,
     number_passages,
@@ -108,3 +110,46 @@ def test_excluded_passages_leave_no_gap(depth: int | str) -> None:
 
 def test_first_copies() -> None:
     assert first_copies(pa.array(["x", "y", "x", "z", "y", "x"])).tolist() == [0, 1, 0, 3, 1, 0]
+
+
+def test_a_copy_on_a_card_answers_lists_that_faiss_selects_there() -> None:
+    """In place of the card an index of fewer vectors, so that its answers can be told from the others."""
+    rng = np.random.default_rng(2)
+    corpus, queries = unit(rng.standard_normal((3000, 8))), unit(rng.standard_normal((2, 8)))
+    whole, part = shard(corpus), shard(corpus[:2500])
+    both = Shard(whole.index, whole.numbers, whole.read_texts, part.index)
+    for depth in (10, 2048):
+        assert np.array_equal(both.search(queries, depth), part.search(queries, depth))
+    for deeper in (2049, "all"):
+        assert np.array_equal(both.search(queries, deeper), whole.search(queries, deeper))
+
+
+def test_without_a_card_nothing_is_copied_and_a_given_one_is_missed_aloud(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if faiss.get_num_gpus():
+        pytest.skip("there is a card")
+    index = shard(unit(np.eye(4, dtype=np.float32))).index
+    for given, missed in (("", False), ("0", True)):
+        _card_resources.cache_clear()
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+        assert copy_on_card(index, 10, "index") is None
+        assert ("SEARCHING ON THE CPU" in caplog.text) is missed
+    _card_resources.cache_clear()
+
+
+def test_an_index_without_a_place_on_the_card_stays_where_it_is(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """FAISS's functions for cards are missing here: one that throws as it does for an index that does not fit."""
+
+    def full(*_: object) -> None:
+        raise RuntimeError("Error in virtual void* alloc() at gpu.cpp:1: Error: 'err == cudaSuccess' failed: no memory")
+
+    monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
+    monkeypatch.setattr(faiss, "index_cpu_to_gpu", full, raising=False)
+    _card_resources.cache_clear()
+    assert copy_on_card(shard(unit(np.eye(4, dtype=np.float32))).index, 10, "de") is None
+    assert "de: searched on the CPU" in caplog.text and caplog.text.rstrip().endswith("no memory")
+    _card_resources.cache_clear()

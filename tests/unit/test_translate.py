@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -21,7 +24,7 @@ from polybatch.hub_translator import TranslatorSource, open_source
 from polybatch.hub_translator import convert as convert_hub
 from polybatch.train_translator import TokenBatches, TranslatorOptions, train
 from polybatch.translate import check_collapse, main, round_trip, shard_rows
-from polybatch.translator import CARD, DecodingOptions, Translator, _gap, _sentences, split_long
+from polybatch.translator import CARD, DecodingOptions, Translator, _gap, _sentences, _told, split_long
 
 NOUNS = ["lamp", "door", "fan", "pump", "valve", "alarm", "heater", "sensor"]
 OPTIONS = TranslatorOptions(
@@ -60,8 +63,6 @@ def test_conversion_agrees_with_transformers(model: Path, folder: Path, strings:
 
 
 def test_training_resumes_to_the_same_weights(model: Path, strings: dict[str, Path], tmp_path: Path) -> None:
-    import shutil
-
     work = tmp_path / "work"
     shutil.copytree(model.parent, work)
     shutil.rmtree(work / "model")
@@ -197,6 +198,54 @@ def test_devices_and_types_that_are_not_there_are_told(folder: Path) -> None:
             Translator(folder, "en-de", DecodingOptions(device="cuda"))
     with pytest.raises(ConfigError, match=r"cannot be run as nonsense(.|\n)*float32"):
         Translator(folder, "en-de", DecodingOptions(compute_type="nonsense"))
+
+
+def test_auto_is_the_cpu_where_no_card_is_and_says_so_if_one_was_given(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import ctranslate2
+
+    if ctranslate2.get_cuda_device_count():
+        pytest.skip("there is a card")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    translator = Translator(folder, "en-de", DecodingOptions())
+    assert (translator.device, translator.compute_type) == ("cpu", "float32")
+    assert "CPU" not in caplog.text
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    Translator(folder, "en-de", DecodingOptions())
+    assert "given the card(s) 0, BUT TRANSLATING ON THE CPU" in caplog.text
+
+
+def test_cublas_of_the_package_is_loaded_where_it_is_installed(tmp_path: Path) -> None:
+    """With a library of the system in its place: what counts is that it is found and loaded."""
+    library = next(line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "libm.so" in line)
+    (tmp_path / "nvidia/cublas/lib").mkdir(parents=True)
+    for name in ("libcublas.so.12", "libcublasLt.so.12"):
+        shutil.copyfile(library, tmp_path / "nvidia/cublas/lib" / name)
+    record = tmp_path / "nvidia_cublas_cu12-12.9.1.4.dist-info"
+    record.mkdir()
+    (record / "METADATA").write_text("Metadata-Version: 2.1\nName: nvidia-cublas-cu12\nVersion: 12.9.1.4\n")
+    (record / "RECORD").write_text(
+        "".join(f"nvidia/cublas/lib/{n},,\n" for n in ("libcublas.so.12", "libcublasLt.so.12"))
+    )
+    script = "from polybatch.translator import load_cublas; load_cublas(); print(open('/proc/self/maps').read())"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert str(tmp_path / "nvidia/cublas/lib/libcublas.so.12") in done.stdout
+    assert str(tmp_path / "nvidia/cublas/lib/libcublasLt.so.12") in done.stdout
+
+
+def test_faults_of_a_card_are_told_in_terms_of_the_configuration() -> None:
+    """In the words of CTranslate2 and CUDA; no card is here to say them."""
+    missing = _told(RuntimeError("Library libcublas.so.12 is not found or cannot be loaded"), DecodingOptions())
+    assert isinstance(missing, ConfigError) and "pip install nvidia-cublas-cu12" in str(missing)
+    full = _told(RuntimeError("CUDA failed with error out of memory"), DecodingOptions(batch_tokens=9000))
+    assert isinstance(full, ConfigError) and "9000" in str(full)
+    other = RuntimeError("something else")
+    assert _told(other, DecodingOptions()) is other
 
 
 def test_shards_partition_the_english_only_pairs() -> None:

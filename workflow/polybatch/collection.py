@@ -16,7 +16,7 @@ from polybatch.contracts import POOL
 from polybatch.errors import DataError
 from polybatch.files import read_json, sha256_file
 from polybatch.metrics import PADDING
-from polybatch.ranking import ALL, Shard, number_passages, set_search_parameters, without
+from polybatch.ranking import ALL, Shard, copy_on_card, number_passages, set_search_parameters, without
 from polybatch.records import read_vectors
 
 if TYPE_CHECKING:
@@ -61,13 +61,16 @@ class Collection:
         return without(shard.search(queries, deeper), excluded, depth)
 
 
-def open_collection(embeddings: Path, index: Path, benchmark_folder: Path, search_parameters: str = "") -> Collection:
+def open_collection(
+    embeddings: Path, index: Path, benchmark_folder: Path, search_parameters: str = "", depth: int | str = ALL
+) -> Collection:
     """Reads everything that is searched, and makes sure that it belongs together.
 
     Args:
         embeddings, index: embeddings/<run>/<name> and index/<run>/<name>.
         benchmark_folder: benchmarks/<name>; the languages of queries and corpus are those of the embeddings.
         search_parameters: See `set_search_parameters`.
+        depth: Of the searches to come; decides what is worth a copy on a card.
 
     Raises:
         DataError: The embeddings were made from other texts, or the indexes from other embeddings; a file is
@@ -82,10 +85,11 @@ def open_collection(embeddings: Path, index: Path, benchmark_folder: Path, searc
     passage_ids, numbers = number_passages([texts.ids for texts in benchmark.corpus.values()])
     shards = {}
     for (lang, texts), of_lang in zip(benchmark.corpus.items(), numbers, strict=True):
-        shard = Shard(faiss.read_index(str(index / f"{lang}.faiss")), of_lang, partial(getattr, texts, "texts"))
+        of_corpus = faiss.read_index(str(index / f"{lang}.faiss"))
         if search_parameters:
-            set_search_parameters(shard.index, search_parameters)
-        shards[lang] = shard
+            set_search_parameters(of_corpus, search_parameters)
+        on_card = copy_on_card(of_corpus, depth, f"{index}/{lang}")
+        shards[lang] = Shard(of_corpus, of_lang, partial(getattr, texts, "texts"), on_card)
     queries = {
         lang: read_vectors(embeddings / "queries" / f"{lang}.npy", embedded["queries"][lang])
         for lang in benchmark.queries

@@ -94,7 +94,9 @@ def check_agreement(model: Path, folder: Path, strings: dict[str, Path], directi
             max_length=100,
         )
     expected = [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
-    found = Translator(folder, direction, DecodingOptions(beam_size=1, max_length=100)).translate(sentences)
+    found = Translator(folder, direction, DecodingOptions(beam_size=1, max_length=100, device="cpu")).translate(
+        sentences
+    )
     return sum(a == b for a, b in zip(expected, found, strict=True)) / len(sentences)
 
 
@@ -138,7 +140,7 @@ def main(argv: list[str] | None = None) -> None:
     facts = dict(args.facts)
     command = facts.pop("command")
     config = read_json(args.model / "config.json")
-    decoding = DecodingOptions()
+    decoding = DecodingOptions(device="cpu")  # small work, which asks for no card
     card = {
         "name": args.output.name,
         "directions": args.directions,

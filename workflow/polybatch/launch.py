@@ -42,7 +42,7 @@ _NUMERIC_THREADS = ("OMP", "MKL", "OPENBLAS", "GOTO", "VECLIB_MAXIMUM", "NUMEXPR
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _CARD = re.compile(r"GPU (\d+): .*\(UUID: (\S+)\)")
 _SLICE = re.compile(r"MIG .*\(UUID: (\S+)\)")
-_LESS = "ask for fewer cards (set-resources in the profile, or --set-resources RULE:gpu=N)"
+_LESS = "ask for fewer cards (POLYBATCH_GPUS, or set-resources in the profile)"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -153,17 +153,17 @@ def parse_listing(text: str) -> dict[str, list[str]]:
     return {number: slices[number] or whole for number, whole in cards.items()}
 
 
-def count_cards() -> int:
-    """For profiles/gpu: how many cards jobs may claim here. Where there is none, a dry run is told so and counts one;
-    anything else would run on the CPU what was to run on a card, and stops."""
+def count_cards(wanted: int) -> int:
+    """For profiles/gpu: how many cards jobs may claim here. Where a job's wish can never be met, a dry run is told so
+    and goes on; anything else stops, because Snakemake would cut the wish down without a word, to none if need be."""
     cards, listed = visible_cards(os.environ)
-    if cards:
+    if len(cards) >= max(1, wanted):
         return len(cards)
-    fault = _too_few(1, cards, listed, in_slurm=bool(os.environ.get("SLURM_JOB_ID")))
+    fault = _too_few(max(1, wanted), cards, listed, in_slurm=bool(os.environ.get("SLURM_JOB_ID")))
     if not any(re.fullmatch(r"--dry-?run|-[a-z]*n[a-z]*", word) for word in sys.argv[1:]):
         sys.exit(f"error: {fault}")  # Snakemake would put its whole usage before an exception's words
-    print(f"A dry run as if there were a card. A real one would stop: {fault}", file=sys.stderr)
-    return 1
+    print(f"A dry run as if there were enough cards. A real one would stop: {fault}", file=sys.stderr)
+    return max(1, wanted)
 
 
 def faiss_for_cards() -> int:
@@ -191,7 +191,9 @@ def _too_few(wanted: int, cards: list[str], listed: str, *, in_slurm: bool) -> C
     elif cards:
         remedy = _LESS + ", or unset CUDA_VISIBLE_DEVICES where it hides cards"
     else:
-        remedy = "run without --profile profiles/gpu; or install the NVIDIA driver; or unset CUDA_VISIBLE_DEVICES"
+        remedy = (
+            "leave out --profile profiles/gpu, for the CPU; or install NVIDIA's driver; or unset CUDA_VISIBLE_DEVICES"
+        )
     return ConfigError(
         f"A job asks for {wanted} GPU(s), and {here} has {len(cards) or 'none'}.",
         expected=f"{wanted} NVIDIA card(s)",

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
 
+from polybatch import stage
+from polybatch.device import given_cards
 from polybatch.errors import ConfigError, DataError
 from polybatch.metrics import PADDING
 
@@ -26,6 +28,8 @@ ALL = "all"
 NO_PASSAGE = 2**64 - 1
 _HALF = 32
 _SIGN = 0x8000_0000
+# The longest list that FAISS selects on a card (GPU_MAX_SELECTION_K in its gpu/utils/DeviceDefs.cuh).
+_DEEPEST_ON_CARD = 2048
 
 
 def pack(scores: np.ndarray, numbers: np.ndarray) -> np.ndarray:
@@ -84,11 +88,14 @@ class Shard:
         index: Over the corpus in the order of its file, inner product.
         numbers: (rows,) the passages' numbers in the pool, int64.
         read_texts: Gives the passages, (rows,). Called for a full ranking alone, which is one of a small corpus.
+        on_card: A copy of the index on a card, which answers what it can: lists of up to 2048. A full ranking stays on
+            the CPU, whose sorting of all keys takes longer than the inner products.
     """
 
     index: faiss.Index
     numbers: np.ndarray
     read_texts: Callable[[], pa.Array]
+    on_card: faiss.Index | None = None
 
     @cached_property
     def first_copy(self) -> np.ndarray:
@@ -114,7 +121,8 @@ class Shard:
             keys = pack(scores, np.broadcast_to(self.numbers, scores.shape))
         else:
             k = self.index.ntotal if depth == ALL else min(int(depth), self.index.ntotal)
-            scores, rows = self.index.search(queries, k)
+            serves = self.on_card is not None and k <= _DEEPEST_ON_CARD
+            scores, rows = (self.on_card if serves else self.index).search(queries, k)  # type: ignore[union-attr]
             keys = pack(scores, np.where(rows < 0, PADDING, self.numbers[rows]))
         keys.sort(axis=1)
         return keys
@@ -148,6 +156,49 @@ def set_search_parameters(index: faiss.Index, parameters: str) -> None:
             expected="parameters of this kind of index, for example nprobe=16 (IVF) or efSearch=128 (HNSW)",
             found=str(error).rpartition(":")[2].strip(),
         ) from error
+
+
+def copy_on_card(index: faiss.Index, depth: int | str, name: str) -> faiss.Index | None:
+    """A copy of an index on the card of this job; None where there is none, the index has no place there, or the
+    lists are too deep.
+
+    Lists of equal depth hold the same passages as on the CPU, but where scores agree to the last digits.
+
+    Args:
+        index: With its search parameters, which the copy takes over.
+        depth: Entries of the lists that are wanted.
+        name: What it is called in the log.
+    """
+    if depth == ALL or int(depth) > _DEEPEST_ON_CARD or (resources := _card_resources()) is None:
+        return None
+    import faiss
+
+    try:
+        copy = faiss.index_cpu_to_gpu(resources, 0, index)
+    except RuntimeError as error:  # a kind of index that FAISS has on the CPU alone, or one that does not fit
+        reason = str(error).rpartition("Error: ")[2].strip()
+        stage.log.warning("%s: searched on the CPU, because FAISS cannot put it on the card: %s", name, reason)
+        return None
+    stage.log.info("%s: searched on the card", name)
+    return copy
+
+
+@cache
+def _card_resources() -> Any | None:
+    """FAISS's working memory on a card, made once; None for a build for CPUs, or where it sees no card."""
+    import faiss
+
+    if hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus():
+        return faiss.StandardGpuResources()
+    if given_cards():
+        stage.log.warning(
+            "given the card(s) %s, BUT SEARCHING ON THE CPU: %s",
+            given_cards(),
+            "FAISS finds no card"
+            if hasattr(faiss, "StandardGpuResources")
+            else f"FAISS {faiss.__version__} is a build for CPUs; docs/gpu.md names the one for cards",
+        )
+    return None
 
 
 def number_passages(ids: Sequence[pa.Array]) -> tuple[pa.Array, list[np.ndarray]]:

@@ -389,14 +389,17 @@ class Job:
 
 def score_benchmark(job: Job, grid: dict[str, Any], trec_folder: Path | None = None) -> None:
     """Scores one benchmark and writes its files; the scores come last, so that they stand for all of them."""
-    collection = open_collection(job.embeddings, job.index, job.benchmark, job.options.search_parameters)
+    options = job.options
+    collection = open_collection(
+        job.embeddings, job.index, job.benchmark, options.search_parameters, depth=options.depth
+    )
     rows: list[Mapping[str, Any]] = []
     per_query: list[pa.Table] = []
 
     with atomic_path(trec_folder) if trec_folder else contextlib.nullcontext() as trec_partial:
 
         def runs() -> Iterator[pa.Table]:
-            for cell in score(collection, job.options):
+            for cell in score(collection, options):
                 rows.extend(score_rows(cell, grid, collection))
                 per_query.append(per_query_table(cell, collection.benchmark))
                 run = run_table(cell, collection)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from polybatch import contracts, stage
 from polybatch.checkpoints import prepare, state_of
+from polybatch.device import tell_torch_device
 from polybatch.errors import ConfigError, DataError, TrainingError
 from polybatch.files import atomic_path, read_parquet, sha256_file, write_json
 from polybatch.languages import directions as parse_direction
@@ -373,6 +374,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--options", default="{}", type=TranslatorOptions.from_json, help="TranslatorOptions, as JSON")
     parser.add_argument("--work", required=True, type=Path, help="folder for checkpoints and the model")
     args = parser.parse_args(argv)
+    tell_torch_device()
     train(parse_paths(args.strings), args.directions, args.options, args.work)
 
 

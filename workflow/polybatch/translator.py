@@ -10,6 +10,7 @@ nothing is cut off unseen. What stood between the parts is put back.
 
 from __future__ import annotations
 
+import ctypes
 import re
 import time
 import unicodedata
@@ -18,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from polybatch import stage
+from polybatch.device import given_cards
 from polybatch.errors import ConfigError, DataError
 from polybatch.files import read_json
 from polybatch.languages import directions, language
@@ -27,6 +30,7 @@ from polybatch.translator_families import FILES, tokenizer
 SENTENCEPIECE = FILES["m2m100"][0]
 CARD = "translator.json"
 DEVICES = ("cpu", "cuda", "auto")
+AUTO = "auto"
 _POSITIONS = 1024  # of a card that does not say: M2M100's
 _CLAUSE_END = ",;:)\u2013\u2014\u3001\uff0c\uff1b\uff1a\u3002\u060c\u061b"
 
@@ -38,15 +42,16 @@ class DecodingOptions(Options):
     Attributes:
         beam_size: Beam width; 1 is greedy search.
         batch_tokens: Source tokens a batch, padding included; bounds memory.
-        compute_type: CTranslate2's name ("int8", "float32", "default": as stored, or what the device has next to it).
-        device: "cpu", "cuda" or "auto".
+        compute_type: CTranslate2's name ("int8", "float32", "default": as stored, or what the device has next to it);
+            "auto" is as stored too, but on a card that computes in bfloat16 an int8 model does the rest in that.
+        device: "cpu", "cuda" or "auto": the cards that the job was given, the CPU if none.
         max_length: Tokens a translation may have at most. A sentence of more source tokens is split.
     """
 
     beam_size: int = 4
     batch_tokens: int = 2048
-    compute_type: str = "default"
-    device: str = "cpu"
+    compute_type: str = AUTO
+    device: str = AUTO
     max_length: int = 256
 
     def faults(self) -> Iterator[str]:
@@ -96,7 +101,7 @@ class Translator:
     Attributes:
         card: What `translator.json` says.
         source_lang, target_lang: ISO 639-1.
-        device, compute_type: What is used, not what was asked for.
+        device, compute_type: What is used, not what was asked for; "cuda x2" for two cards.
         work: Counts over all calls.
     """
 
@@ -113,8 +118,11 @@ class Translator:
         self.folder, self.options, self.card, self.work = folder, options, card, Work()
         self.source_lang, self.target_lang = directions(direction)
         self._tokenizer = tokenizer(folder, card, self.source_lang, self.target_lang)
-        self._model = _load(folder, options, threads)
-        self.device, self.compute_type = self._model.device, self._model.compute_type
+        self._model = _load(folder, card, options, threads)
+        cards = len(self._model.device_index)
+        self.device = self._model.device + (f" x{cards}" if cards > 1 else "")
+        self.compute_type = self._model.compute_type
+        stage.log.info("%s: translating on %s as %s", direction, self.device, self.compute_type)
         self._longest = min(card.get("positions", _POSITIONS), options.max_length)
 
     def translate(self, sentences: list[str]) -> list[str]:
@@ -147,15 +155,18 @@ class Translator:
 
     def _translate_tokens(self, sources: list[list[str]]) -> list[str]:
         prefix = self._tokenizer.prefix
-        results = self._model.translate_batch(
-            sources,
-            target_prefix=[prefix] * len(sources) if prefix else None,
-            beam_size=self.options.beam_size,
-            max_batch_size=self.options.batch_tokens,
-            batch_type="tokens",
-            max_input_length=0,
-            max_decoding_length=self.options.max_length,
-        )
+        try:
+            results = self._model.translate_batch(
+                sources,
+                target_prefix=[prefix] * len(sources) if prefix else None,
+                beam_size=self.options.beam_size,
+                max_batch_size=self.options.batch_tokens,
+                batch_type="tokens",
+                max_input_length=0,
+                max_decoding_length=self.options.max_length,
+            )
+        except RuntimeError as error:
+            raise _told(error, self.options) from error
         self.work.sentences += len(sources)
         self.work.tokens += sum(map(len, sources))
         found = [result.hypotheses[0] for result in results]
@@ -166,32 +177,97 @@ class Translator:
         return "".join(text + _gap(space, self.source_lang, self.target_lang) for text, space in parts).strip()
 
 
-def _load(folder: Path, options: DecodingOptions, threads: int) -> Any:
+def _load(folder: Path, card: dict[str, Any], options: DecodingOptions, threads: int) -> Any:
     import ctranslate2
 
-    if options.device == "cuda" and not ctranslate2.get_cuda_device_count():
-        raise ConfigError(
-            "Translation is to run on a GPU, and CTranslate2 finds none.",
-            where="translation.decoding.device",
-            found=options.device,
-            remedy="set it to cpu or auto, or run on a machine with an NVIDIA GPU and its CUDA libraries",
-        )
+    device, cards = _device(options.device)
+    compute_type = options.compute_type
+    if compute_type == AUTO:
+        compute_type = _compute_type(device, card)
     try:
         return ctranslate2.Translator(
             str(folder),
-            device=options.device,
-            compute_type=options.compute_type,
+            device=device,
+            device_index=list(range(cards)) if device == "cuda" else 0,
+            compute_type=compute_type,
             inter_threads=1,
             intra_threads=threads,
         )
     except ValueError as error:
-        device = "cuda" if options.device != "cpu" and ctranslate2.get_cuda_device_count() else "cpu"
         raise ConfigError(
             f"The translator cannot be run as {options.compute_type} on {device}.",
             where="translation.decoding.compute_type",
-            expected="default, or one of " + " ".join(sorted(ctranslate2.get_supported_compute_types(device))),
+            expected="auto, default, or one of " + " ".join(sorted(ctranslate2.get_supported_compute_types(device))),
             found=str(error),
         ) from error
+    except RuntimeError as error:
+        raise _told(error, options) from error
+
+
+def _device(wanted: str) -> tuple[str, int]:
+    """cpu or cuda, and how many cards CTranslate2 sees."""
+    import ctranslate2
+
+    cards = 0 if wanted == "cpu" else ctranslate2.get_cuda_device_count()
+    if wanted == "cuda" and not cards:
+        raise ConfigError(
+            "Translation is to run on a GPU, and CTranslate2 finds none.",
+            where="translation.decoding.device",
+            found=wanted,
+            remedy="set it to cpu or auto, or run on a machine with an NVIDIA GPU and its CUDA libraries",
+        )
+    if cards:
+        load_cublas()
+    elif wanted == AUTO and given_cards():
+        stage.log.warning(
+            "given the card(s) %s, BUT TRANSLATING ON THE CPU: CTranslate2 finds no card; nvidia-smi tells whether the "
+            "driver does, and docs/gpu.md what is needed",
+            given_cards(),
+        )
+    return "cuda" if cards else "cpu", cards
+
+
+def _compute_type(device: str, card: dict[str, Any]) -> str:
+    import ctranslate2
+
+    faster = "int8_bfloat16"
+    on_card = device == "cuda" and card.get("quantization") == "int8"
+    return faster if on_card and faster in ctranslate2.get_supported_compute_types(device) else "default"
+
+
+def load_cublas() -> None:
+    """Loads the libraries of the package nvidia-cublas-cu12 where it is installed.
+
+    CTranslate2 asks the system for libcublas.so.12 when it first needs it; a library of that name that is loaded
+    already serves, wherever it lies. Otherwise the system's is taken.
+    """
+    from importlib.metadata import PackageNotFoundError, files
+
+    try:
+        found = {path.name: path for path in files("nvidia-cublas-cu12") or []}
+    except PackageNotFoundError:
+        return
+    for name in ("libcublasLt.so.12", "libcublas.so.12"):  # the second needs the first
+        if name in found:
+            ctypes.CDLL(str(found[name].locate()), mode=ctypes.RTLD_GLOBAL)
+
+
+def _told(error: RuntimeError, options: DecodingOptions) -> Exception:
+    """What CTranslate2 threw, in terms of the configuration where that helps."""
+    if "libcublas" in str(error):
+        return ConfigError(
+            "Translation is to run on a GPU, and CTranslate2 does not find cuBLAS 12.",
+            found=str(error),
+            remedy="pip install nvidia-cublas-cu12, or set translation.decoding.device to cpu",
+        )
+    if "out of memory" in str(error):
+        return ConfigError(
+            "The GPU's memory does not hold the translators and a batch.",
+            where="translation.decoding.batch_tokens",
+            found=f"{options.batch_tokens}, beam_size {options.beam_size}; {error}",
+            remedy="lower batch_tokens, or see with nvidia-smi what else uses the GPU",
+        )
+    return error
 
 
 def _gap(space: str, source_lang: str, target_lang: str) -> str:
