@@ -9,6 +9,7 @@ from parallel_files import parallel_row, write_parallel
 from polybatch.composition import composition
 from polybatch.errors import ConfigError, TrainingError
 from polybatch.pairs import read_pairs
+from polybatch.ranks import Ranks
 from polybatch.sampling import AlphaSchedule, BatchSampler, Sampling, Shares
 
 EVERY = [
@@ -157,7 +158,7 @@ def test_alpha_is_the_share_of_monolingual_batches(table):
 @pytest.mark.parametrize("sampling", EVERY, ids=lambda s: s.name)
 def test_processes_share_a_step_out_among_them(table, sampling):
     alone = list(sampler(table, sampling, num_steps=20))
-    parts = [list(sampler(table, sampling, num_steps=20, rank=rank, world_size=4)) for rank in range(4)]
+    parts = [list(sampler(table, sampling, num_steps=20, ranks=Ranks(rank, 4))) for rank in range(4)]
     for step in range(20):
         assert [len(part[step]) for part in parts] == [4] * 4
         assert [row for part in parts for row in part[step]] == alone[step]
@@ -400,7 +401,7 @@ def test_gaps_are_filled_from_the_same_source_or_the_column_is_left_out():
 
 def test_negatives_are_shared_out_with_their_rows(hard):
     alone = list(sampler(hard, Sampling("hybrid", 0.5), num_steps=20))
-    parts = [list(sampler(hard, Sampling("hybrid", 0.5), num_steps=20, rank=r, world_size=4)) for r in range(4)]
+    parts = [list(sampler(hard, Sampling("hybrid", 0.5), num_steps=20, ranks=Ranks(r, 4))) for r in range(4)]
     for step in range(20):
         assert [row for part in parts for row in part[step]] == alone[step]
         assert len({len(row.negatives) for row in alone[step]}) == 1
@@ -432,7 +433,7 @@ def test_clashes_that_only_show_when_drawing_are_told_as_well():
 
 def test_a_batch_that_cannot_be_divided_is_refused(table):
     with pytest.raises(ConfigError, match="that 3 divides"):
-        sampler(table, Sampling("x-y"), world_size=3)
+        sampler(table, Sampling("x-y"), ranks=Ranks(0, 3))
 
 
 @pytest.mark.parametrize("alpha", [None, -0.1, 1.1, float("nan"), "half", "1to2", "1to", "0.5to0.5to"])

@@ -38,13 +38,23 @@ def prepare(folder: Path, fingerprint: Mapping[str, Any]) -> Path | None:
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / _FINGERPRINT, fingerprint)
-    checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]))
+    checkpoints = sorted(folder.glob("checkpoint-*"), key=step_of)
     whole = [path for path in checkpoints if _is_whole(path)]
     for path in checkpoints:
         if path not in whole:
             log.info("%s is discarded, it was not written to its end", path)
             shutil.rmtree(path)
     return whole[-1] if whole else None
+
+
+def of_step(folder: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies."""
+    return folder / f"checkpoint-{step}"
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step that a checkpoint was saved after."""
+    return int(checkpoint.name.rsplit("-", 1)[1])
 
 
 def state_of(checkpoint: Path) -> dict[str, Any]:
@@ -55,6 +65,11 @@ def state_of(checkpoint: Path) -> dict[str, Any]:
 def is_finished(state: Mapping[str, Any]) -> bool:
     """Whether the training that saved this state had come to its end, by its last step or by early stopping."""
     return bool(state["stateful_callbacks"]["TrainerControl"]["args"]["should_training_stop"])
+
+
+def num_ranks(checkpoint: Path) -> int:
+    """How many processes saved a checkpoint; each of them left the state of its random number generators."""
+    return len(list(checkpoint.glob("rng_state_*.pth"))) or 1
 
 
 def save_weights(model: nn.Module, checkpoint: Path) -> None:

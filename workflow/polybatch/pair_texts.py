@@ -10,7 +10,11 @@ keeps the pages in memory that are read often, shares them among processes, and 
 
 from __future__ import annotations
 
+import errno
+import shutil
+import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +23,8 @@ import numpy as np
 
 from polybatch import contracts
 from polybatch.errors import DataError
-from polybatch.files import atomic_path, read_json, sha256_text, write_json
+from polybatch.files import read_json, sha256_text, write_json
+from polybatch.stage import log
 from polybatch.streams import batches, id_keys
 from polybatch.text import hash64, text_key
 
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _LAYOUT = "2"
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 _ROWS = 50_000
 _ARRAYS = ("ids", "source", "machine", "listed", "negatives", "query_key", "passage_key", "negative_keys")
 
@@ -81,7 +87,8 @@ def unpack_places(packed: np.ndarray, places: int) -> np.ndarray:
 def open_texts(path: Path | str, folder: Path, *, keyed: bool = False, hard_negatives: int = 0) -> Texts:
     """Maps a parallel file into memory, after converting it if `folder` does not hold it yet.
 
-    Processes that want the same file at the same time wait for the one that converts it.
+    Processes that want the same file at the same time wait for the one that converts it. Where locks do not reach
+    (other machines, a file system without them) each converts it for itself; the first one's stays, never replaced.
 
     Args:
         path: The Parquet file.
@@ -94,16 +101,44 @@ def open_texts(path: Path | str, folder: Path, *, keyed: bool = False, hard_nega
     Raises:
         DataError: The file is missing or breaks its contract, holds no row, or a pair twice, or a blank text.
     """
-    from filelock import FileLock
-
     target = folder / _name(Path(path), keyed, hard_negatives)
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{target}.lock"):
+    with _lock(target):
         if not target.is_dir():
-            with atomic_path(target) as partial:
-                partial.mkdir()
+            with _kept_if_first(target) as partial:
                 _convert(Path(path), partial, keyed, hard_negatives)
     return _mapped(Path(path), target)
+
+
+@contextmanager
+def _lock(target: Path) -> Iterator[None]:
+    """Spares processes on one machine the work of another; the file system may have no locks."""
+    from filelock import FileLock
+
+    with ExitStack() as held:
+        try:
+            held.enter_context(FileLock(f"{target}.lock"))
+        except (OSError, NotImplementedError) as error:
+            if getattr(error, "errno", errno.ENOSYS) not in _NO_LOCKS:
+                raise
+            log.info("%s: the file system has no locks; processes may convert the same texts at a time", target)
+        yield
+
+
+@contextmanager
+def _kept_if_first(target: Path) -> Iterator[Path]:
+    """Gives a new folder that becomes `target` if there is none by then: another may already be mapped somewhere."""
+    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+    partial.mkdir()
+    try:
+        yield partial
+        try:
+            partial.rename(target)
+        except OSError:
+            if not target.is_dir():
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _name(path: Path, keyed: bool, hard_negatives: int) -> str:

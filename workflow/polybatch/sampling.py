@@ -41,6 +41,7 @@ from polybatch.composition import Tally
 from polybatch.contracts import SAMPLINGS
 from polybatch.errors import ConfigError, TrainingError
 from polybatch.pairs import ENGLISH, PairTable
+from polybatch.ranks import Ranks
 from polybatch.stage import log
 from polybatch.training_options import LANGUAGE_WEIGHTS
 
@@ -255,7 +256,7 @@ class BatchSampler:
         num_steps: Length of the training.
         seed: Another seed, other batches.
         shares: How often sources and languages are drawn.
-        rank, world_size: This process and how many there are; `world_size` must divide `batch_size`.
+        ranks: The processes that share every batch; None stands for one.
 
     Attributes:
         drawn: What iterating has drawn so far.
@@ -274,18 +275,11 @@ class BatchSampler:
         num_steps: int,
         seed: int,
         shares: Shares | None = None,
-        rank: int = 0,
-        world_size: int = 1,
+        ranks: Ranks | None = None,
     ) -> None:
-        if batch_size % world_size:
-            raise ConfigError(
-                "The batch cannot be divided among the processes.",
-                expected=f"a batch_size that {world_size} divides",
-                found=str(batch_size),
-            )
         self.table, self.sampling, self.shares = table, sampling, shares or Shares()
         self.batch_size, self.num_steps, self.seed = batch_size, num_steps, seed
-        self._part = slice(rank * batch_size // world_size, (rank + 1) * batch_size // world_size)
+        self._part = (ranks or Ranks()).share(batch_size)
         self._english = table.languages.index(ENGLISH)
         self._sizes = self._source_sizes()
         self._language_shares = self._shares_of_languages()

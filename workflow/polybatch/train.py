@@ -8,14 +8,15 @@ checkpoints and the texts (`pair_texts`) while it runs
 
 Loss, score and early stopping follow Elmahdy et al. (arXiv 2408.10536, section 4): cosine similarity, InfoNCE
 over in-batch negatives, and the checkpoint with the lowest loss on English validation pairs. A killed training
-continues from its last checkpoint and, on a CPU, ends with the same weights bit by bit.
+continues from its last checkpoint and, on a CPU, ends with the same weights bit by bit. Several processes (torch's
+launcher; `polybatch.launch --gpu N --distributed`) share every batch and train what one would, up to rounding.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
+import logging
 import shutil
 import sys
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ from polybatch.errors import ConfigError, DataError, TrainingError
 from polybatch.files import atomic_path, read_json, read_parquet, write_json, write_parquet
 from polybatch.model import RECORD, carry_record, load_model
 from polybatch.pairs import PairTable, parse_paths, read_pairs
+from polybatch.ranks import Ranks, told_once
 from polybatch.sampling import BatchSampler, Sampling, Shares
 from polybatch.training_options import TrainingOptions
 
@@ -48,8 +50,9 @@ def train(
     folder: Path,
     fingerprint: dict[str, Any],
     source_weights: Mapping[str, float] | None = None,
+    ranks: Ranks | None = None,
 ) -> dict[str, Any]:
-    """Trains `model` in place and leaves it, in the main process, with its best weights by validation loss.
+    """Trains `model` in place and leaves it, in the first process, with its best weights by validation loss.
 
     Args:
         model: The encoder, trained in place.
@@ -57,21 +60,24 @@ def train(
         validation: English columns `query` and `passage`.
         sampling, options, seed: How.
         folder: Checkpoints are written here and, if the fingerprint matches, resumed from.
-        fingerprint: What the result depends on, as JSON values.
+        fingerprint: What the result depends on, as JSON values; only the first process's counts.
         source_weights: Source -> what stands for its number of pairs where batches choose a source.
+        ranks: The processes that train together; None stands for one.
 
     Returns:
-        `steps`, `best_step`, `validation_loss`, `validation_losses` (step -> loss), `composition` and `batches`
-        (see `composition`), and `speed` (see `trainer.speed_of`).
+        In the first process: `steps`, `best_step`, `validation_loss`, `validation_losses` (step -> loss),
+        `composition` and `batches` (see `composition`), and `speed` (see `trainer.speed_of`). Nothing in the others.
 
     Raises:
         ConfigError: Options that do not fit the encoder or the data.
         TrainingError: Too few pairs for a batch, or the loss diverged.
+        TrainingStoppedError: SIGTERM came; the last step is saved.
     """
     from polybatch import lora
 
+    ranks = ranks or Ranks()
     options = _resolved(options, len(table))
-    args = training_arguments(options, seed, folder)
+    args = training_arguments(options, seed, folder, ranks)
     sampler = BatchSampler(
         table,
         sampling,
@@ -85,24 +91,52 @@ def train(
             options.language_temperature,
             options.drop_small_sources,
         ),
-        rank=args.process_index,
-        world_size=args.world_size,
+        ranks=ranks,
     )
     adapters = lora.add_adapters(model, options, seed) if options.lora_r else None
-    with args.main_process_first(local=False, desc="looking for checkpoints"):
-        checkpoint = checkpoints.prepare(folder, fingerprint)
+    checkpoint = _found_checkpoint(folder, fingerprint, ranks)
     state = checkpoints.state_of(checkpoint) if checkpoint else None
     if state is None or not checkpoints.is_finished(state):
-        state = _run(model, validation, sampler, options, args=args, checkpoint=checkpoint)
-    if args.process_index == 0:
-        checkpoints.load_weights(model, folder / f"checkpoint-{state['best_global_step']}")
+        state = _run(model, validation, sampler, options, args=args, checkpoint=checkpoint, ranks=ranks)
+    if not ranks.first:
+        return {}
+    checkpoints.load_weights(model, folder / f"checkpoint-{state['best_global_step']}")
     if adapters:
         lora.merge(adapters)
-    return _result(state, sampler, args.world_size)
+    return _result(state, sampler, ranks.world_size)
+
+
+def _found_checkpoint(folder: Path, fingerprint: dict[str, Any], ranks: Ranks) -> Path | None:
+    """The checkpoint to continue from, as the first process found it, which alone removes what is of no use."""
+    found = checkpoints.prepare(folder, fingerprint) if ranks.first else None
+    step = ranks.of_first(checkpoints.step_of(found) if found else -1)
+    return None if step < 0 else checkpoints.of_step(folder, step)
+
+
+def on_this_machine(options: TrainingOptions) -> TrainingOptions:
+    """The options with a precision in place of `auto`.
+
+    Raises:
+        ConfigError: The card has no bf16.
+    """
+    import torch
+
+    card = torch.cuda.is_available()
+    able = card and torch.cuda.is_bf16_supported(including_emulation=False)
+    if options.precision == "bf16" and card and not able:
+        raise ConfigError(
+            "This card cannot compute in bf16.",
+            where="training.precision",
+            expected="auto or fp32, or a card of NVIDIA's Ampere generation (2020) or later",
+            found=f"bf16 on {torch.cuda.get_device_name()}",
+        )
+    if options.precision != "auto":
+        return options
+    return replace(options, precision="bf16" if able else "fp32")
 
 
 def _resolved(options: TrainingOptions, num_pairs: int) -> TrainingOptions:
-    """The options with `max_steps` in place of `epochs`."""
+    """The options with `max_steps` in place of `epochs`, and a precision."""
     steps = options.num_steps(num_pairs)
     if steps < options.eval_steps:
         raise ConfigError(
@@ -111,7 +145,7 @@ def _resolved(options: TrainingOptions, num_pairs: int) -> TrainingOptions:
             found=str(options.eval_steps),
             remedy="lower eval_steps, or train longer",
         )
-    return replace(options, max_steps=steps, epochs=None)
+    return replace(on_this_machine(options), max_steps=steps, epochs=None)
 
 
 def _result(state: dict[str, Any], sampler: BatchSampler, world_size: int) -> dict[str, Any]:
@@ -139,31 +173,42 @@ def _run(
     *,
     args: SentenceTransformerTrainingArguments,
     checkpoint: Path | None,
+    ranks: Ranks,
 ) -> dict[str, Any]:
+    from polybatch import preemption
     from polybatch.trainer import HybridTrainer, callbacks, negative_column
 
     if checkpoint:
         stage.log.info("resuming from %s", checkpoint)
     passages = ["passage", *(negative_column(k) for k in range(options.hard_negatives))]
     args.prompts = {"query": model.prompts["query"] or "", **dict.fromkeys(passages, model.prompts["passage"] or "")}
-    trainer = HybridTrainer(
-        sampler=sampler,
-        model=model,
-        args=args,
-        eval_dataset=validation,
-        loss=_loss(model, options, gather=args.world_size > 1),
-        callbacks=list(callbacks(sampler, options.patience)),
-    )
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with preemption.noticing() as asked_to_stop:
+        watching = callbacks(sampler, options.patience, ranks, asked_to_stop)
+        trainer = HybridTrainer(
+            sampler=sampler,
+            ranks=ranks,
+            model=model,
+            args=args,
+            validation=validation,
+            loss=_loss(model, options, gather=ranks.several),
+            callbacks=list(watching),
+        )
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        ranks.wait()
+    if any(getattr(callback, "interrupted", False) for callback in watching):
+        raise preemption.stopped(trainer.state.global_step, options.max_steps)
     return asdict(trainer.state)
 
 
-def training_arguments(options: TrainingOptions, seed: int, folder: Path) -> SentenceTransformerTrainingArguments:
+def training_arguments(
+    options: TrainingOptions, seed: int, folder: Path, ranks: Ranks | None = None
+) -> SentenceTransformerTrainingArguments:
     """The library's arguments for our options; nothing is reported anywhere but to the log."""
     import torch
     from sentence_transformers import SentenceTransformerTrainingArguments
 
-    return SentenceTransformerTrainingArguments(
+    ranks = ranks or Ranks()
+    arguments = SentenceTransformerTrainingArguments(
         output_dir=str(folder),
         max_steps=options.max_steps,
         per_device_train_batch_size=options.batch_size,
@@ -178,6 +223,7 @@ def training_arguments(options: TrainingOptions, seed: int, folder: Path) -> Sen
         activation_checkpointing=options.gradient_checkpointing,
         dataloader_pin_memory=torch.accelerator.is_available(),
         dataloader_num_workers=options.num_workers,
+        dataloader_drop_last=ranks.several,  # of no effect on our loaders; silences a warning
         eval_strategy="steps",
         eval_steps=options.eval_steps,
         save_strategy="steps",
@@ -189,9 +235,15 @@ def training_arguments(options: TrainingOptions, seed: int, folder: Path) -> Sen
         logging_nan_inf_filter=False,
         restore_callback_states_from_checkpoint=True,
         report_to="none",
-        disable_tqdm=not sys.stderr.isatty(),
+        disable_tqdm=not sys.stderr.isatty() or not ranks.first,
         seed=seed,
     )
+    if not ranks.several and arguments.n_gpu > 1:
+        stage.log.info(
+            "%d cards are visible, one is used; polybatch.launch --gpu N --distributed uses more", arguments.n_gpu
+        )
+        arguments._n_gpu = 1  # the library would have one process feed all cards, with as many batches a step
+    return arguments
 
 
 def _loss(model: SentenceTransformer, options: TrainingOptions, *, gather: bool) -> Any:
@@ -371,7 +423,16 @@ def _number(value: str) -> int | None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    args = parse(argv)
+    ranks = Ranks.of_environment()
+    if not ranks.first:
+        stage.log.setLevel(logging.WARNING)
+    with told_once(ranks):
+        _train_and_save(parse(argv), ranks)
+
+
+def _train_and_save(args: argparse.Namespace, ranks: Ranks) -> None:
+    ranks.check(args.options)
+    args.options = on_this_machine(args.options)
     own_texts = args.checkpoints.with_name(args.checkpoints.name + ".texts")
     table = read_pairs(
         args.parallel,
@@ -392,10 +453,11 @@ def main(argv: list[str] | None = None) -> None:
         args.options,
         seed=args.seed,
         folder=args.checkpoints,
-        fingerprint=fingerprint_of(args, model),
+        fingerprint=fingerprint_of(args, model) if ranks.first else {},
         source_weights=args.source_weights,
+        ranks=ranks,
     )
-    if int(os.environ.get("RANK", "0")):
+    if not ranks.first:
         return
     _save(model, args.encoder, _record(args, table, len(validation), result), args.output)
     if not args.keep_checkpoints:

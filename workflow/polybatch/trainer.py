@@ -3,8 +3,13 @@
 inputs: a sentence-transformers model, a `pairs.PairTable`, a `sampling.BatchSampler`
 outputs: checkpoints (`checkpoints`)
 
-Only where batches come from and how weights are kept is ours; loss, optimiser, schedule, evaluation, mixed
-precision, distribution and resuming are those of sentence-transformers and transformers.
+Only where batches come from, how they are shared out, and how weights are kept is ours; loss, optimiser, schedule,
+mixed precision, the sums of gradients and resuming are those of sentence-transformers and transformers.
+
+With several processes a batch stays what it is: each process embeds its share of the rows, and passages are gathered
+from all of them as candidates. Each process's loss is the mean over its own queries; the gradients that flow back into
+gathered embeddings are summed over the processes and the gradients of the weights averaged, which together is the
+gradient of the mean over the whole batch. Validation is shared out in the same way.
 """
 
 from __future__ import annotations
@@ -12,20 +17,24 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
+import numpy as np
 import torch
 from sentence_transformers import SentenceTransformerTrainer
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from transformers import EarlyStoppingCallback, TrainerCallback
 from transformers.trainer_callback import ExportableState, PrinterCallback, ProgressCallback
+from transformers.trainer_utils import EvalLoopOutput
 
 from polybatch import checkpoints
 from polybatch.errors import TrainingError
 from polybatch.pairs import PairTable
+from polybatch.preemption import AgreeAtStepEnd, ignore_in_worker
+from polybatch.ranks import Ranks
 from polybatch.sampling import BatchSampler, Example
 from polybatch.stage import log
 
@@ -62,12 +71,16 @@ def negative_column(k: int) -> str:
 class HybridTrainer(SentenceTransformerTrainer):
     """`SentenceTransformerTrainer` whose training batches come from a `BatchSampler`.
 
-    The loader is not handed to accelerate for sharding: each process's sampler already yields its own part.
+    The loaders are not handed to accelerate for sharding: they already yield a process's own share.
     """
 
-    def __init__(self, *, sampler: BatchSampler, **kwargs: Any) -> None:
-        self._sampler = sampler
-        super().__init__(**kwargs)
+    def __init__(self, *, sampler: BatchSampler, validation: Any, loss: nn.Module, ranks: Ranks, **kwargs: Any) -> None:
+        self._sampler, self._validation, self._ranks = sampler, validation, ranks
+        self._gathering = [module for module in loss.modules() if hasattr(module, "gather_across_devices")]
+        super().__init__(loss=loss, eval_dataset=validation, **kwargs)
+        if not ranks.first:
+            # The same dropout in every process would be less of it; the first one draws as a process alone does.
+            torch.manual_seed(ranks.seed(self.args.seed))
         self.remove_callback(PrinterCallback)
         if not sys.stderr.isatty():
             self.remove_callback(ProgressCallback)
@@ -78,13 +91,66 @@ class HybridTrainer(SentenceTransformerTrainer):
             batch_sampler=self._sampler,
             collate_fn=self.data_collator,
             num_workers=self.args.dataloader_num_workers,
+            worker_init_fn=ignore_in_worker,
             pin_memory=self.args.dataloader_pin_memory,
         )
 
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         masks = (value for name, value in inputs.items() if name.endswith("_attention_mask"))
-        self.state.num_input_tokens_seen += sum(int(mask.sum()) for mask in masks)
+        self.state.num_input_tokens_seen += self._ranks.world_size * sum(int(mask.sum()) for mask in masks)
         return super().training_step(model, inputs, *args, **kwargs)
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        return DataLoader(
+            self._validation,
+            batch_sampler=[part.rows for part in self._validation_parts()],
+            collate_fn=self.data_collator,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+
+    def _validation_parts(self) -> list[ValidationPart]:
+        return validation_parts(len(self._validation), self._sampler.batch_size, self.args.seed, self._ranks)
+
+    def evaluation_loop(
+        self,
+        dataloader: DataLoader,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """The mean loss over the validation pairs in batches as large as those of the training; see the module."""
+        self.model.eval()
+        total = rows = 0.0
+        for part, inputs in zip(self._validation_parts(), dataloader, strict=True):
+            self._gather(part.shared)
+            loss, _, _ = self.prediction_step(self.model, inputs, prediction_loss_only=True)
+            total += part.size * cast(torch.Tensor, loss).item()
+            rows += part.size
+        self._gather(self._ranks.several)
+        metrics = {f"{metric_key_prefix}_loss": self._ranks.mean(total) / rows}
+        return EvalLoopOutput(predictions=np.empty(0), label_ids=None, metrics=metrics, num_samples=int(rows))
+
+    def _gather(self, wanted: bool) -> None:
+        for loss in self._gathering:
+            loss.gather_across_devices = wanted  # type: ignore[assignment]
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        # The state of the training, written next by the first process, says that the checkpoint is whole.
+        self._ranks.wait()
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is None or checkpoints.num_ranks(Path(checkpoint)) == self._ranks.world_size:
+            super()._load_rng_state(checkpoint)
+            return
+        log.info(
+            "the checkpoint was saved by %d process(es), now there are %d: batches and weights stay, dropout is drawn "
+            "anew",
+            checkpoints.num_ranks(Path(checkpoint)),
+            self._ranks.world_size,
+        )
+        torch.manual_seed(self._ranks.seed(self.args.seed, self.state.global_step))
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         checkpoints.save_weights(self.model, Path(output_dir or str(self.args.output_dir)))
@@ -94,6 +160,34 @@ class HybridTrainer(SentenceTransformerTrainer):
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """The model's card is written by the stage: the library's would describe neither data nor sampling."""
+
+
+class ValidationPart(NamedTuple):
+    """What one process embeds of a batch of validation pairs.
+
+    Attributes:
+        rows: Of the validation pairs.
+        shared: Whether other processes embed the rest; otherwise each embeds the whole batch.
+        size: Pairs of the whole batch.
+    """
+
+    rows: list[int]
+    shared: bool
+    size: int
+
+
+def validation_parts(num_rows: int, batch_size: int, seed: int, ranks: Ranks) -> list[ValidationPart]:
+    """How validation pairs are divided into batches, which depends on the seed alone, and those among processes.
+
+    A last batch that does not divide is embedded by every process: each of its losses is over the same negatives.
+    """
+    order = torch.randperm(num_rows, generator=torch.Generator().manual_seed(seed)).tolist()
+    parts = []
+    for start in range(0, num_rows, batch_size):
+        batch = order[start : start + batch_size]
+        shared = ranks.several and len(batch) % ranks.world_size == 0
+        parts.append(ValidationPart(batch[ranks.share(len(batch))] if shared else batch, shared, len(batch)))
+    return parts
 
 
 class LengthBuckets(nn.Module):
@@ -170,12 +264,13 @@ class LogProgress(TrainerCallback):
         self._start = self._last = self._told = 0.0
         self._first_step = 0
 
+    def due(self) -> bool:
+        """Whether it is time for a line."""
+        return time.monotonic() - self._last >= _LINE_EVERY_S
+
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._start = self._last = self._told = time.monotonic()
         self._first_step = state.global_step
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        control.should_log |= time.monotonic() - self._last >= _LINE_EVERY_S
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         logs = kwargs["logs"]
@@ -184,7 +279,7 @@ class LogProgress(TrainerCallback):
         if "eval_loss" in logs:
             log.info("step %d/%d: validation loss %.4f", state.global_step, state.max_steps, logs["eval_loss"])
         now = time.monotonic()
-        if "loss" not in logs or now - self._last < _LINE_EVERY_S:
+        if "loss" not in logs or not self.due():
             return
         self._last = now
         speed = (state.global_step - self._first_step) / max(now - self._start, 1e-9)
@@ -233,9 +328,13 @@ class EarlyStopping(EarlyStoppingCallback):
         pass
 
 
-def callbacks(sampler: BatchSampler, patience: int) -> Sequence[TrainerCallback]:
+def callbacks(
+    sampler: BatchSampler, patience: int, ranks: Ranks, asked_to_stop: Callable[[], bool]
+) -> Sequence[TrainerCallback]:
     """What watches a training; `patience` evaluations without a better loss end it, 0 never does."""
-    watching: list[TrainerCallback] = [StopOnDivergence(), SaveBest(), LogProgress(sampler), Stopwatch()]
+    progress = LogProgress(sampler)
+    agree = AgreeAtStepEnd(ranks, asked_to_stop, lambda: ranks.first and progress.due())
+    watching: list[TrainerCallback] = [agree, StopOnDivergence(), SaveBest(), progress, Stopwatch()]
     if patience:
         watching.append(EarlyStopping(early_stopping_patience=patience))
     return watching
@@ -245,14 +344,14 @@ def speed_of(state: dict[str, Any], batch_size: int, world_size: int) -> dict[st
     """How long a training took, from the trainer's state, for planning further ones.
 
     Returns:
-        `seconds`, validation and checkpoints included; `pairs_per_second`; `tokens_per_second`, padding left out,
-        reckoned from the first process's share; `device`, `world_size`.
+        `seconds`, validation and checkpoints included; `pairs_per_second`; `tokens_per_second`, padding left out, with
+        several processes reckoned from the first one's share; `device`, `world_size`.
     """
     seconds = state["stateful_callbacks"]["Stopwatch"]["attributes"]["seconds"]
     return {
         "seconds": round(seconds, 3),
         "pairs_per_second": round(state["global_step"] * batch_size / max(seconds, 1e-9), 1),
-        "tokens_per_second": round(state["num_input_tokens_seen"] * world_size / max(seconds, 1e-9), 1),
+        "tokens_per_second": round(state["num_input_tokens_seen"] / max(seconds, 1e-9), 1),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "world_size": world_size,
     }

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from polybatch.options import Options, require
 
 SCHEDULERS = ("linear", "cosine", "constant_with_warmup")
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("auto", "fp32", "bf16")
 LANGUAGE_WEIGHTS = ("uniform", "size")
 
 
@@ -34,7 +34,7 @@ class TrainingOptions(Options):
         eval_steps: Steps between two validation losses.
         save_steps: Steps between two checkpoints; the best model so far is always kept besides.
         patience: Validations without a better loss after which the training stops; 0 never stops early.
-        precision: fp32, or bf16 (autocast).
+        precision: fp32, bf16 (autocast), or auto: bf16 on a card that has it, fp32 elsewhere.
         gradient_checkpointing: Computes activations twice instead of keeping them.
         mini_batch_size: If given, embeds this many texts at a time (GradCache), so that batch_size is not bound
             by memory.
@@ -71,7 +71,7 @@ class TrainingOptions(Options):
     eval_steps: int = 100
     save_steps: int = 500
     patience: int = 5
-    precision: str = "fp32"
+    precision: str = "auto"
     gradient_checkpointing: bool = False
     mini_batch_size: int | None = None
     bucket_width: int | None = None
