@@ -146,6 +146,7 @@ def test_an_index_without_a_place_on_the_card_stays_where_it_is(
     def full(*_: object) -> None:
         raise RuntimeError("Error in virtual void* alloc() at gpu.cpp:1: Error: 'err == cudaSuccess' failed: no memory")
 
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
     monkeypatch.setattr(faiss, "index_cpu_to_gpu", full, raising=False)

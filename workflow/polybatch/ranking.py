@@ -185,19 +185,20 @@ def copy_on_card(index: faiss.Index, depth: int | str, name: str) -> faiss.Index
 
 @cache
 def _card_resources() -> Any | None:
-    """FAISS's working memory on a card, made once; None for a build for CPUs, or where it sees no card."""
+    """FAISS's working memory on a card, made once; None where this job was given no card, or FAISS cannot use it."""
     import faiss
 
-    if hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus():
+    if not given_cards():
+        return None
+    built = hasattr(faiss, "StandardGpuResources")
+    if built and faiss.get_num_gpus():
         return faiss.StandardGpuResources()
-    if given_cards():
-        stage.log.warning(
-            "given the card(s) %s, BUT SEARCHING ON THE CPU: %s",
-            given_cards(),
-            "FAISS finds no card"
-            if hasattr(faiss, "StandardGpuResources")
-            else f"FAISS {faiss.__version__} is a build for CPUs; docs/gpu.md names the one for cards",
-        )
+    stage.log.warning(
+        "given the card(s) %s, BUT SEARCHING ON THE CPU: FAISS %s %s",
+        given_cards(),
+        faiss.__version__,
+        "finds no card" if built else "is a build for CPUs; docs/gpu.md names the one for cards",
+    )
     return None
 
 
