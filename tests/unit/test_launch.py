@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -239,6 +239,47 @@ def test_the_folder_of_locks_is_everyones_and_no_link_is_followed(tmp_path: Path
     for unusable in (tmp_path / "link", tmp_path / "no" / "parent"):
         with pytest.raises(ConfigError, match="POLYBATCH_CARDS"):
             claim(["0"], 1, unusable)
+
+
+@pytest.fixture
+def profile(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict]:
+    """profiles/gpu as Snakemake reads it, on a machine of stand-in cards and with a command line."""
+    from snakemake.profiles import ProfileConfigFileParser
+
+    monkeypatch.chdir(PACKAGE.parent)
+    monkeypatch.setenv("PATH", environ["PATH"])
+    for name in ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID", "POLYBATCH_GPUS", "POLYBATCH_CPUS_PER_GPU"):
+        monkeypatch.delenv(name, raising=False)
+
+    def read(command: str) -> dict:
+        monkeypatch.setattr(sys, "argv", command.split())
+        with open("profiles/gpu/config.yaml", encoding="utf-8") as stream:
+            return ProfileConfigFileParser().parse(stream)
+
+    return read
+
+
+def test_the_profile_counts_cards_and_gives_them_to_jobs(
+    profile: Callable[[str], dict], environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_nvidia_smi(environ, "\n".join(WHOLE))
+    monkeypatch.setenv("POLYBATCH_GPUS", "2")
+    read = profile("snakemake --profile profiles/gpu")
+    assert read["resources"][0] == "gpu=2"
+    assert {"train_run:gpu=2", "encode:gpu=1", "translate_shard:gpu=1", "score_run:gpu=0"} <= set(read["set-resources"])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    with pytest.raises(SystemExit, match="asks for 2 GPU"):
+        profile("snakemake --profile profiles/gpu")
+
+
+def test_the_profile_stops_without_a_card_but_for_a_dry_run(
+    profile: Callable[[str], dict], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="this machine has none"):
+        profile("snakemake --profile profiles/gpu tables")
+    for dry in ("-n", "-pn", "--dry-run", "--dryrun"):
+        assert profile(f"snakemake --profile profiles/gpu {dry}")["resources"][0] == "gpu=1"
+        assert "A real one would stop" in capsys.readouterr().err
 
 
 def test_threads_are_divided_among_ranks() -> None:
