@@ -9,63 +9,24 @@ import signal
 
 import pyarrow.parquet as pq
 import pytest
-from parallel_files import parallel_row, write_parallel
+from toy_training import ELABORATE, HYBRID, LANGS, OPTIONS, command, make_study, options, run, text, weights
 
 from polybatch import checkpoints
-from polybatch.encoder import EncoderOptions, build_encoder
 from polybatch.errors import ConfigError, DataError, TrainingError
 from polybatch.files import write_json
 from polybatch.pairs import read_pairs
-from polybatch.sampling import BatchSampler, Sampling
+from polybatch.sampling import BatchSampler
 from polybatch.train import (
     TrainingOptions,
     load_encoder,
     main,
-    read_validation,
-    set_up,
-    train,
     training_arguments,
 )
-
-LANGS = ("en", "de", "tr")
-OPTIONS = TrainingOptions(
-    max_steps=24, batch_size=8, learning_rate=5e-3, eval_steps=6, save_steps=4, warmup=2, patience=0
-)
-HYBRID = Sampling("hybrid", 0.5)
-
-
-def text(lang, word):
-    return f"{lang}{word} " + " ".join(f"{lang}{(word * k) % 97}" for k in (3, 5))
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    """parallel/<lang>.parquet (80 pairs, Turkish 40; two sources, of which "hard" has negatives), paraphrases of ten
-    pairs, validation.parquet, and an encoder with dropout."""
-    base = tmp_path_factory.mktemp("study")
-    for lang in LANGS:
-        rows = [
-            parallel_row(
-                i,
-                f"{lang}{i}",
-                text(lang, i),
-                source="hard" if i % 4 < 2 else "plain",
-                origin="english" if lang == "en" else "machine" if i < 20 else "supplied",
-                hard_negatives=[text(lang, i + 7), text(lang, i + 11)][: 2 - i % 4] if i % 4 < 2 else [],
-            )
-            for i in range(80)
-            if lang != "tr" or i % 2
-        ]
-        write_parallel(base / f"{lang}.parquet", rows)
-    second = [parallel_row(i, f"en{i} en{i}", text("en", i)) for i in range(10)]
-    write_parallel(base / "paraphrase.parquet", second)
-    write_parallel(base / "validation.parquet", [parallel_row(i, f"en{i}", text("en", i)) for i in range(80, 97)])
-    words = [text(lang, i) for lang in LANGS for i in range(97)]
-    shape = {"vocab_size": 600, "hidden_size": 32, "num_heads": 2, "intermediate_size": 32, "max_length": 24}
-    build_encoder(words, EncoderOptions.from_values({**shape, "dropout": 0.1}), base / "encoder")
-    # Dropout's noise depends on how rows are laid out, so comparisons of two layouts do without.
-    build_encoder(words, EncoderOptions.from_values(shape), base / "without_dropout")
-    return base
+    return make_study(tmp_path_factory.mktemp("study"))
 
 
 @pytest.fixture(autouse=True)
@@ -73,52 +34,6 @@ def one_thread():
     import torch
 
     torch.set_num_threads(1)
-
-
-def run(study, folder, options=OPTIONS, sampling=HYBRID, seed=0, fingerprint=None, encoder="encoder"):
-    """Trains; returns the model, the result without its speed and step list, and the weights as bytes."""
-    model = load_encoder(str(study / encoder))
-    set_up(model, options)
-    result = train(
-        model,
-        read_pairs(
-            {lang: study / f"{lang}.parquet" for lang in LANGS},
-            hard_negatives=options.hard_negatives,
-            paraphrases=study / "paraphrase.parquet" if options.hard_negatives else None,
-        ),
-        read_validation(study / "validation.parquet"),
-        sampling,
-        options,
-        seed=seed,
-        folder=folder,
-        fingerprint=fingerprint or {"data": "same"},
-    )
-    speed, batches = result.pop("speed"), result.pop("batches")
-    assert speed["seconds"] > 0 and batches.num_rows == result["steps"]
-    return model, result, weights(model)
-
-
-def weights(model):
-    return {name: tensor.numpy().tobytes() for name, tensor in model.state_dict().items()}
-
-
-def options(**changes):
-    return TrainingOptions(**{**OPTIONS.as_dict(), **changes})
-
-
-def command(study, output, **changes):
-    flags = {
-        "encoder": str(study / "encoder"),
-        "validation": str(study / "validation.parquet"),
-        "sampling": "hybrid",
-        "alpha": "0.5",
-        "options": json.dumps(OPTIONS.as_dict()),
-        "checkpoints": str(output / "checkpoints"),
-        "output": str(output / "model"),
-        **changes,
-    }
-    parallel = [f"{lang}={study / lang}.parquet" for lang in LANGS]
-    return ["--parallel", *parallel, *(part for name, value in flags.items() for part in (f"--{name}", value))]
 
 
 @pytest.fixture(scope="module")
@@ -168,18 +83,6 @@ def test_a_killed_training_resumes_to_the_same_weights(study, tmp_path, unbroken
     assert f"resuming from {tmp_path}/checkpoint-{last}" in caplog.text
     assert result == unbroken[1]
     assert resumed == unbroken[2]
-
-
-# What changes the batches, the weights that are trained, and the loss, all at once.
-ELABORATE = {
-    "max_steps": 12,
-    "hard_negatives": 2,
-    "lora_r": 4,
-    "lora_dropout": 0.1,
-    "matryoshka_dims": [8, 16],
-    "source_temperature": 2.0,
-    "language_weights": "size",
-}
 
 
 def test_an_elaborate_training_resumes_to_the_same_weights_too(study, tmp_path, caplog):
@@ -359,47 +262,6 @@ def test_epochs_stand_for_steps(study, tmp_path):
 def test_checkpoints_are_kept_on_request(study, tmp_path):
     main([*command(study, tmp_path), "--keep-checkpoints"])
     assert list((tmp_path / "checkpoints").glob("checkpoint-*"))
-
-
-def test_two_processes_train_as_one_does(study, tmp_path):
-    """The same batches and negatives, shared out: weights agree up to the order of summation."""
-    import socket
-
-    import torch
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    short = json.dumps(options(max_steps=6, learning_rate=1e-3).as_dict())
-
-    def process(rank, world_size):
-        from accelerate.state import AcceleratorState, GradientState
-
-        AcceleratorState._reset_state(reset_partial_state=True)
-        GradientState._reset_state()
-        if world_size > 1:
-            os.environ.update(
-                RANK=str(rank),
-                LOCAL_RANK=str(rank),
-                WORLD_SIZE=str(world_size),
-                MASTER_ADDR="127.0.0.1",
-                MASTER_PORT=str(port),
-                ACCELERATE_USE_CPU="true",
-            )
-        main(command(study, tmp_path / str(world_size), options=short, encoder=str(study / "without_dropout")))
-
-    fork = multiprocessing.get_context("fork")
-    children = [fork.Process(target=process, args=args) for args in ((0, 1), (0, 2), (1, 2))]
-    for child in children:
-        child.start()
-    for child in children:
-        child.join(120)
-    assert [child.exitcode for child in children] == [0, 0, 0]
-    alone, shared = (load_encoder(str(tmp_path / n / "model")).state_dict() for n in ("1", "2"))
-    for name, tensor in alone.items():
-        torch.testing.assert_close(shared[name], tensor, rtol=1e-3, atol=1e-4)
-    counts = [(tmp_path / n / "model" / "composition.json").read_text() for n in ("1", "2")]
-    assert counts[0] == counts[1]
 
 
 @pytest.mark.parametrize("name", ["/nowhere/encoder", "no-such-org/no-such-model", "."])

@@ -10,6 +10,7 @@ whether it should stop.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -144,20 +145,27 @@ class Ranks:
 
 
 @contextmanager
-def told_once(ranks: Ranks) -> Iterator[None]:
+def told_once(ranks: Ranks, *, together: type[PolybatchError]) -> Iterator[None]:
     """Lets the first process say what all of them meet, and each what it alone met.
 
     A process that ends makes the launcher end the others. So the first one to end is the one with something to say:
     the others wait a little before they do.
+
+    Args:
+        ranks: The processes.
+        together: What is never raised by one alone, so that the first one's words are enough.
 
     Raises:
         TrainingError: In place of an exception which only says that another process is gone.
     """
     try:
         yield
-    except PolybatchError:
-        if not ranks.first:
-            time.sleep(_NOTICE_S)
+    except PolybatchError as error:
+        if ranks.first:
+            raise
+        time.sleep(_NOTICE_S)
+        if isinstance(error, together):
+            sys.exit(1)
         raise
     except RuntimeError as error:
         if not ranks.several or not _is_lost_peer(error):

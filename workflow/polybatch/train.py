@@ -423,10 +423,12 @@ def _number(value: str) -> int | None:
 
 
 def main(argv: list[str] | None = None) -> None:
+    from polybatch import preemption
+
     ranks = Ranks.of_environment()
     if not ranks.first:
         stage.log.setLevel(logging.WARNING)
-    with told_once(ranks):
+    with told_once(ranks, together=preemption.TrainingStoppedError):
         _train_and_save(parse(argv), ranks)
 
 

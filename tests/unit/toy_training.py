@@ -1,0 +1,111 @@
+"""A study so small that a training takes a second: its files, an encoder, and how the tests train it."""
+
+import json
+
+from parallel_files import parallel_row, write_parallel
+
+from polybatch.encoder import EncoderOptions, build_encoder
+from polybatch.pairs import read_pairs
+from polybatch.sampling import Sampling
+from polybatch.train import TrainingOptions, load_encoder, read_validation, set_up, train
+
+LANGS = ("en", "de", "tr")
+OPTIONS = TrainingOptions(
+    max_steps=24, batch_size=8, learning_rate=5e-3, eval_steps=6, save_steps=4, warmup=2, patience=0
+)
+HYBRID = Sampling("hybrid", 0.5)
+
+
+def text(lang, word):
+    return f"{lang}{word} " + " ".join(f"{lang}{(word * k) % 97}" for k in (3, 5))
+
+
+def make_study(base):
+    """parallel/<lang>.parquet (80 pairs, Turkish 40; two sources, of which "hard" has negatives), paraphrases of ten
+    pairs, validation.parquet, and an encoder with dropout."""
+    for lang in LANGS:
+        rows = [
+            parallel_row(
+                i,
+                f"{lang}{i}",
+                text(lang, i),
+                source="hard" if i % 4 < 2 else "plain",
+                origin="english" if lang == "en" else "machine" if i < 20 else "supplied",
+                hard_negatives=[text(lang, i + 7), text(lang, i + 11)][: 2 - i % 4] if i % 4 < 2 else [],
+            )
+            for i in range(80)
+            if lang != "tr" or i % 2
+        ]
+        write_parallel(base / f"{lang}.parquet", rows)
+    second = [parallel_row(i, f"en{i} en{i}", text("en", i)) for i in range(10)]
+    write_parallel(base / "paraphrase.parquet", second)
+    write_parallel(base / "validation.parquet", [parallel_row(i, f"en{i}", text("en", i)) for i in range(80, 97)])
+    words = [text(lang, i) for lang in LANGS for i in range(97)]
+    shape = {"vocab_size": 600, "hidden_size": 32, "num_heads": 2, "intermediate_size": 32, "max_length": 24}
+    build_encoder(words, EncoderOptions.from_values({**shape, "dropout": 0.1}), base / "encoder")
+    # Dropout's noise depends on how rows are laid out, so comparisons of two layouts do without.
+    build_encoder(words, EncoderOptions.from_values(shape), base / "without_dropout")
+    return base
+
+
+def run(study, folder, options=OPTIONS, sampling=HYBRID, seed=0, fingerprint=None, encoder="encoder", ranks=None):
+    """Trains; returns the model, the result without its speed and step list, and the weights as bytes.
+
+    In other processes than the first the result is empty.
+    """
+    model = load_encoder(str(study / encoder))
+    set_up(model, options)
+    result = train(
+        model,
+        read_pairs(
+            {lang: study / f"{lang}.parquet" for lang in LANGS},
+            hard_negatives=options.hard_negatives,
+            paraphrases=study / "paraphrase.parquet" if options.hard_negatives else None,
+        ),
+        read_validation(study / "validation.parquet"),
+        sampling,
+        options,
+        seed=seed,
+        folder=folder,
+        fingerprint=fingerprint or {"data": "same"},
+        ranks=ranks,
+    )
+    if result:
+        speed, batches = result.pop("speed"), result.pop("batches")
+        assert speed["seconds"] > 0 and batches.num_rows == result["steps"]
+    return model, result, weights(model)
+
+
+def weights(model):
+    return {name: tensor.numpy().tobytes() for name, tensor in model.state_dict().items()}
+
+
+def options(**changes):
+    return TrainingOptions(**{**OPTIONS.as_dict(), **changes})
+
+
+def command(study, output, **changes):
+    flags = {
+        "encoder": str(study / "encoder"),
+        "validation": str(study / "validation.parquet"),
+        "sampling": "hybrid",
+        "alpha": "0.5",
+        "options": json.dumps(OPTIONS.as_dict()),
+        "checkpoints": str(output / "checkpoints"),
+        "output": str(output / "model"),
+        **changes,
+    }
+    parallel = [f"{lang}={study / lang}.parquet" for lang in LANGS]
+    return ["--parallel", *parallel, *(part for name, value in flags.items() for part in (f"--{name}", value))]
+
+
+# What changes the batches, the weights that are trained, and the loss, all at once.
+ELABORATE = {
+    "max_steps": 12,
+    "hard_negatives": 2,
+    "lora_r": 4,
+    "lora_dropout": 0.1,
+    "matryoshka_dims": [8, 16],
+    "source_temperature": 2.0,
+    "language_weights": "size",
+}
