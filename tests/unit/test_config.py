@@ -14,6 +14,7 @@ from polybatch.config import (
     benchmark_languages,
     benchmark_settings,
     encoding_options,
+    encoding_shards,
     held_out_languages,
     overlap_options,
     resolve,
@@ -281,17 +282,19 @@ class TestTranslators:
 
 
 def test_what_belongs_to_one_encoder_is_laid_over_what_belongs_to_all(config: dict) -> None:
-    own = {"training": {"learning_rate": 1.0e-5}, "encoding": {"batch_size": 4}}
+    own = {"training": {"learning_rate": 1.0e-5}, "encoding": {"batch_size": 4, "shards": 8}}
     overlay = {
         "study": {"encoders": ["tiny", "xlm-r"]},
         "encoders": {"xlm-r": own},
-        "encoding": {"batch_size": 9, "batch_tokens": 99},
+        "encoding": {"batch_size": 9, "batch_tokens": 99, "shards": 4},
     }
     resolved = resolve(merged(config, overlay))
     assert training_options(resolved, "xlm-r") == {**config["training"], "learning_rate": 1.0e-5}
     assert training_options(resolved, "tiny") == config["training"]
     assert encoding_options(resolved, "xlm-r") == {"batch_size": 4, "batch_tokens": 99}
     assert encoding_options(resolved, "tiny") == {"batch_size": 9, "batch_tokens": 99}
+    assert [encoding_shards(resolved, name) for name in ("tiny", "xlm-r")] == [4, 8]
+    assert encoding_shards(resolve(config), "tiny") == 1
 
 
 def test_decontamination_is_on_and_its_options_are_the_stage_s(config: dict) -> None:
@@ -409,6 +412,8 @@ def test_files_of_published_scores_are_read_with_the_config(
         ({"encoders": {"mine": {"path": "nowhere"}}}, "encoders.mine.path: there is no folder nowhere"),
         ({"encoders": {"tiny": {"training": {"max_step": 3}}}}, "encoders.tiny.training: unknown option 'max_step'"),
         ({"encoders": {"tiny": {"encoding": {"batch_size": 0}}}}, "encoders.tiny.encoding: batch_size"),
+        ({"encoders": {"tiny": {"encoding": {"shards": 0}}}}, "encoders.tiny.encoding.shards: 0 is less than"),
+        ({"encoding": {"shards": "many"}}, "encoding.shards: 'many' is not of type 'integer'"),
         ({"encoders": None}, "encoders: None is not of type 'object'"),
         # Benchmarks.
         (with_benchmark({}), "benchmarks.mine: needs one of split, adapter, queries_of, translate"),

@@ -185,6 +185,15 @@ def test_another_evaluation_language_costs_that_language_only(project: Path) -> 
     assert first == {p.name: digest(p) for p in (project / "results/tables/toy/v1").iterdir() if p.is_file()}
 
 
+def test_embedding_in_shards_is_as_many_jobs(project: Path) -> None:
+    overlay = (project / "toy.yaml").read_text("utf-8")
+    (project / "toy.yaml").write_text(overlay + "encoding: {shards: 3}\n", "utf-8")
+    jobs = planned(project)
+    (project / "toy.yaml").write_text(overlay, "utf-8")
+    assert jobs == {"encode_shard": 9, "gather_embeddings": 3, "build_index": 3, "score_run": 3, "make_tables": 1}
+    assert planned(project) == {}
+
+
 def test_versions_can_be_compared(project: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "polybatch.compare", "v1", "v2", "--study", "toy"],

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from polybatch import stage
+from polybatch.device import given_cards, tell_torch_device
 from polybatch.embedder import EncodeOptions, Model, embed_rows
 from polybatch.embedding_files import Job, parse_jobs
 from polybatch.encode_shards import embed_shard, gather
@@ -82,6 +83,8 @@ def main(argv: list[str] | None = None) -> None:
         parser.error("--shard is a number from 0, below --shards, and does not go with --gather")
 
     jobs, options = parse_jobs(args.benchmarks), EncodeOptions.from_json(args.options)
+    if not args.gather and given_cards():
+        tell_torch_device()  # embedding on the CPU what was meant for a card takes days
     if args.gather:
         gather(args.model, options, jobs, args.gather)
     elif args.shard is not None:
