@@ -46,6 +46,11 @@ DECONTAMINATED = CONFIG["decontamination"]["enabled"]
 # Encoders of the hub, whose own training data may hold evaluation sets.
 PRETRAINED = [name for name in CONFIG["study"]["encoders"] if "model" in CONFIG["encoders"][name]]
 
+# Run -> jobs among which its texts are divided to be embedded.
+ENCODING_SHARDS = {name: configuration.encoding_shards(CONFIG, run.encoder) for name, run in RUNS.items()}
+# On a cluster a training, its embeddings, indexes and scores are one job, unless embedding is divided.
+EVALUATION_GROUP = "run" if set(ENCODING_SHARDS.values()) == {1} else "evaluate"
+
 TRAINED_TRANSLATORS = CONFIG["translator_training"]
 HUB_TRANSLATORS = translator_models(CONFIG)
 HUB = hub_requests(CONFIG)
@@ -183,6 +188,22 @@ def model_folder(run):
     """The folder of a run's model; an untrained run is its encoder."""
     encoder = run.split("/")[0]
     return f"{BASE}/models/{run}" if run in TRAINED else f"{BASE}/encoders/{encoder}"
+
+
+def embedding_jobs(run):
+    """What is to be embedded with a run's model, as `polybatch.encode` wants it."""
+    jobs = []
+    for bench in BENCHMARKS:
+        queries, passages = configuration.benchmark_languages(CONFIG, bench)
+        jobs.append(
+            {
+                "benchmark": f"{BASE}/benchmarks/{bench}",
+                "output": f"{BASE}/embeddings/{run}/{bench}",
+                "query_languages": queries,
+                "corpus_languages": passages,
+            }
+        )
+    return as_json(jobs)
 
 
 def translator_folder(direction):

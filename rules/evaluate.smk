@@ -22,11 +22,12 @@ rule score_run:
     benchmark:
         f"{BASE}/timings/score/{{run}}/{STUDY}.tsv"
     group:
-        "run"
+        EVALUATION_GROUP
     conda:
         "../envs/retrieve.yaml"
     resources:
-        mem_mb=memory(3000),
+        gpu=0,
+        mem_mb=memory(3000, pretrained=16000),
         runtime=minutes(120),
     params:
         code=code_digest("score"),
@@ -36,6 +37,7 @@ rule score_run:
         index=lambda w, input: [os.path.dirname(path) for path in input.index],
         benchmarks=expand("{base}/benchmarks/{bench}", base=BASE, bench=BENCHMARKS),
     shell:
-        "python -m polybatch.score --embeddings {params.embeddings} --index {params.index} "
+        "python -m polybatch.launch --gpu {resources.gpu} polybatch.score "
+        "--embeddings {params.embeddings} --index {params.index} "
         "--benchmark {params.benchmarks} --grid {params.grid:q} --options {params.options:q} "
         "--scores {output.scores} --per-query {output.per_query} --run {output.ranked} 2> {log}"

@@ -1,26 +1,6 @@
 # Embeddings and FAISS indexes: one of each a run, benchmark and language.
 
 
-# Run -> jobs among which its texts are divided to be embedded.
-ENCODING_SHARDS = {name: configuration.encoding_shards(CONFIG, run.encoder) for name, run in RUNS.items()}
-
-
-def embedding_jobs(run):
-    """What is to be embedded with a run's model, as `polybatch.encode` wants it."""
-    jobs = []
-    for bench in BENCHMARKS:
-        queries, passages = configuration.benchmark_languages(CONFIG, bench)
-        jobs.append(
-            {
-                "benchmark": f"{BASE}/benchmarks/{bench}",
-                "output": f"{BASE}/embeddings/{run}/{bench}",
-                "query_languages": queries,
-                "corpus_languages": passages,
-            }
-        )
-    return as_json(jobs)
-
-
 # Every index of the study.
 rule index:
     input:
@@ -40,14 +20,20 @@ rule encode:
         f"{BASE}/timings/encode/{{run}}/{STUDY}.tsv"
     wildcard_constraints:
         run=one_of(run for run, shards in ENCODING_SHARDS.items() if shards == 1),
+    group:
+        "run"
     conda:
         "../envs/train.yaml"
+    resources:
+        gpu=0,
+        mem_mb=memory(3000, pretrained=16000),
+        runtime=minutes(240),
     params:
         code=code_digest("encode"),
         benchmarks=lambda w: embedding_jobs(w.run),
         options=lambda w: as_json(configuration.encoding_options(CONFIG, RUNS[w.run].encoder)),
     shell:
-        "python -m polybatch.encode --model {input.model} --benchmarks {params.benchmarks:q} "
+        "python -m polybatch.launch --gpu {resources.gpu} polybatch.encode --model {input.model} --benchmarks {params.benchmarks:q} "
         "--options {params.options:q} 2> {log}"
 
 
@@ -64,14 +50,20 @@ rule encode_shard:
         f"{BASE}/timings/encode/{{run}}/{STUDY}-{{shard}}-of-{{shards}}.tsv"
     wildcard_constraints:
         shards=r"\d+",
+    group:
+        "encode_shard"
     conda:
         "../envs/train.yaml"
+    resources:
+        gpu=0,
+        mem_mb=memory(3000, pretrained=16000),
+        runtime=minutes(240),
     params:
         code=code_digest("encode"),
         benchmarks=lambda w: embedding_jobs(w.run),
         options=lambda w: as_json(configuration.encoding_options(CONFIG, RUNS[w.run].encoder)),
     shell:
-        "python -m polybatch.encode --model {input.model} --benchmarks {params.benchmarks:q} "
+        "python -m polybatch.launch --gpu {resources.gpu} polybatch.encode --model {input.model} --benchmarks {params.benchmarks:q} "
         "--options {params.options:q} --shard {wildcards.shard} --shards {wildcards.shards} --summary {output} 2> {log}"
 
 
@@ -92,8 +84,13 @@ rule gather_embeddings:
         f"{BASE}/timings/gather_embeddings/{{run}}/{STUDY}.tsv"
     wildcard_constraints:
         run=one_of(run for run, shards in ENCODING_SHARDS.items() if shards > 1),
+    group:
+        EVALUATION_GROUP
     conda:
         "../envs/train.yaml"
+    resources:
+        mem_mb=memory(2000),
+        runtime=minutes(120),
     params:
         code=code_digest("encode"),
         benchmarks=lambda w: embedding_jobs(w.run),
@@ -113,8 +110,13 @@ rule build_index:
         f"{BASE}/logs/index/{{run}}/{STUDY}.log",
     benchmark:
         f"{BASE}/timings/index/{{run}}/{STUDY}.tsv"
+    group:
+        EVALUATION_GROUP
     conda:
         "../envs/retrieve.yaml"
+    resources:
+        mem_mb=memory(2500, pretrained=16000),
+        runtime=minutes(120),
     params:
         code=code_digest("index"),
         factory=CONFIG["index"]["factory"],

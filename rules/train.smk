@@ -129,7 +129,7 @@ rule new_encoder:
         parallel=named(parallel_files()),
         options=lambda w: as_json(CONFIG["encoders"][w.encoder]["scratch"]),
     shell:
-        "python -m polybatch.encoder --parallel {params.parallel} --options {params.options:q} "
+        "python -m polybatch.launch polybatch.encoder --parallel {params.parallel} --options {params.options:q} "
         "--output {output} 2> {log}"
 
 
@@ -156,7 +156,7 @@ rule pretrained_encoder:
         origin=lambda w, input: f"{'--path' if 'path' in CONFIG['encoders'][w.encoder] else '--record'} {input}",
         options=lambda w: as_json(CONFIG["encoders"][w.encoder]["options"]),
     shell:
-        "python -m polybatch.hub_encoder {params.origin} --options {params.options:q} --output {output} 2> {log}"
+        "python -m polybatch.launch polybatch.hub_encoder {params.origin} --options {params.options:q} --output {output} 2> {log}"
 
 
 # One run of the grid; a killed training goes on from its last checkpoint to the same result.

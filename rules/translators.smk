@@ -29,7 +29,7 @@ rule convert_hub_translator:
         directions=lambda w: HUB_TRANSLATORS[w.translator]["directions"],
         options=lambda w: as_json({"quantization": HUB_TRANSLATORS[w.translator]["quantization"]}),
     shell:
-        "python -m polybatch.hub_translator --record {input} --directions {params.directions} "
+        "python -m polybatch.launch polybatch.hub_translator --record {input} --directions {params.directions} "
         "--options {params.options:q} --output {output} 2> {log}"
 
 
@@ -119,6 +119,6 @@ rule convert_translator:
             }
         ),
     shell:
-        "python -m polybatch.convert_translator --model {input.model} --strings {params.strings} "
+        "python -m polybatch.launch polybatch.convert_translator --model {input.model} --strings {params.strings} "
         "--directions {params.directions} --quantization {params.quantization} --facts {params.facts:q} "
         "--output {output} 2> {log}"
