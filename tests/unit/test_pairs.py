@@ -1,3 +1,4 @@
+import errno
 import os
 
 import numpy as np
@@ -159,6 +160,26 @@ def test_texts_are_converted_once_and_again_when_the_file_changes(paths, tmp_pat
     write_lang(tmp_path, "de", range(10, 50), "neu {}")
     os.utime(paths["de"], ns=(1, 1))
     assert read_pairs(paths, text_cache=cache).query(12, 1) == "neu 12"
+
+
+def test_two_that_convert_at_a_time_without_locks_both_go_on(paths, tmp_path, monkeypatch):
+    """As on two machines that share a file system: here the folder of the other appears while one is at work."""
+    from polybatch import pair_texts
+
+    def no_lock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    def converted(path, target, *args):
+        convert(path, target, *args)
+        if not others:
+            others.append(read_pairs(paths, text_cache=tmp_path / "texts"))
+
+    convert, others = pair_texts._convert, []
+    monkeypatch.setattr("filelock.FileLock.acquire", no_lock)
+    monkeypatch.setattr(pair_texts, "_convert", converted)
+    table = read_pairs(paths, text_cache=tmp_path / "texts")
+    assert [one.query(3, 0) for one in (table, *others)] == ["Question 3?"] * 2
+    assert len(list((tmp_path / "texts").iterdir())) == 2
 
 
 @pytest.mark.parametrize("number", [0, 51])

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from polybatch import __version__, card, checkpoints, contracts, stage
 from polybatch.composition import batch_schema, composition
+from polybatch.device import tell_torch_device
 from polybatch.errors import ConfigError, DataError, TrainingError
 from polybatch.files import atomic_path, read_json, read_parquet, write_json, write_parquet
 from polybatch.model import RECORD, carry_record, load_model
@@ -435,6 +436,8 @@ def main(argv: list[str] | None = None) -> None:
 def _train_and_save(args: argparse.Namespace, ranks: Ranks) -> None:
     ranks.check(args.options)
     args.options = on_this_machine(args.options)
+    if ranks.first:
+        _tell_how(args.options, ranks)
     own_texts = args.checkpoints.with_name(args.checkpoints.name + ".texts")
     table = read_pairs(
         args.parallel,
@@ -466,6 +469,18 @@ def _train_and_save(args: argparse.Namespace, ranks: Ranks) -> None:
         shutil.rmtree(args.checkpoints)
     shutil.rmtree(own_texts, ignore_errors=True)
     stage.log.info("trained %s: best step %d of %d", args.output, result["best_step"], result["steps"])
+
+
+def _tell_how(options: TrainingOptions, ranks: Ranks) -> None:
+    """Logs on what, and as what share of a batch, a training computes."""
+    tell_torch_device()
+    stage.log.info("training in %s", options.precision)
+    if not ranks.several:
+        return
+    rows = options.batch_size // ranks.world_size
+    stage.log.info("%d processes, %d of a batch's %d pairs each", ranks.world_size, rows, options.batch_size)
+    if options.mini_batch_size is not None and options.mini_batch_size > rows:
+        stage.log.info("mini_batch_size %d is more than that: no batch is cut up", options.mini_batch_size)
 
 
 def _record(
