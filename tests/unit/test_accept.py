@@ -114,6 +114,29 @@ def test_gather_wants_every_pair_once_and_in_order(tmp_path: Path) -> None:
         list(gather(shards, pairs, 3))
 
 
+def test_gather_refuses_shards_of_another_division(tmp_path: Path) -> None:
+    ids = [f"{i:02d}" for i in range(10)]
+    pairs = list(translated_pairs(collected(tmp_path / "en.parquet", ids), frozenset()))
+
+    def divided(shards: int) -> list[Path]:
+        paths = [tmp_path / f"of{shards}-{shard}.parquet" for shard in range(shards)]
+        for shard, path in enumerate(paths):
+            write_rows(path, [trip(*GERMAN, identity=i) for i in ids[shard::shards]], contracts.ROUND_TRIP)
+        return paths
+
+    two, four = divided(2), divided(4)
+    assert [row["pair_id"] for row in gather(four, pairs, 10)] == ids
+    for given, told in (
+        (four[:2], "found: 6 rows"),  # translation.shards went from 4 to 2, and the first two lie there
+        ([*two, *four[2:]], "found: 14 rows"),  # and from 2 to 4
+        ([two[0], two[0]], "the pair 00 in .*not 01"),  # one twice
+        (two[::-1], "the pair 01 in .*not 00"),
+        (two[:1], "found: 5 rows"),
+    ):
+        with pytest.raises(DataError, match=told):
+            list(gather(given, pairs, 10))
+
+
 def test_expected_pairs_are_counted(tmp_path: Path) -> None:
     expected = read_expected(collected(tmp_path / "en.parquet", ["a", "b"]), frozenset({"b"}))
     assert (expected.count, expected.scored, expected.held_out) == (1, {"a"}, {"held"})
