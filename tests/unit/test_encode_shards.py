@@ -243,15 +243,17 @@ def test_only_the_row_groups_of_the_wanted_rows_are_read(tmp_path: Path, monkeyp
     with pq.ParquetWriter(path, contracts.CORPUS) as writer:
         for start, stop in ((0, 2), (2, 7), (7, 13), (13, 20)):
             writer.write_table(table.slice(start, stop - start))
-    groups = pq.ParquetFile(path).metadata.row_group(0).column(0).file_offset
-    raw = bytearray(path.read_bytes())
-    raw[4 : groups or 40] = bytes(len(raw[4 : groups or 40]))  # the first group cannot be read any more
     file = TextFile("corpus", path, tmp_path / "en.npy")
     found = list(file.read(["passage_id", "text"], range(4, 15)))
     assert [len(chunk) for chunk in found] == [4, 4, 3]
     assert [i for chunk in found for i in chunk["passage_id"].to_pylist()] == [row[0] for row in rows[4:15]]
-    path.write_bytes(raw)
+    second = pq.ParquetFile(path).metadata.row_group(1).column(0)
+    raw = bytearray(path.read_bytes())
+    raw[4 : second.dictionary_page_offset] = bytes(second.dictionary_page_offset - 4)
+    path.write_bytes(raw)  # the first group cannot be read any more
     assert [len(chunk) for chunk in file.read(["text"], range(8, 12))] == [4]
+    with pytest.raises(DataError, match="cannot be read"):
+        list(file.read(["text"], range(4)))
 
 
 def test_a_card_that_computes_in_bfloat16_is_used_so(

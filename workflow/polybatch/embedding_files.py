@@ -15,9 +15,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polybatch import contracts
+from polybatch import contracts, stage
 from polybatch.errors import ConfigError, DataError
-from polybatch.files import require_columns, write_json
+from polybatch.files import require_columns, told_parquet, write_json
 from polybatch.records import remove_other_languages
 from polybatch.streams import open_parquet
 
@@ -70,7 +70,8 @@ class TextFile:
         groups, first = _groups_of(parquet.metadata, rows)
         found = parquet.iter_batches(CHUNK_ROWS, row_groups=groups, columns=list(columns))
         kept = _cut(found, rows.start - first, len(rows), [schema.field(name) for name in columns])
-        yield from _chunks(kept, CHUNK_ROWS)
+        with told_parquet(self.source):  # a damaged page is met only here
+            yield from _chunks(kept, CHUNK_ROWS)
 
     def digests(self, rows: range, slices: Sequence[range] = ()) -> list[str]:
         """SHA-256 of ids and texts in their order, as `polybatch.benchmark.Texts.digest` has it.
@@ -205,7 +206,12 @@ class Job:
             of_side[file.side][file.path.stem] = record
         described = {"languages": self.languages("queries"), "corpus_languages": self.languages("corpus")}
         write_json(self.output / "embeddings.json", {**described, "model": model, **of_side})
-        shutil.rmtree(self.parts, ignore_errors=True)
+        try:
+            shutil.rmtree(self.parts)
+        except FileNotFoundError:
+            pass
+        except OSError as error:  # the arrays are whole: no reason to fail
+            stage.log.warning("%s cannot be deleted, and is not needed any more: %s", self.parts, error)
 
 
 def parse_jobs(text: str) -> list[Job]:
