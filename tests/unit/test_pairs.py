@@ -171,10 +171,11 @@ def test_two_that_convert_at_a_time_without_locks_both_go_on(paths, tmp_path, mo
 
     def converted(path, target, *args):
         convert(path, target, *args)
-        if not others:
+        starts.append(path)
+        if len(starts) == 1:
             others.append(read_pairs(paths, text_cache=tmp_path / "texts"))
 
-    convert, others = pair_texts._convert, []
+    convert, starts, others = pair_texts._convert, [], []
     monkeypatch.setattr("filelock.FileLock.acquire", no_lock)
     monkeypatch.setattr(pair_texts, "_convert", converted)
     table = read_pairs(paths, text_cache=tmp_path / "texts")

@@ -19,6 +19,7 @@ import json
 import logging
 import shutil
 import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -429,6 +430,8 @@ def main(argv: list[str] | None = None) -> None:
     ranks = Ranks.of_environment()
     if not ranks.first:
         stage.log.setLevel(logging.WARNING)
+    if ranks.several:  # what the libraries say to each other, at every validation anew
+        warnings.filterwarnings("ignore", ".broadcast_buffers|torch.distributed.nn.functional", FutureWarning)
     with told_once(ranks, together=preemption.TrainingStoppedError):
         _train_and_save(parse(argv), ranks)
 
