@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,24 +64,31 @@ def check(workflow: Any) -> None:
     from snakemake.logging import logger
 
     require_slurm()
-    requests = requests_of(workflow.dag)
+    settings = workflow.executor_settings
+    requests = requests_of(workflow.dag, qos=settings.qos or "", reservation=settings.reservation or "")
     cluster = read_cluster()
     for warning in warnings(requests, cluster, Path.cwd()):
         logger.warning(warning)
     require_runnable(requests, cluster)
 
 
-def requests_of(dag: Any) -> dict[Request, list[str]]:
-    """Request -> names of the rules that make it, for all jobs that Snakemake will submit."""
+def requests_of(dag: Any, *, qos: str = "", reservation: str = "") -> dict[Request, list[str]]:
+    """Request -> names of the rules that make it, for all jobs that Snakemake will submit.
+
+    Args:
+        dag: Snakemake's.
+        qos, reservation: What `--slurm-qos` and `--slurm-reservation` say, for all jobs.
+    """
+    everywhere = f"--reservation={shlex.quote(reservation)}" if reservation else ""
     found: dict[Request, set[str]] = {}
     for job in dag.needrun_jobs():
         unit = dag.get_job_group(job) if job.group is not None else job
         if not unit.is_local:
-            found.setdefault(_request(unit), set()).add(job.rule.name)
+            found.setdefault(_request(unit, qos, everywhere), set()).add(job.rule.name)
     return {request: sorted(rules) for request, rules in found.items()}
 
 
-def _request(job: Any) -> Request:
+def _request(job: Any, qos: str, everywhere: str) -> Request:
     asked = job.resources
 
     def text(name: str) -> str:
@@ -97,14 +105,14 @@ def _request(job: Any) -> Request:
     return Request(
         partition=text("slurm_partition"),
         account=text("slurm_account"),
-        qos=text("qos"),
+        qos=qos or text("qos"),
         constraint=text("constraint"),
         cpus=cpus,
         mem_mb=per_cpu * cpus if per_cpu else number("mem_mb"),
         minutes=number("runtime"),
         gpus=gpus,
         gpu_type=text("gpu_model") if gpus else "",
-        extra=text("slurm_extra"),
+        extra=f"{text('slurm_extra')} {everywhere}".strip(),
     )
 
 
@@ -166,8 +174,10 @@ def _reasons(request: Request, cluster: Cluster, partition: Partition | None) ->
         named = f"there is no partition {request.partition!r}" if request.partition else "there is no default partition"
         yield Fault(f"{named}; there are: {_partitions(cluster)}", _partition_setting(request))
         return
-    if request.gpus:
-        yield from _card_reasons(request, cluster, partition)
+    cards = list(_card_reasons(request, cluster, partition)) if request.gpus else []
+    if cards:  # another partition or card will do, so what this one's nodes have is not the point
+        yield from cards
+        return
     nodes = [node for node in partition.nodes if node.cards] if request.gpus else partition.nodes
     nodes = nodes or partition.nodes
     if nodes:
