@@ -54,3 +54,17 @@ rule all:
     default_target: True
     input:
         rules.tables.input,
+
+
+# A cluster is asked whether it can run each kind of job before the first is submitted.
+onstart:
+    try:
+        cluster.check(workflow)
+    except PolybatchError as error:
+        raise WorkflowError(str(error)) from None
+
+
+# What failed, why, and what to do. The Snakemake inside of a cluster's job leaves that to the one that submitted it.
+onerror:
+    if not workflow.remote_exec:
+        failures.tell(log)

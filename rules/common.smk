@@ -10,6 +10,7 @@ sys.path.insert(0, os.path.join(workflow.basedir, "workflow"))
 # Stages run as `python -m polybatch.<stage>`, also where the package is not installed.
 shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(sys.path[0])}; ")
 
+from polybatch import cluster, failures
 from polybatch import config as configuration
 from polybatch.code import code_digest
 from polybatch.errors import ConfigError, PolybatchError
