@@ -6,11 +6,12 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 SNAKEMAKE := PATH="$(abspath $(BIN)):$$PATH" snakemake
 
-.PHONY: demo test unit lint toy standins standin help
+.PHONY: demo test unit lint toy test-cluster standins standin help
 
 help:
 	@echo "make demo   set up, run the default study, print its main table"
 	@echo "make test   set up, lint, unit tests, a toy study and two studies on stand-ins end to end"
+	@echo "make test-cluster   a real Slurm on this machine (root, Debian or Ubuntu), and the pipeline on it"
 	@echo "make report the study's HTML report"
 	@echo "make standins, make standin STUDY=paper   a study on stand-ins, offline"
 
@@ -46,6 +47,11 @@ unit: $(VENV)/.tested
 
 toy: $(VENV)/.tested
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest tests/workflow
+
+# CLUSTER='-m "not whole"' leaves out the default study, which runs twice and takes a quarter of an hour.
+CLUSTER ?=
+test-cluster: $(VENV)/.tested
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest $(CLUSTER) tests/cluster
 
 # Stand-ins for models and data of the hub, and a study on them: offline, in minutes, without meaning.
 standins: $(VENV)/.installed
