@@ -134,6 +134,13 @@ class Ranks:
         """Returns when all processes are here."""
         self.any(False)
 
+    def part(self) -> None:
+        """Ends what connects the processes."""
+        import torch.distributed as dist
+
+        if self.several and dist.is_initialized():
+            dist.destroy_process_group()
+
     def _cpu_group(self) -> Any:
         """The processes by way of the CPU; made at the first call."""
         import torch.distributed as dist

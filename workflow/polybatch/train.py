@@ -64,7 +64,7 @@ def train(
         folder: Checkpoints are written here and, if the fingerprint matches, resumed from.
         fingerprint: What the result depends on, as JSON values; only the first process's counts.
         source_weights: Source -> what stands for its number of pairs where batches choose a source.
-        ranks: The processes that train together; None stands for one.
+        ranks: The processes that train together; None asks the environment.
 
     Returns:
         In the first process: `steps`, `best_step`, `validation_loss`, `validation_losses` (step -> loss),
@@ -77,7 +77,7 @@ def train(
     """
     from polybatch import lora
 
-    ranks = ranks or Ranks()
+    ranks = ranks or Ranks.of_environment()
     options = _resolved(options, len(table))
     args = training_arguments(options, seed, folder, ranks)
     sampler = BatchSampler(
@@ -209,7 +209,7 @@ def training_arguments(
     import torch
     from sentence_transformers import SentenceTransformerTrainingArguments
 
-    ranks = ranks or Ranks()
+    ranks = ranks or Ranks.of_environment()
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(folder),
         max_steps=options.max_steps,
@@ -465,6 +465,7 @@ def _train_and_save(args: argparse.Namespace, ranks: Ranks) -> None:
         source_weights=args.source_weights,
         ranks=ranks,
     )
+    ranks.part()
     if not ranks.first:
         return
     _save(model, args.encoder, _record(args, table, len(validation), result), args.output)
