@@ -81,13 +81,16 @@ def test_more_cards_memory_and_time_than_there_are(project: Project) -> None:
     assert all(name in said for name in ("POLYBATCH_GPUS", "POLYBATCH_GPU_MEM_MB", "POLYBATCH_GPU_MINUTES"))
 
 
-def test_a_profile_that_sets_nothing(project: Project) -> None:
+def test_a_profile_of_ones_own_that_lacks_what_ours_sets(project: Project) -> None:
     own = project.folder / "own"
     own.mkdir()
-    (own / "config.yaml").write_text("executor: slurm\njobs: 5\ngroups: []\n", "utf-8")
+    (own / "config.yaml").write_text("executor: slurm\n", "utf-8")
+    assert "--jobs" in refused(project, profile="own"), "Snakemake itself says that this is missing"
+    resources = "default-resources: {slurm_partition: nope}"
+    (own / "config.yaml").write_text(f"executor: slurm\njobs: 5\n{resources}\n", "utf-8")
     said = refused(project, profile="own")
-    assert "no runtime is set for a job" in said
-    assert "default-resources" in said
+    assert "slurm-status-command: squeue" in said
+    assert "there is no partition 'nope'" in said
 
 
 def test_a_dry_run_asks_nobody(project: Project) -> None:

@@ -67,6 +67,11 @@ def check(workflow: Any) -> None:
     settings = workflow.executor_settings
     requests = requests_of(workflow.dag, qos=settings.qos or "", reservation=settings.reservation or "")
     cluster = read_cluster()
+    if settings.status_command != "squeue":
+        logger.warning(
+            "The profile does not say `slurm-status-command: squeue`. Asked with sacct, the executor (2.8) takes a "
+            f"cancelled job for a running one and waits for ever; {PROFILE} sets it."
+        )
     for warning in warnings(requests, cluster, Path.cwd()):
         logger.warning(warning)
     require_runnable(requests, cluster)
