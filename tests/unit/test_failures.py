@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,22 @@ def test_log_of_an_earlier_try_is_not_taken_for_that_of_the_last(study):
     found = failed(run_of("slurm", study), KNOWN)["config_fault"]
     assert found.cause.words == "failed, and nothing says why"
     assert "is empty or was not written in this try" in "".join(failures._shown(found, 5))
+
+
+def test_what_an_earlier_try_said_is_told_where_the_last_could_not_start(study):
+    log = study / "results/logs/config_fault.log"
+    run = run_of("slurm", study)
+    begun = run.jobs["1"].tries[0].started.timestamp()
+    os.utime(log, (begun + 5, begun + 5))
+    run.jobs["1"].last.started += timedelta(minutes=5)
+    told = "\n".join(failures.report(run, KNOWN, log=Path("x")))
+    assert "said before, in results/logs/config_fault.log: error: No pair." in told
+
+
+def test_step_that_could_not_start():
+    line = "srun: error: Unable to create step for job 137: More processors requested than permitted\n"
+    cause = causes.explain("r", Try(slurm_id="1"), SlurmFacts(state="FAILED"), log="", slurm_log=line)
+    assert cause.words.startswith("Slurm could not start it on its node: Unable to create step")
 
 
 def test_preempted_job_that_could_end_by_itself_is_not_told_as_failing(study):

@@ -25,6 +25,7 @@ _CARD_MEMORY = re.compile(
     r"CUDA out of memory|torch\.OutOfMemoryError|CUDA error: out of memory|CUDA failed with error out"
 )
 _MEMORY_ERROR = re.compile(r"^[\w.]*MemoryError\b.*|.*std::bad_alloc.*|.*DefaultCPUAllocator: can't allocate.*", re.M)
+_NO_STEP = re.compile(r"^srun: error: (Unable to create step .*|.*[Ii]nvalid .*|.*not available.*)", re.M)
 _NODE_LACKS = re.compile(
     r"couldn't chdir to .*|[Uu]nable to create .*: No such file.*|Could not open std\w+ file .*|"
     r"No module named '?snakemake.*|Snakefile .* not found.*|"
@@ -35,6 +36,8 @@ _REFUSAL_REMEDY = (
     "correct account, partition or what the rule asks for in the profile; `sinfo -o '%P %l %c %m %G'` lists "
     "partitions with their longest time, CPUs, MB and cards of a node"
 )
+_STEP_REMEDY = "compare what the rule asks for (set-threads and set-resources in the profile) with what it was given"
+_FAULT_REMEDY = f"correct what its words name, then {_AGAIN}"
 _NODE_REMEDY = f"nothing is wrong with the job: {_AGAIN}; a node that fails often: --slurm-exclude-failed-nodes"
 _PREEMPTED_REMEDY = (
     f"{_AGAIN}: training goes on from its last checkpoint; each preemption may use up one of the retries"
@@ -73,6 +76,7 @@ def explain(rule: str, attempt: Try, facts: SlurmFacts | None, *, log: str, slur
         or (_by_slurm(rule, attempt, facts) if facts else None)
         or _by_own_words(rule, attempt, log)
         or _by_node(slurm_log)
+        or _by_step(slurm_log)
         or _by_missing_output(attempt)
         or _by_exit(rule, attempt)
     )
@@ -152,7 +156,7 @@ def _by_own_words(rule: str, attempt: Try, log: str) -> Cause | None:
     fault = stated_fault(log)
     if fault:
         remedies = [line.strip().removeprefix("to do:").strip() for line in fault if line.startswith("  to do:")]
-        return Cause(fault[0].removeprefix("error: "), " ".join(remedies) or "see the words of its log")
+        return Cause(fault[0].removeprefix("error: "), " ".join(remedies) or _FAULT_REMEDY)
     if _CARD_MEMORY.search(log):
         return Cause("out of memory of the card", _CARD_REMEDY)
     short = _MEMORY_ERROR.search(log)
@@ -176,6 +180,12 @@ def _by_node(slurm_log: str) -> Cause | None:
         f"the node does not see what the job needs: {lacking[0].strip()[:_WIDEST]}",
         "folder and environment must be on a file system that all nodes share: docs/cluster.md",
     )
+
+
+def _by_step(slurm_log: str) -> Cause | None:
+    """The node was there, but srun could not start the job on it."""
+    failed = _NO_STEP.findall(slurm_log)
+    return Cause(f"Slurm could not start it on its node: {failed[-1]}", _STEP_REMEDY) if failed else None
 
 
 def _by_missing_output(attempt: Try) -> Cause | None:

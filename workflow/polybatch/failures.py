@@ -219,6 +219,7 @@ def _details(failure: Failure, lines: int) -> Iterable[str]:
         names = _some([job.name for job in failure.others])
         yield f"in the same Slurm job, to be done again with it: {names}"
     yield from _shown(failure, lines)
+    yield from _said_elsewhere(failure)
     yield f"to do: {failure.cause.to_do}"
 
 
@@ -231,11 +232,25 @@ def _shown(failure: Failure, lines: int) -> Iterable[str]:
     if str(failure.log) == failure.jobs[0].last.slurm_log:
         # Around what Slurm says stand two Snakemakes with their banners.
         text = slurm_job.own_lines(text) or text
-    last = [line for line in text.splitlines() if line.strip()][-lines:] if lines > 0 else []
-    cut = [line if len(line) <= _WIDEST else f"{line[:_WIDEST]} ..." for line in last]
-    yield f"log: {_here(failure.log)}" + (f", its last {len(cut)} lines:" if len(cut) > 1 else "")
-    early = [line for line in failure.said if line not in last]
-    yield from (f"  | {line}" for line in [*early, *(["..."] if early else []), *cut])
+    written = [line for line in text.splitlines() if line.strip()]
+    last = written[-lines:] if lines > 0 else []
+    missing = [line for line in failure.said if line not in last]
+    follows = len(written) > len(last) and missing and written[-len(last) - 1] == missing[-1]
+    shown = [*missing, *([] if follows or not missing else ["..."]), *last]
+    yield f"log: {_here(failure.log)}" + (f", its last {len(last)} lines:" if len(last) > 1 else "")
+    yield from (f"  | {line if len(line) <= _WIDEST else f'{line[:_WIDEST]} ...'}" for line in shown)
+
+
+def _said_elsewhere(failure: Failure) -> Iterable[str]:
+    """A last try that could not start says nothing; then an earlier one, or a job of the same group, may have."""
+    for job in [] if failure.said else [*failure.jobs, *failure.others]:
+        for path in map(Path, job.logs):
+            if path == failure.log or not _written_since(path, job.tries[0]):
+                continue
+            text = _tail(_text(path))
+            words = " ".join(causes.stated_fault(text)[:1]) or causes.last_exception(text)
+            if words:
+                yield f"said before, in {path}: {words}"
 
 
 def _tried(job: Job, known: Mapping[str, SlurmFacts]) -> str:
@@ -310,14 +325,15 @@ def _command(run: RunLog) -> str:
 
 def _fresh_log(job: Job, last: Try) -> Path | None:
     """The rule's log, if the try that failed wrote it."""
-    for path in map(Path, job.logs):
-        try:
-            written = datetime.fromtimestamp(path.stat().st_mtime)
-        except OSError:
-            continue
-        if last.started is None or written >= last.started - _CLOCK_SLACK:
-            return path
-    return None
+    return next((path for path in map(Path, job.logs) if _written_since(path, last)), None)
+
+
+def _written_since(path: Path, attempt: Try) -> bool:
+    try:
+        written = datetime.fromtimestamp(path.stat().st_mtime)
+    except OSError:
+        return False
+    return attempt.started is None or written >= attempt.started - _CLOCK_SLACK
 
 
 def _text(path: str | Path) -> str:
