@@ -26,7 +26,7 @@ rule held_out_language:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=memory(1500),
+        mem_mb=memory(1500, beside=True),
         runtime=minutes(20),
     params:
         code=code_digest("held_out"),
@@ -61,7 +61,7 @@ rule qrels:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=memory(1500),
+        mem_mb=memory(1500, beside=True),
         runtime=minutes(20),
     params:
         code=code_digest("held_out"),

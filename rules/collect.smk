@@ -25,7 +25,7 @@ rule collect_source:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=memory(2000),
+        mem_mb=memory(2000, beside=True),
         runtime=minutes(60),
     params:
         code=code_digest("collect_source"),
@@ -54,7 +54,7 @@ rule collect_english:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=memory(2000),
+        mem_mb=memory(2000, beside=True),
         runtime=minutes(60),
     params:
         code=code_digest("collect"),
@@ -85,7 +85,7 @@ rule supplied_translations:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=memory(1500),
+        mem_mb=memory(1500, beside=True),
         runtime=minutes(20),
     params:
         code=code_digest("parallel_text"),

@@ -75,13 +75,19 @@ STAGES += ["adapted_benchmark", "translate_queries", "evaluation_text", "hub_tra
 STAGES += ["train", "encode", "index", "score", "tables"]
 
 
-def memory(megabytes, pretrained=None):
-    """What a job asks a cluster for: twice as much with every try. Of a run, `pretrained` where its encoder is large."""
+def memory(megabytes, pretrained=None, beside=False):
+    """What a job asks a cluster for: twice as much with every try, up to the profile's limits.
+
+    `pretrained` is for runs whose encoder is large. Jobs that run `beside` others of their group share the limit.
+    """
+    most = int(os.environ.get("POLYBATCH_JOB_MEM_MB", sys.maxsize))
+    most //= int(os.environ.get("POLYBATCH_JOB_CPUS", 1)) if beside else 1
 
     def asked(wildcards, attempt):
         encoder = vars(wildcards).get("trained", vars(wildcards).get("run", "")).split("/")[0]
         large = pretrained and "scratch" not in CONFIG["encoders"][encoder]
-        return (pretrained if large else megabytes) * 2 ** (attempt - 1)
+        first = pretrained if large else megabytes
+        return max(first, min(first * 2 ** (attempt - 1), most))
 
     return asked
 

@@ -23,7 +23,7 @@ rule evaluation_text:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=memory(2000),
+        mem_mb=memory(2000, beside=True),
         runtime=minutes(60),
     params:
         code=code_digest("evaluation_text"),
@@ -53,7 +53,7 @@ rule contaminated_pairs:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=memory(2000),
+        mem_mb=memory(2000, beside=True),
         runtime=minutes(60),
     params:
         code=code_digest("decontaminate"),

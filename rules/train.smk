@@ -29,7 +29,7 @@ rule parallel:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=memory(1500),
+        mem_mb=memory(1500, beside=True),
         runtime=minutes(20),
     params:
         code=code_digest("parallel"),
@@ -61,7 +61,7 @@ rule paraphrases:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=memory(2000),
+        mem_mb=memory(2000, beside=True),
         runtime=minutes(30),
     params:
         code=code_digest("parallel"),
@@ -90,7 +90,7 @@ rule validation:
     conda:
         "../envs/data.yaml"
     resources:
-        mem_mb=memory(1500),
+        mem_mb=memory(1500, beside=True),
         runtime=minutes(20),
     params:
         code=code_digest("parallel"),
@@ -122,7 +122,7 @@ rule new_encoder:
     conda:
         "../envs/train.yaml"
     resources:
-        mem_mb=memory(2000),
+        mem_mb=memory(2000, beside=True),
         runtime=minutes(20),
     params:
         code=code_digest("encoder"),

@@ -65,7 +65,7 @@ rule accept_translations:
     conda:
         "../envs/translate.yaml"
     resources:
-        mem_mb=memory(2500),
+        mem_mb=memory(2500, beside=True),
         runtime=minutes(60),
     params:
         code=code_digest("accept"),
