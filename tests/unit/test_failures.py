@@ -261,7 +261,7 @@ def test_scontrol_is_read_where_there_are_no_accounts():
 def test_slurm_that_is_not_there_does_not_answer_or_knows_other_jobs(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert slurm_job.look_up(["12"], "run") == {}
-    command(tmp_path / "sacct", "echo '12|another|FAILED||500M|00:01:00|00:00:01|n1'")
+    command(tmp_path / "sacct", "echo '12|another|FAILED||500M|00:01:00|00:00:01|n1|1:0'")
     assert slurm_job.look_up(["12"], "run") == {}
     assert slurm_job.look_up(["12"], "another")["12"].state == "FAILED"
     command(tmp_path / "sacct", "exec /bin/sleep 60")
@@ -328,3 +328,11 @@ def test_run_that_fails_reports_itself_and_can_be_asked_again(tmp_path):
     again = [sys.executable, "-m", "polybatch.failures", "--lines", "1"]
     asked = subprocess.run(again, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=True)
     assert "cause: No pair." in asked.stderr
+
+
+def test_a_node_that_cannot_open_the_jobs_log_is_told():
+    """Slurm 22.05's accounts of a job on a node that does not see the folder; such a job leaves no log."""
+    facts = slurm_job.parse_sacct("2|run|FAILED||1500M|00:20:00|00:00:00|far1|0:53\n")["2"]
+    cause = causes.explain("collect", Try(outcome="failed"), facts, log="", slurm_log="")
+    assert cause.words.startswith("far1 could not open the job's log")
+    assert "polybatch.cluster probe" in cause.remedy

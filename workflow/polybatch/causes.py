@@ -76,6 +76,7 @@ def explain(rule: str, attempt: Try, facts: SlurmFacts | None, *, log: str, slur
         or (_by_slurm(rule, attempt, facts) if facts else None)
         or _by_own_words(rule, attempt, log)
         or _by_node(slurm_log)
+        or (_by_launch(facts) if facts else None)
         or _by_step(slurm_log)
         or _by_missing_output(attempt)
         or _by_exit(rule, attempt)
@@ -179,6 +180,17 @@ def _by_node(slurm_log: str) -> Cause | None:
     return Cause(
         f"the node does not see what the job needs: {lacking[0].strip()[:_WIDEST]}",
         "folder and environment must be on a file system that all nodes share: docs/cluster.md",
+    )
+
+
+def _by_launch(facts: SlurmFacts) -> Cause | None:
+    """Slurm 22.05 ends a job whose log cannot be opened with signal 53, before it begins and without a word."""
+    if facts.exit_code != "0:53":
+        return None
+    return Cause(
+        f"{facts.nodes or 'the node'} could not open the job's log: it does not see this folder, or may not write there",
+        "a folder on a file system that all nodes share, or other nodes; "
+        "`python -m polybatch.cluster probe --partition NAME` tells what they see",
     )
 
 

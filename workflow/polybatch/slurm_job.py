@@ -16,7 +16,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-_FIELDS = "JobID,JobName,State,MaxRSS,ReqMem,Timelimit,Elapsed,NodeList"
+_FIELDS = "JobID,JobName,State,MaxRSS,ReqMem,Timelimit,Elapsed,NodeList,ExitCode"
 _TIMEOUT_S = 10
 # Each job is a call of its own; after so many only accounts would help.
 _MOST_SCONTROL = 20
@@ -48,6 +48,7 @@ class SlurmFacts:
         limit: Its time limit, as Slurm writes it.
         elapsed: How long it ran.
         nodes: Where.
+        exit_code: As Slurm writes it, exit status:signal.
         stopped: Whether Slurm ended it from outside: a job that had time to end by itself then reads FAILED,
             preempted ones among them.
     """
@@ -60,6 +61,7 @@ class SlurmFacts:
     limit: str = ""
     elapsed: str = ""
     nodes: str = ""
+    exit_code: str = ""
     stopped: bool = False
 
 
@@ -95,12 +97,12 @@ def parse_sacct(text: str) -> dict[str, SlurmFacts]:
         values = line.split("|")
         if len(values) != len(_FIELDS.split(",")):
             continue
-        number, name, state, peak, asked, limit, elapsed, nodes = values
+        number, name, state, peak, asked, limit, elapsed, nodes, code = values
         job = number.partition(".")[0]
         peaks[job] = max(peaks.get(job, 0.0), _mib(peak) or 0.0)
         if number == job:
             state, _, uid = state.partition(" by ")
-            facts[job] = SlurmFacts(name, state, _user(uid), _mib(asked), None, limit, elapsed, nodes)
+            facts[job] = SlurmFacts(name, state, _user(uid), _mib(asked), None, limit, elapsed, nodes, code)
     return {number: replace(fact, peak_mib=peaks[number] or None) for number, fact in facts.items()}
 
 
@@ -115,6 +117,7 @@ def parse_scontrol(text: str) -> SlurmFacts:
         limit=values.get("TimeLimit", ""),
         elapsed=values.get("RunTime", ""),
         nodes=values.get("NodeList", "").replace("(null)", ""),
+        exit_code=values.get("ExitCode", ""),
     )
 
 
