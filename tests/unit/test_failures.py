@@ -89,7 +89,10 @@ def test_accounts_tell_who_cancelled_where_and_the_limit(study):
 
 def test_more_memory_and_time_are_named_for_the_rule_and_its_last_try(study):
     found = failed(run_of("slurm", study), KNOWN)
-    assert found["memory"].cause.to_do == "in the profile, `set-resources: memory: mem_mb: 1600` (the last try had 800)"
+    assert (
+        found["memory"].cause.to_do
+        == '`export POLYBATCH_RESOURCES="memory:mem_mb=1600"` before the next run (the last try had 800)'
+    )
     assert "set-resources: overtime: runtime: 2" in found["overtime"].cause.to_do
     card = Try({"gpu": "2", "mem_mb": "64000"}, slurm_id="1")
     cause = causes.explain("train_run", card, SlurmFacts(state="OUT_OF_MEMORY"), log="", slurm_log="")
@@ -335,4 +338,4 @@ def test_a_node_that_cannot_open_the_jobs_log_is_told():
     facts = slurm_job.parse_sacct("2|run|FAILED||1500M|00:20:00|00:00:00|far1|0:53\n")["2"]
     cause = causes.explain("collect", Try(outcome="failed"), facts, log="", slurm_log="")
     assert cause.words.startswith("far1 could not open the job's log")
-    assert "polybatch.cluster probe" in cause.remedy
+    assert "polybatch.cluster probe" in cause.to_do

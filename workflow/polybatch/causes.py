@@ -149,6 +149,8 @@ def _more(rule: str, attempt: Try, resource: str) -> str:
         name = {"mem_mb": "POLYBATCH_GPU_MEM_MB", "runtime": "POLYBATCH_GPU_MINUTES"}[resource]
         return f"a larger {name} ({had}, for all its cards together)"
     raised = str(2 * int(now)) if now.isdigit() else "..."
+    if attempt.slurm_id:
+        return f'`export POLYBATCH_RESOURCES="{rule}:{resource}={raised}"` before the next run ({had})'
     return f"in the profile, `set-resources: {rule}: {resource}: {raised}` ({had})"
 
 
@@ -188,7 +190,7 @@ def _by_launch(facts: SlurmFacts) -> Cause | None:
     if facts.exit_code != "0:53":
         return None
     return Cause(
-        f"{facts.nodes or 'the node'} could not open the job's log: it does not see this folder, or may not write there",
+        f"{facts.nodes or 'the node'} could not open the job's log: it does not see this folder",
         "a folder on a file system that all nodes share, or other nodes; "
         "`python -m polybatch.cluster probe --partition NAME` tells what they see",
     )
