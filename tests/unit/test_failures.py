@@ -93,7 +93,7 @@ def test_more_memory_and_time_are_named_for_the_rule_and_its_last_try(study):
         found["memory"].cause.to_do
         == '`export POLYBATCH_RESOURCES="memory:mem_mb=1600"` before the next run (the last try had 800)'
     )
-    assert "set-resources: overtime: runtime: 2" in found["overtime"].cause.to_do
+    assert "overtime:runtime=2" in found["overtime"].cause.to_do
     card = Try({"gpu": "2", "mem_mb": "64000"}, slurm_id="1")
     cause = causes.explain("train_run", card, SlurmFacts(state="OUT_OF_MEMORY"), log="", slurm_log="")
     assert "POLYBATCH_GPU_MEM_MB (the last try had 64000" in cause.to_do
