@@ -1,0 +1,502 @@
+"""Measures commands side by side, each in a process of its own: wall clock, processor time, peak memory, work done.
+
+What is compared are command lines, run alternately (A B A B), so that imports, start-up and peak memory are those that
+a user sees, and so that a disturbance of the machine meets both sides. A command prints as its last line of output a
+JSON object with at least `units`, the amount of work that it did (rows, pairs, sentences); `seconds`, if there, is the
+time of the work itself, without start-up. Everything else in the object is kept beside the numbers.
+
+Memory is read from /proc, so on Linux only; see `peak memory` at `run`.
+
+inputs: commands.
+outputs: <folder>/<stage>.json with every single number, and from it, by report.py, <stage>.md and a figure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from polybatch.errors import DataError
+from polybatch.files import write_json
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+RESULTS = HERE / "results"
+# Results of a quick run say nothing: they go where git does not look.
+QUICK_RESULTS = ROOT / "build" / "benchmarks"
+
+Of = Literal["rate", "inner_rate", "seconds", "inner_seconds", "cpu_seconds", "peak_bytes"]
+
+_SAMPLE_EVERY_S = 0.02
+_STDERR_LINES = 25
+_LIBRARIES = (
+    "polybatch",
+    "snakemake",
+    "torch",
+    "transformers",
+    "sentence-transformers",
+    "ctranslate2",
+    "datasets",
+    "mteb",
+    "faiss-cpu",
+    "numpy",
+    "pyarrow",
+    "pytrec_eval",
+    "datatrove",
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One command, run once.
+
+    Attributes:
+        seconds: Wall clock from before the process is started until it is gone.
+        cpu_seconds: Processor time, user and system, of the process and of every child that it waited for.
+        peak_bytes: Peak memory of the process and its children together; see `run`.
+        units: Amount of work that the command said it did.
+        inner_seconds: The command's own time for the work without start-up; None where it did not say.
+        said: The whole object that the command printed last.
+    """
+
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+    units: float
+    inner_seconds: float | None = None
+    said: Mapping[str, Any] = field(default_factory=dict)
+
+    def get(self, of: Of) -> float:
+        """One number of the result; a rate is in units per second.
+
+        Raises:
+            DataError: Inner seconds are asked for and the command did not print `seconds`.
+        """
+        if of == "rate":
+            return self.units / self.seconds
+        if of in ("inner_rate", "inner_seconds"):
+            if self.inner_seconds is None:
+                raise DataError("A benchmark asks for a time that its command does not print.", expected="seconds")
+            return self.inner_seconds if of == "inner_seconds" else self.units / self.inner_seconds
+        return float(getattr(self, of))
+
+
+Command = Sequence[str]
+# A callable does what must not be timed (an empty output folder) and gives back what `run` gave it.
+Case = Command | Callable[[], Result]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Paired ratios, one a round: `median`, `low` and `high` (the least and the greatest), and `each`."""
+
+    each: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.each)
+
+    @property
+    def low(self) -> float:
+        return min(self.each)
+
+    @property
+    def high(self) -> float:
+        return max(self.each)
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f})"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Cases that did the same work, run alternately.
+
+    Attributes:
+        cases: Name of the case -> its results, one a round, in order.
+        unit: What is counted, in the plural: "pairs".
+        peer: Name of the case that the others are held against in tables; empty for the last one.
+    """
+
+    cases: Mapping[str, Sequence[Result]]
+    unit: str = "rows"
+    peer: str = ""
+
+    def ratio(self, a: str, b: str, of: Of = "rate") -> Ratio:
+        """How many times `b` is in `a`, round by round: of rates (the default), "a is so many times as fast as b"."""
+        pairs = zip(self.cases[a], self.cases[b], strict=True)
+        return Ratio(tuple(left.get(of) / right.get(of) for left, right in pairs))
+
+    def median(self, case: str, of: Of = "rate") -> float:
+        """The median over rounds of one number of one case."""
+        return statistics.median(result.get(of) for result in self.cases[case])
+
+
+@dataclass(frozen=True)
+class Growth:
+    """One command at several sizes.
+
+    Attributes:
+        sizes: Number of rows -> results, one a round.
+        unit: What is counted, in the plural.
+    """
+
+    sizes: Mapping[int, Sequence[Result]]
+    unit: str = "rows"
+
+    def median(self, size: int, of: Of = "seconds") -> float:
+        """The median over rounds at one size."""
+        return statistics.median(result.get(of) for result in self.sizes[size])
+
+    def exponent(self, of: Of = "inner_seconds", since: int = 0) -> float:
+        """The power of the number of rows that time grows with: slope of the line through log(rows), log(time).
+
+        Args:
+            of: Inner seconds by default, because a fixed start-up flatters the exponent of wall clock.
+            since: Sizes below this are left out.
+        """
+        sizes = sorted(size for size in self.sizes if size >= since)
+        across = [math.log(size) for size in sizes]
+        return statistics.linear_regression(across, [math.log(self.median(size, of)) for size in sizes]).slope
+
+    def memory_growth(self, since: int) -> float:
+        """Peak memory at the largest size as a multiple of that at `since` rows: 1 is flat."""
+        return self.median(max(self.sizes), "peak_bytes") / self.median(since, "peak_bytes")
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What was wished for and what came out.
+
+    Attributes:
+        name: One phrase: "pairs per second against the stock trainer".
+        value: A ratio with its rounds, or one number.
+        bound: The number that must be reached or not passed.
+        at_least: True where more is better, False where less is.
+        unit: Written behind the numbers: " s", " GB", "x".
+        note: Why it was missed, or under which condition it holds; one sentence.
+        missing: Not measured here; `value` is not looked at, and the note says why.
+    """
+
+    name: str
+    value: Ratio | float
+    bound: float
+    at_least: bool = True
+    unit: str = ""
+    note: str = ""
+    missing: bool = False
+
+    @property
+    def number(self) -> float:
+        return self.value.median if isinstance(self.value, Ratio) else self.value
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the goal is met; None where it was not measured."""
+        if self.missing:
+            return None
+        return self.number >= self.bound if self.at_least else self.number <= self.bound
+
+
+def paired(
+    cases: Mapping[str, Case],
+    rounds: int = 3,
+    *,
+    unit: str = "rows",
+    peer: str = "",
+    threads: int | None = None,
+    warm: bool = False,
+) -> Measurement:
+    """Runs the cases alternately, `rounds` times each: A B A B.
+
+    Args:
+        cases: Name -> command line, or a callable that prepares what must not be timed and returns `run(...)`.
+        rounds: How often each is run.
+        unit: What is counted.
+        peer: The case that the others are held against in tables; the last one by default.
+        threads: Threads of every case's libraries; all of the machine's by default. Not for callables.
+        warm: One round before, unmeasured, for caches of files and of compiled code.
+
+    Raises:
+        DataError: A command failed or said nothing about its work.
+    """
+    results: dict[str, list[Result]] = {name: [] for name in cases}
+    for number in range(-int(warm), rounds):
+        for name, case in cases.items():
+            result = case() if callable(case) else run(case, threads=threads)
+            told = "warm" if number < 0 else f"round {number + 1}"
+            print(f"  {told}: {name}: {_line(result, unit)}", file=sys.stderr, flush=True)
+            if number >= 0:
+                results[name].append(result)
+    return Measurement(results, unit=unit, peer=peer or list(cases)[-1])
+
+
+def grow(cases: Mapping[int, Case], rounds: int = 1, *, unit: str = "rows", threads: int | None = None) -> Growth:
+    """Runs one command at several sizes, the smallest first, all of them `rounds` times; see `paired`."""
+    named: dict[str, Case] = {str(size): cases[size] for size in sorted(cases)}
+    measured = paired(named, rounds, unit=unit, threads=threads)
+    return Growth({int(size): results for size, results in measured.cases.items()}, unit=unit)
+
+
+def run(
+    command: Command,
+    *,
+    threads: int | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    units: float | None = None,
+) -> Result:
+    """Runs one command in a process of its own and measures it.
+
+    Peak memory: the process's resident set where it is alone; where it has children, the sum over all of their
+    proportional sets (PSS: a page shared by two counts half for each), looked at 50 times a second. Where the kernel's
+    own record of the largest single process is higher, that is taken.
+
+    Args:
+        command: Program and arguments.
+        threads: OMP_NUM_THREADS of the command; the number of this machine's processors by default.
+        env: More of the environment.
+        cwd: Working directory.
+        units: Amount of work, for a command that does not print it (Snakemake). Its output is then not looked at.
+
+    Raises:
+        DataError: The command failed, or its last line is not JSON with `units`.
+    """
+    outside = {**os.environ, "OMP_NUM_THREADS": str(threads or os.cpu_count()), **(env or {})}
+    outside["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT / "workflow"), os.environ.get("PYTHONPATH")]))
+    start = time.perf_counter()
+    child = subprocess.Popen(
+        list(command), env=outside, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
+    )
+    said: dict[str, bytes] = {}
+    readers = [
+        threading.Thread(target=lambda name, pipe: said.update({name: pipe.read()}), args=(name, pipe))
+        for name, pipe in (("out", child.stdout), ("err", child.stderr))
+    ]
+    watch = _Watch(child.pid)
+    for thread in (*readers, watch):
+        thread.start()
+    _, status, usage = os.wait4(child.pid, 0)
+    seconds = time.perf_counter() - start
+    child.returncode = os.waitstatus_to_exitcode(status)
+    watch.stop()
+    for thread in readers:
+        thread.join()
+    out, err = (said[name].decode("utf-8", "replace") for name in ("out", "err"))
+    if child.returncode:
+        raise DataError(
+            f"A command of a benchmark ended with {child.returncode}.",
+            where=" ".join(command),
+            found="\n" + "\n".join((err or out).splitlines()[-_STDERR_LINES:]),
+        )
+    printed = {"units": units} if units is not None else _last_object(command, out)
+    return Result(
+        seconds=seconds,
+        cpu_seconds=usage.ru_utime + usage.ru_stime,
+        peak_bytes=max(watch.peak, _kernels_peak(usage.ru_maxrss * 1024)),
+        units=float(printed["units"]),
+        inner_seconds=printed.get("seconds"),
+        said=printed,
+    )
+
+
+def _last_object(command: Command, out: str) -> dict[str, Any]:
+    """The JSON object on the last line of a command's output."""
+    lines = out.strip().splitlines()
+    try:
+        printed = json.loads(lines[-1])
+        float(printed["units"])
+    except (IndexError, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            "A command of a benchmark does not say how much work it did.",
+            where=" ".join(command),
+            expected='a last line of output such as {"units": 1000, "seconds": 1.5}',
+            found=lines[-1][:200] if lines else "no output",
+        ) from error
+    return dict(printed)
+
+
+def _kernels_peak(maxrss: int) -> int:
+    """The kernel's record of the largest process of a finished tree, or 0 where it may not be the tree's own.
+
+    A process starts with the record of the one that started it, even across exec: only what is above our own peak
+    is the command's.
+    """
+    ours = _kilobytes(Path("/proc/self/status"), "VmHWM") * 1024
+    return maxrss if maxrss > ours else 0
+
+
+class _Watch(threading.Thread):
+    """Looks at a process and its descendants until told to stop; `peak` is the most memory seen, in bytes."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self.peak = 0
+        self._pid = pid
+        self._done = threading.Event()
+
+    def run(self) -> None:
+        while not self._done.wait(_SAMPLE_EVERY_S):
+            pids = _tree(self._pid)
+            field_, file = ("VmHWM", "status") if len(pids) == 1 else ("Pss", "smaps_rollup")
+            now = sum(_kilobytes(Path(f"/proc/{pid}/{file}"), field_) for pid in pids) * 1024
+            self.peak = max(self.peak, now)
+
+    def stop(self) -> None:
+        self._done.set()
+        self.join()
+
+
+def _tree(pid: int) -> list[int]:
+    """A process and its living descendants."""
+    found, todo = [], [pid]
+    while todo:
+        current = todo.pop()
+        found.append(current)
+        try:
+            for task in Path(f"/proc/{current}/task").iterdir():
+                todo += map(int, (task / "children").read_text().split())
+        except OSError:
+            continue
+    return found
+
+
+def _kilobytes(path: Path, name: str) -> int:
+    """A line `name: 123 kB` of a file of /proc; 0 where the process is gone."""
+    try:
+        match = re.search(rf"^{name}:\s+(\d+) kB", path.read_text(), re.MULTILINE)
+    except OSError:
+        return 0
+    return int(match[1]) if match else 0
+
+
+def _line(result: Result, unit: str) -> str:
+    return (
+        f"{result.seconds:.2f} s, {result.cpu_seconds:.2f} s of processor, "
+        f"{result.peak_bytes / 1e6:.0f} MB, {result.get('rate'):.1f} {unit}/s"
+    )
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, memory, system, versions: what a number means nothing without."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
+        "gpu": _gpus(),
+        "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
+        "python": platform.python_version(),
+        "versions": {name: version for name in _LIBRARIES if (version := _version(name))},
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    match = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.exists() else None
+    return match[1].strip() if match else platform.processor() or "unknown"
+
+
+def _gpus() -> list[str]:
+    """Names of the cards as the driver tells them; no card is no fault."""
+    try:
+        told = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"], capture_output=True, text=True
+        )
+    except FileNotFoundError:
+        return []
+    return [line.strip() for line in told.stdout.splitlines() if line.strip()] if told.returncode == 0 else []
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def write(
+    stage: str,
+    measurements: Mapping[str, Measurement | Growth],
+    goals: Sequence[Goal],
+    *,
+    folder: Path = RESULTS,
+) -> Path:
+    """Writes <folder>/<stage>.json with everything, draws table and figure beside it, and prints the table.
+
+    Args:
+        stage: "translate", "train", ...; on a GPU with a suffix: "encode-cuda".
+        measurements: Title -> measurement. One table each.
+        goals: What was wished for.
+        folder: `arguments().parse_args().out`.
+    """
+    import report
+
+    path = folder / f"{stage}.json"
+    write_json(
+        path,
+        {
+            "stage": stage,
+            "when": datetime.now(UTC).isoformat(timespec="seconds"),
+            "machine": machine(),
+            "measurements": {title: _as_json(measured) for title, measured in measurements.items()},
+            "goals": [_goal_as_json(goal) for goal in goals],
+        },
+    )
+    print(report.write_stage(path))
+    return path
+
+
+def _as_json(measured: Measurement | Growth) -> dict[str, Any]:
+    if isinstance(measured, Growth):
+        sizes = {str(size): [asdict(result) for result in results] for size, results in measured.sizes.items()}
+        return {"kind": "growth", "unit": measured.unit, "sizes": sizes}
+    cases = {name: [asdict(result) for result in results] for name, results in measured.cases.items()}
+    return {"kind": "paired", "unit": measured.unit, "peer": measured.peer, "order": list(cases), "cases": cases}
+
+
+def _goal_as_json(goal: Goal) -> dict[str, Any]:
+    each = list(goal.value.each) if isinstance(goal.value, Ratio) else [goal.value]
+    return {
+        "name": goal.name,
+        "value": None if goal.missing else goal.number,
+        "each": [] if goal.missing else each,
+        "bound": goal.bound,
+        "at_least": goal.at_least,
+        "unit": goal.unit,
+        "note": goal.note,
+        "met": goal.met,
+    }
+
+
+def arguments(doc: str | None, rounds: int = 3) -> argparse.ArgumentParser:
+    """The options that every benchmark has: --rounds, --quick, --device, --out (a folder; see `settle`)."""
+    parser = argparse.ArgumentParser(description=(doc or "").split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=rounds, help="how often each side is run, alternately")
+    parser.add_argument("--quick", action="store_true", help="in seconds, on next to nothing: says nothing about speed")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where the models run")
+    parser.add_argument("--out", type=Path, help="folder of the results; benchmarks/results, or build/ if --quick")
+    return parser
+
+
+def settle(args: argparse.Namespace) -> argparse.Namespace:
+    """Fills in what --quick and --device mean for the folder, the rounds and the name of the results."""
+    if args.quick:
+        args.rounds = 1
+    args.out = args.out or (QUICK_RESULTS if args.quick else RESULTS)
+    args.suffix = "" if args.device == "cpu" else f"-{args.device}"
+    return args
