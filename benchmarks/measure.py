@@ -137,6 +137,9 @@ class Measurement:
     unit: str = "rows"
     peer: str = ""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "peer", self.peer or list(self.cases)[-1])
+
     def ratio(self, a: str, b: str, of: Of = "rate") -> Ratio:
         """How many times `b` is in `a`, round by round: of rates (the default), "a is so many times as fast as b"."""
         pairs = zip(self.cases[a], self.cases[b], strict=True)
@@ -243,7 +246,7 @@ def paired(
             print(f"  {told}: {name}: {_line(result, unit)}", file=sys.stderr, flush=True)
             if number >= 0:
                 results[name].append(result)
-    return Measurement(results, unit=unit, peer=peer or list(cases)[-1])
+    return Measurement(results, unit=unit, peer=peer)
 
 
 def grow(cases: Mapping[int, Case], rounds: int = 1, *, unit: str = "rows", threads: int | None = None) -> Growth:
@@ -415,7 +418,10 @@ def _gpus() -> list[str]:
     """Names of the cards as the driver tells them; no card is no fault."""
     try:
         told = subprocess.run(
-            ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"], capture_output=True, text=True
+            ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            check=False,
         )
     except FileNotFoundError:
         return []

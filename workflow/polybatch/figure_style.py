@@ -47,7 +47,7 @@ def titled(chart: Any, view: View, title: str, lines: Sequence[str]) -> Any:
     """Title, the data mark as its second line, subtitle, and the look that all figures share."""
     import altair as alt
 
-    return (
+    return look(
         chart.properties(
             title=alt.TitleParams(
                 [f"{title}, {view.benchmark}", *([view.data_mark] if view.data_mark else [])],
@@ -59,7 +59,13 @@ def titled(chart: Any, view: View, title: str, lines: Sequence[str]) -> Any:
                 offset=14,
             )
         )
-        .configure(font=_FONT, background="white", padding=16)
+    )
+
+
+def look(chart: Any) -> Any:
+    """Font, background, padding and axes of every figure; for the outermost chart only, as Altair wants it."""
+    return (
+        chart.configure(font=_FONT, background="white", padding=16)
         .configure_axis(
             labelFontSize=12, titleFontSize=13, titleFontWeight="normal", gridColor="#e6e6e6", domainColor="#9a9a9a"
         )
