@@ -163,7 +163,8 @@ def _draw(results: Mapping[str, Any], folder: Path, name: str) -> None:
     panels = [panel for panel in (_goal_panel(results["goals"]), _growth_panel(results["measurements"])) if panel]
     if not panels:
         return
-    chart = alt.hconcat(*panels, spacing=40).properties(
+    chart = alt.hconcat(*panels, spacing=40).resolve_scale(color="independent")
+    chart = chart.properties(
         title=alt.TitleParams(f"{results['stage']}: goals and growth", anchor="start", fontSize=16, offset=14)
     )
     figure_style.save(figure_style.look(chart), folder, name)
@@ -190,7 +191,9 @@ def _goal_panel(goals: Sequence[Mapping[str, Any]]) -> Any:
         return None
     across = alt.X("times:Q", scale=alt.Scale(type="log", nice=False, padding=20), title="times the goal (1: just met)")
     colour = alt.Color(
-        "met:N", scale=alt.Scale(domain=["met", "missed"], range=["#009e73", "#d55e00"]), legend=alt.Legend(title=None)
+        "met:N",
+        scale=alt.Scale(domain=["met", "missed"], range=["#009e73", "#d55e00"]),
+        legend=alt.Legend(title=None, orient="bottom"),
     )
     base = alt.Chart(alt.Data(values=rows)).encode(
         x=across, y=alt.Y("goal:N", sort=None, title=None, axis=alt.Axis(labelLimit=640)), color=colour
@@ -215,7 +218,7 @@ def _growth_panel(measurements: Mapping[str, Mapping[str, Any]]) -> Any:
     if not rows:
         return None
     base = alt.Chart(alt.Data(values=rows)).encode(
-        x=alt.X("rows:Q", scale=alt.Scale(type="log"), title="rows", axis=alt.Axis(format="~s")),
+        x=alt.X("rows:Q", scale=alt.Scale(type="log"), title="rows", axis=alt.Axis(format="~s", tickCount=6)),
         y=alt.Y("seconds:Q", scale=alt.Scale(type="log"), title="seconds"),
         color=alt.Color("what:N", legend=alt.Legend(title=None, orient="bottom", columns=1, labelLimit=500)),
     )
