@@ -19,7 +19,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def digest(stage: str) -> str:
-    for cached in (code._closure, code._tree, code._source):
+    for cached in (code._closure, code._module):
         cached.cache_clear()
     return code.code_digest(stage)
 

@@ -18,7 +18,7 @@ def code_digest(stage: str) -> str:
     """Sixteen hexadecimal digits for the module `polybatch.<stage>` and what it imports."""
     digest = hashlib.sha256()
     for name in sorted(_closure(stage)):
-        digest.update(f"{name}\0{_source(name)}\0".encode())
+        digest.update(f"{name}\0{_module(name)[0]}\0".encode())
     return digest.hexdigest()[:16]
 
 
@@ -30,32 +30,31 @@ def _closure(stage: str) -> frozenset[str]:
         name = waiting.pop()
         if name not in found:
             found.add(name)
-            waiting += _imports(name)
+            waiting += _module(name)[1]
     return frozenset(found)
 
 
 @functools.cache
-def _tree(name: str) -> ast.Module:
+def _module(name: str) -> tuple[str, tuple[str, ...]]:
+    """A module's code without comments and docstrings, and the modules of this package that it imports anywhere.
+
+    One walk gives both, and the tree is not kept: a Snakefile asks for all stages at every start.
+    """
     tree = ast.parse((_PACKAGE / f"{name}.py").read_text("utf-8"))
+    imports: list[str] = []
     for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node, False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
-    return tree
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            imports += _imported(node)
+    return ast.unparse(tree), tuple(name for name in dict.fromkeys(imports) if (_PACKAGE / f"{name}.py").exists())
 
 
-@functools.cache
-def _source(name: str) -> str:
-    return ast.unparse(_tree(name))
-
-
-def _imports(name: str) -> list[str]:
-    """Modules of this package imported anywhere in the module, inside functions too."""
-    found = []
-    for node in ast.walk(_tree(name)):
-        if isinstance(node, ast.ImportFrom) and node.module == "polybatch":
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("polybatch."):
-            found.append(str(node.module).split(".")[1])
-        elif isinstance(node, ast.Import):
-            found += [a.name.split(".")[1] for a in node.names if a.name.startswith("polybatch.")]
-    return [module for module in found if (_PACKAGE / f"{module}.py").exists()]
+def _imported(node: ast.Import | ast.ImportFrom) -> list[str]:
+    """Modules of this package that one import statement names; names of other things may be among them."""
+    if isinstance(node, ast.Import):
+        return [alias.name.split(".")[1] for alias in node.names if alias.name.startswith("polybatch.")]
+    if node.module == "polybatch":
+        return [alias.name for alias in node.names]
+    module = node.module or ""
+    return [module.split(".")[1]] if module.startswith("polybatch.") else []
