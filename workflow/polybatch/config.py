@@ -151,7 +151,9 @@ def _read(path: Path) -> dict[str, Any]:
     """A YAML file of this package; what it returns must not be changed."""
     import yaml
 
-    content: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
+    # The loader written in C is eight times as fast, where PyYAML was built with it.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    content: dict[str, Any] = yaml.load(path.read_text("utf-8"), Loader=loader)
     return content
 
 
