@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 import sys
 import unicodedata
@@ -223,11 +224,21 @@ def test_unusable_options_are_told_at_once():
     assert all(name in str(told.value) for name in ("ngram", "threshold", "query_threshold"))
 
 
+UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u312f\u31f0-\u9fff\U00020000-\U0003ffff]")
+
+
+def plain_units(form):
+    """The units of a normalised text, and whether most of them are characters of a script without spaces."""
+    parts = [(word, bool(UNSPACED.search(word))) for word in form.split()]
+    found = [unit for word, split in parts for unit in (word if split else [word])]
+    return found, 2 * sum(len(word) for word, split in parts if split) > len(found)
+
+
 def by_plain_sets(texts, rows, side, options):
     """Without hashes and indexes: of each text the ids of the evaluation texts of the highest share."""
 
     def grams(text, n):
-        units, unspaced = overlap.words(text)
+        units, unspaced = plain_units(text)
         size = 2 * n if unspaced else n
         return {tuple(units[i : i + size]) for i in range(len(units) - size + 1)}
 

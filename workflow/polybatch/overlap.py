@@ -28,7 +28,6 @@ texts none. Of those, full of templates, 3.4% overlap with the study's own held-
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from array import array
 from collections.abc import Iterator, Sequence
@@ -42,8 +41,9 @@ import numpy as np
 
 from polybatch.errors import DataError
 from polybatch.files import read_json, write_json
+from polybatch.ngrams import runs, units
 from polybatch.options import Options, require
-from polybatch.streams import is_in, scrambled
+from polybatch.streams import is_in
 from polybatch.text import hash64, text_key, word_count
 
 if TYPE_CHECKING:
@@ -52,13 +52,9 @@ if TYPE_CHECKING:
 QUERY, PASSAGE, DOCUMENT = "query", "passage", "document"
 OVERLAPS = ("exact", "normalised", "ngram")
 _FAMILIES = (QUERY, PASSAGE)  # what is compared with one another by n-grams; documents are passages here
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-_REMEMBERED_WORDS = 1_000_000
-_CHARACTERS_AT_ONCE = 4_000_000
+_CHARACTERS_AT_ONCE = 500_000
 _SHARED_AT_ONCE = 4_000_000  # n-grams that training and evaluation texts share; of templates there are very many
 _SNIPPET = 160  # characters of an evaluation text that are kept to be shown
-# Thai, Lao, Burmese, Khmer; Han, kana.
-_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u312f\u31f0-\u9fff\U00020000-\U0003ffff]")
 
 
 @dataclass(frozen=True)
@@ -137,75 +133,24 @@ def _normalised(texts: Sequence[str], side: str, options: OverlapOptions) -> tup
     return forms, keys, comparable
 
 
-def words(form: str) -> tuple[list[str], bool]:
-    """The units of a normalised text's n-grams, and whether most of them are characters of a script without spaces."""
-    if form.isascii() or not _UNSPACED.search(form):
-        return form.split(), False
-    units: list[str] = []
-    characters = 0
-    for word in form.split():
-        if _UNSPACED.search(word):
-            units.extend(word)
-            characters += len(word)
-        else:
-            units.append(word)
-    return units, 2 * characters > len(units)
+def ngrams(forms: Sequence[str], n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct n-grams of each text.
 
+    Args:
+        forms: Texts, normalised.
+        n: Words of an n-gram; twice as many characters in texts that are mostly in scripts without spaces.
 
-class Hasher:
-    """N-gram hashes of many texts at once."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, int] = {}
-
-    def ngrams(self, forms: Sequence[str], n: int) -> tuple[np.ndarray, np.ndarray]:
-        """The distinct n-grams of each text.
-
-        Args:
-            forms: Texts, normalised.
-            n: Words of an n-gram; twice as many characters in scripts without spaces.
-
-        Returns:
-            (m,) int64 numbers of texts and (m,) uint64 hashes, in the order of the hashes, no pair twice.
-        """
-        owners, hashes = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.uint64)]
-        for size, chosen in self._by_size(forms, n).items():
-            values = np.frombuffer(array("Q", (h for _, units in chosen for h in units)), dtype=np.uint64)
-            lengths = np.array([len(units) for _, units in chosen])
-            owner = np.repeat(np.array([number for number, _ in chosen]), lengths)
-            last = np.repeat(np.cumsum(lengths), lengths)  # where each unit's text ends
-            starts = np.flatnonzero(np.arange(len(values)) + size <= last)
-            rolled = np.zeros(len(starts), dtype=np.uint64)
-            for offset in range(size):
-                rolled = rolled * _MULTIPLIER + values[starts + offset]  # wraps around, as it should
-            owners.append(owner[starts])
-            hashes.append(scrambled(rolled))
-        owner, hashed = np.concatenate(owners), np.concatenate(hashes)
-        order = np.argsort(hashed, kind="stable")  # equal hashes of one text stay beside each other
-        owner, hashed = owner[order], hashed[order]
-        new = np.ones(len(owner), dtype=bool)
-        new[1:] = (owner[1:] != owner[:-1]) | (hashed[1:] != hashed[:-1])
-        return owner[new], hashed[new]
-
-    def _by_size(self, forms: Sequence[str], n: int) -> dict[int, list[tuple[int, list[int]]]]:
-        """n-gram size -> (number of the text, hashes of its units); texts that are too short are left out."""
-        sized: dict[int, list[tuple[int, list[int]]]] = {}
-        for number, form in enumerate(forms):
-            units, unspaced = words(form)
-            size = 2 * n if unspaced else n
-            if len(units) >= size:
-                sized.setdefault(size, []).append((number, self._hashes(units)))
-        return sized
-
-    def _hashes(self, units: list[str]) -> list[int]:
-        known = self._known
-        try:
-            return [known[unit] for unit in units]
-        except KeyError:
-            if len(known) >= _REMEMBERED_WORDS:
-                known.clear()
-            known.update((unit, hash64(unit)) for unit in units if unit not in known)
-            return [known[unit] for unit in units]
+    Returns:
+        (m,) int64 numbers of texts and (m,) uint64 hashes, in the order of the hashes and then of the texts, no pair
+        twice.
+    """
+    found = units(forms)
+    owners, hashes = runs(found.hashes, found.counts, np.where(found.unspaced, 2 * n, n))
+    order = np.argsort(hashes, kind="stable")  # equal hashes of one text stay beside each other
+    owners, hashes = owners[order], hashes[order]
+    new = np.ones(len(owners), dtype=bool)
+    new[1:] = (owners[1:] != owners[:-1]) | (hashes[1:] != hashes[:-1])
+    return owners[new], hashes[new]
 
 
 def _portions(forms: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
@@ -229,7 +174,6 @@ class IndexBuilder:
 
     def __init__(self, folder: Path, lang: str, options: OverlapOptions) -> None:
         self.folder, self.lang, self.options = folder, lang, options
-        self._hasher = Hasher()
         self._whole, self._exact, self._numbers = array("Q"), array("Q"), array("Q")
         self._owners: dict[str, list[np.ndarray]] = {family: [] for family in _FAMILIES}
         self._grams: dict[str, list[np.ndarray]] = {family: [] for family in _FAMILIES}
@@ -269,7 +213,7 @@ class IndexBuilder:
         family = QUERY if side == QUERY else PASSAGE
         chosen = [form if wanted else "" for form, wanted in zip(forms, by_ngrams, strict=True)]
         for start, part in _portions(chosen):
-            owners, grams = self._hasher.ngrams(part, self.options.of(family)[0])
+            owners, grams = ngrams(part, self.options.of(family)[0])
             self._owners[family].append((owners + self._texts + start).astype(np.uint32))
             self._grams[family].append(grams)
         self._texts += len(texts)
@@ -319,7 +263,6 @@ class Index:
 
     def __init__(self, folder: Path, lang: str, options: OverlapOptions, *, is_empty: bool) -> None:
         self.folder, self.lang, self.options, self.is_empty = folder, lang, options, is_empty
-        self._hasher = Hasher()
         self._arrays: dict[str, np.ndarray] = {}
 
     @classmethod
@@ -379,16 +322,16 @@ class Index:
         """(number, match) of the normalised texts that share enough n-grams with some evaluation text."""
         n, threshold = self.options.of(family)
         grams, members, sizes = (self._array(family, name) for name in ("grams", "members", "sizes"))
-        mine, hashes = self._hasher.ngrams(forms, n)
+        mine, hashes = ngrams(forms, n)
         rare = ~is_in(hashes, self._array(family, "common"))
         mine, hashes = mine[rare], hashes[rare]
         own_sizes = np.bincount(mine, minlength=len(forms))
-        known = is_in(hashes, grams)
-        mine, hashes = mine[known], hashes[known]
+        first = np.searchsorted(grams, hashes, side="left")
+        known = grams[np.minimum(first, len(grams) - 1)] == hashes if len(grams) else np.zeros(len(hashes), dtype=bool)
+        mine, hashes, first = mine[known], hashes[known], first[known]
         if not len(mine):
             return
         # One entry for each shared n-gram: the training text and the evaluation text.
-        first = np.searchsorted(grams, hashes, side="left")
         hits = np.searchsorted(grams, hashes, side="right") - first
         if hits.sum() > _SHARED_AT_ONCE and len(forms) > 1:
             middle = len(forms) // 2

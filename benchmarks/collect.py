@@ -1,0 +1,263 @@
+"""Collecting, cleaning, removing near duplicates and decontaminating: Polybatch against a script with datasets and rensa.
+
+The peer is what a user would write: `datasets.map` over all cores for cleaning, keys and MinHash signatures, a
+dictionary of bands for near duplicates, Python sets of n-grams for the overlap with evaluation text
+(collect_peer.py). Both sides keep to the same rules; the ids of the pairs that are left must be the same, or the
+benchmark fails.
+
+Pairs are made from real text by repetition with changes: sentences of `--text` (a Parquet file with the columns query
+and passage, such as collected/en.parquet of the default study) or, without one, of made-up words. A tenth are exact or
+near duplicates of earlier ones, a twentieth break a rule, a fiftieth overlap with the evaluation text.
+
+inputs: none, or a Parquet file of texts
+outputs: <out>/collect.json, and the table and figure that report.py makes of it
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import itertools
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import measure
+
+from polybatch.errors import DataError
+
+SIZES = (10_000, 100_000, 1_000_000)
+QUICK_SIZES = (300, 600)
+PAIRED_ROWS = 50_000
+EVALUATION_QUERIES, EVALUATION_PASSAGES = 2_000, 10_000
+RULES = {"max_passages_per_query": 1000, "max_words": 400, "near_duplicate_threshold": 0.85}
+_BASE_WORDS = 20_000
+_SEED = 7
+
+
+def base_texts(path: Path | None) -> list[str]:
+    """Sentences to start from, of real text or of made-up words with Zipf's frequencies."""
+    if path is not None:
+        import pyarrow.parquet as pq
+
+        return pq.read_table(path, columns=["passage"])["passage"].to_pylist()
+    draw = random.Random(_SEED)
+    words = _made_up_words(draw)
+    weights = [1 / (rank + 3) for rank in range(len(words))]
+    return [" ".join(draw.choices(words, weights, k=draw.randint(6, 24))).capitalize() + "." for _ in range(5_000)]
+
+
+def _made_up_words(draw: random.Random) -> list[str]:
+    return ["".join(draw.choices("etaoinshrdlucmfwypvbgkq", k=draw.randint(2, 9))) for _ in range(_BASE_WORDS)]
+
+
+class Maker:
+    """Makes texts from sentences: several joined, a third of their words exchanged."""
+
+    def __init__(self, texts: list[str], seed: int) -> None:
+        self._draw = random.Random(seed)
+        self._texts = texts
+        self._words = _made_up_words(random.Random(_SEED)) + [word for text in texts for word in text.split()]
+
+    def pair(self) -> tuple[str, str]:
+        draw, words = self._draw, self._words
+        passage = [word for _ in range(draw.randint(2, 4)) for word in draw.choice(self._texts).split()]
+        for at in range(len(passage)):
+            if draw.random() < 0.35:
+                passage[at] = draw.choice(words)
+        start = draw.randrange(max(1, len(passage) - 4))
+        query = ["what", "does", *passage[start : start + 4], draw.choice(words), draw.choice(words)]
+        return " ".join(query) + "?", " ".join(passage)
+
+    def rows(self, count: int, evaluation: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+        draw, recent = self._draw, [self.pair()]
+        for _ in range(count):
+            at = draw.random()
+            query, passage = draw.choice(recent)
+            if at < 0.05:
+                yield query.upper(), f"{passage} !"
+            elif at < 0.10:
+                words = passage.split()
+                words[draw.randrange(len(words))] = "exchanged"
+                yield query, " ".join(words)
+            elif at < 0.15:
+                yield draw.choice([("???", passage), (query, "Too short"), ("12 34", passage), (passage, passage)])
+            elif at < 0.17 and evaluation:
+                query, passage = draw.choice(evaluation)
+                words = passage.split()
+                cut = len(words) // 8
+                yield self.pair()[0], " ".join(words[cut : len(words) - cut])
+            else:
+                query, passage = self.pair()
+                recent.append((query, passage))
+                if len(recent) > 20_000:  # some of them, so that making rows needs no memory either
+                    recent = recent[10_000:]
+                yield query, passage
+
+
+def make(folder: Path, rows: int, text: Path | None) -> None:
+    """Writes source.parquet and benchmarks/made/, as the pipeline's own stage would."""
+    import pyarrow as pa
+
+    from polybatch import contracts
+    from polybatch.files import write_parquet, write_rows
+
+    texts = base_texts(text)
+    quick = rows <= max(QUICK_SIZES)
+    queries, passages = (50, 200) if quick else (EVALUATION_QUERIES, EVALUATION_PASSAGES)
+    maker = Maker(texts, _SEED)
+    evaluation = [maker.pair() for _ in range(passages)]
+    bench = folder / "benchmarks" / "made"
+    corpus = [{"passage_id": f"p{i}", "lang": "en", "text": p, "group": f"g{i}"} for i, (_, p) in enumerate(evaluation)]
+    asked = [{"query_id": f"q{i}", "lang": "en", "text": q, "group": f"g{i}"} for i, (q, _) in enumerate(evaluation[:queries])]
+    qrels = [{"query_id": f"q{i}", "passage_id": f"p{i}", "relevance": 1} for i in range(queries)]
+    for name, values, schema in (
+        ("corpus/en", corpus, contracts.CORPUS),
+        ("queries/en", asked, contracts.QUERIES),
+        ("qrels", qrels, contracts.QRELS),
+    ):
+        write_rows(bench / f"{name}.parquet", _filled(values, schema), schema)
+    schema = pa.schema([("query", pa.string()), ("passage", pa.string())])
+    stream = Maker(texts, _SEED + 1).rows(rows, evaluation)
+
+    def tables() -> Iterator[pa.Table]:
+        while chunk := list(itertools.islice(stream, 20_000)):
+            yield pa.table([pa.array(side) for side in zip(*chunk, strict=True)], schema=schema)
+
+    write_parquet(folder / "source.parquet", tables(), schema)
+
+
+def _filled(rows: list[dict], schema: object) -> list[dict]:
+    return [{name: row.get(name) for name in schema.names} for row in rows]  # type: ignore[attr-defined]
+
+
+def polybatch_case(data: Path, work: Path) -> dict[str, float]:
+    """The pipeline's four stages, each a process of its own as in a run; returns their seconds."""
+    spec = json.dumps({"name": "made", "adapter": "local", "license": "CC0-1.0"})
+    rules, split = json.dumps(RULES), json.dumps({"test_passages": 0, "dev_passages": 0})
+    source, collected, text = work / "sources" / "made.parquet", work / "en.parquet", work / "text"
+    given = ["--cleaning", rules, "--output"]
+    stages = {
+        "collect_source": ["--source", spec, "--file", f"{data}/source.parquet", *given, str(source)],
+        "collect": ["--sources", f"[{spec}]", "--files", f"{data}/source.parquet", "--collected", str(source)]
+        + ["--split", split, *given, str(collected)],
+        "evaluation_text": ["--benchmarks", f"{data}/benchmarks/made", "--output", str(text)],
+        "decontaminate": ["--text", str(text), "--collected", str(collected), "--output", str(work / "pairs.parquet")],
+    }
+    seconds = {}
+    for name, arguments in stages.items():
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", f"polybatch.{name}", *arguments], check=True)
+        seconds[name] = round(time.perf_counter() - start, 3)
+    return seconds
+
+
+def peer_case(data: Path, work: Path) -> dict[str, float]:
+    import collect_peer
+
+    return collect_peer.run(data, work, RULES, processes=os.cpu_count() or 1)
+
+
+def result(work: Path) -> dict[str, object]:
+    """What is left of the pairs: how many, and a digest of their ids in order; how many texts overlap, and a digest."""
+    import pyarrow.parquet as pq
+
+    told: dict[str, object] = {}
+    for name, file, columns in (
+        ("kept", "en.parquet", ["pair_id"]),
+        ("overlaps", "pairs.parquet", ["pair_id", "side", "overlap", "text_id"]),
+    ):
+        rows = sorted(map(tuple, zip(*pq.read_table(work / file, columns=columns).to_pydict().values(), strict=True)))
+        told |= {name: len(rows), f"{name}_digest": hashlib.sha256(repr(rows).encode()).hexdigest()[:16]}
+    return told
+
+
+def command(case: str, data: Path) -> list[str]:
+    return [sys.executable, str(Path(__file__).resolve()), "--case", case, "--data", str(data)]
+
+
+def run_case(case: str, data: Path) -> None:
+    """One side, in a process of its own; its work is compared through the digests that it prints."""
+    with tempfile.TemporaryDirectory(dir=data, prefix=f"{case}-") as folder:
+        start = time.perf_counter()
+        stages = {"polybatch": polybatch_case, "peer": peer_case}[case](data, Path(folder))
+        seconds = time.perf_counter() - start
+        # In a process of its own, so that what is left of the pairs is not part of this one's peak.
+        told = subprocess.run(
+            [sys.executable, __file__, "--result", folder], check=True, capture_output=True, text=True
+        ).stdout
+    print(json.dumps({"units": int((data / "rows").read_text()), "seconds": seconds, "stages": stages, **json.loads(told)}))
+
+
+def agreed(measured: measure.Measurement) -> None:
+    """Raises a DataError unless both sides kept the same pairs and found the same overlaps."""
+    told = {
+        name: {key: results[0].said[key] for key in ("kept", "kept_digest", "overlaps", "overlaps_digest")}
+        for name, results in measured.cases.items()
+    }
+    if len({json.dumps(of, sort_keys=True) for of in told.values()}) > 1:
+        raise DataError("The two sides of the benchmark do not keep the same pairs.", found=json.dumps(told))
+
+
+def goals(paired: measure.Measurement, growth: measure.Growth) -> list[measure.Goal]:
+    largest = max(growth.sizes)
+    flat_since = sorted(growth.sizes)[-2]
+    return [
+        measure.Goal("pairs per second against datasets + rensa", paired.ratio("polybatch", "peer"), 1.0, unit="x"),
+        measure.Goal("minutes for the largest size", growth.median(largest) / 60, 10, at_least=False, unit=" min"),
+        measure.Goal("exponent of time against rows", growth.exponent("seconds"), 1.1, at_least=False),
+        measure.Goal(f"peak memory, {largest} rows against {flat_since}", growth.memory_growth(flat_since), 1.2, False),
+    ]
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = measure.arguments(__doc__)
+    parser.add_argument("--text", type=Path, help="Parquet file with a column passage: sentences to make pairs from")
+    parser.add_argument("--case", choices=("polybatch", "peer"), help=argparse.SUPPRESS)
+    parser.add_argument("--data", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--result", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--make", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--sizes", type=int, nargs="+", help="rows of the growth; by default 10k, 100k and 1M")
+    args = measure.settle(parser.parse_args(argv))
+    if args.result:
+        print(json.dumps(result(args.result)))
+        return
+    if args.make:
+        make(args.data, args.make, args.text)
+        (args.data / "rows").write_text(str(args.make))
+        return
+    if args.case:
+        run_case(args.case, args.data)
+        return
+    sizes = args.sizes or (QUICK_SIZES if args.quick else SIZES)
+    with tempfile.TemporaryDirectory(prefix="polybatch-collect-") as scratch:
+        data = {rows: made(Path(scratch) / str(rows), rows, args.text) for rows in {*sizes, _paired_rows(args)}}
+        side_by_side = data[_paired_rows(args)]
+        cases: dict[str, measure.Case] = {name: command(name, side_by_side) for name in ("polybatch", "peer")}
+        paired = measure.paired(cases, args.rounds, unit="pairs", peer="peer")
+        agreed(paired)
+        growth = measure.grow({rows: command("polybatch", data[rows]) for rows in sizes}, unit="pairs")
+        titles = {f"collect to decontaminate, {_paired_rows(args)} pairs": paired, "growth": growth}
+        measure.write(f"collect{args.suffix}", titles, goals(paired, growth), folder=args.out)
+
+
+def _paired_rows(args: argparse.Namespace) -> int:
+    return min(QUICK_SIZES) if args.quick else PAIRED_ROWS
+
+
+def made(folder: Path, rows: int, text: Path | None) -> Path:
+    """The folder, with the data made in it by a process of its own, whose memory nobody measures."""
+    folder.mkdir(parents=True)
+    of = ["--text", str(text)] if text else []
+    subprocess.run([sys.executable, __file__, "--make", str(rows), "--data", str(folder), *of], check=True)
+    return folder
+
+
+if __name__ == "__main__":
+    main()
