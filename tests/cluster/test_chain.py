@@ -28,16 +28,15 @@ def lengthened(project: Project) -> Project:
     path = project.folder / project.configfile
     study = yaml.safe_load(path.read_text("utf-8"))
     study["languages"]["evaluate"] = ["en", "de"]
-    study["training"] |= {"max_steps": 2000, "eval_steps": 100, "save_steps": 100}
+    study["training"] |= {"max_steps": 3000, "eval_steps": 100, "save_steps": 100}
     path.write_text(yaml.safe_dump(study), "utf-8")
     return project
 
 
-def copied(project: Project, name: str, *, without: str = "") -> Project:
-    """A second folder with the same project and, where `without` names a part of the results, all but that part."""
+def copied(project: Project, name: str) -> Project:
+    """A second folder with the same project and its results."""
     folder = project.folder.with_name(f"{project.folder.name}-{name}")
-    ignored = shutil.ignore_patterns("locks", "incomplete", *([without] if without else []))
-    shutil.copytree(project.folder, folder, ignore=ignored, symlinks=True)
+    shutil.copytree(project.folder, folder, ignore=shutil.ignore_patterns("locks", "incomplete"), symlinks=True)
     return Project(folder, project.configfile)
 
 
@@ -61,8 +60,8 @@ def finished(project: Project) -> tuple[Project, str]:
     run = project.start(log=log, settings={"POLYBATCH_CPU_PARTITION": "scavenge"})
     try:
         _kill_translation(project, run)
-        _preempt(_caught_training(project, RUN, run))
         _kill(_caught_training(project, OTHER_RUN, run))
+        _preempt(_caught_training(project, RUN, run))
         assert run.wait(600) == 0, log.read_text("utf-8")[-4000:]
     finally:
         run.kill()
@@ -114,11 +113,15 @@ def _kill(job: str) -> None:
 
 
 def _preempt(job: str) -> None:
-    """Submits a job of the higher partition that needs the whole node; Slurm stops the lower one and queues it again."""
+    """Submits a job of a higher partition that needs the whole node, so that Slurm stops the lower one.
+
+    After the signal the partition's grace time goes by. A training ends itself in it, so Slurm does not queue it again.
+    """
     node = output("squeue", "--noheader", "--format=%N", f"--jobs={job}").strip()
     partition = "gpu" if node.startswith("gpu") else "cpu"
     output("sbatch", "-p", partition, "-w", node, "--exclusive", "--output=/dev/null", "--wrap=sleep 3")
-    wait_until(lambda: "Restarts=1" in output("scontrol", "show", "--oneliner", "job", job), "the preemption", 60)
+    running = ("squeue", "--noheader", "--states=RUNNING", "--format=%A")
+    wait_until(lambda: job not in output(*running).split(), "the preemption", 60)
 
 
 def scores(project: Project) -> dict[str, bytes]:
@@ -176,11 +179,11 @@ def test_a_single_stage_again(finished: tuple[Project, str]) -> None:
 
 def test_cards_are_given_to_those_who_ask_and_to_no_one_else(finished: tuple[Project, str], slurm: Slurm) -> None:
     """From the translation on, embedding in two shards: what asks for a card runs in the partition with cards."""
-    project = copied(finished[0], "cards", without="translated")
+    project = copied(finished[0], "cards")
     study = yaml.safe_load((project.folder / project.configfile).read_text("utf-8"))
     study["encoding"] = {"shards": 2}
     (project.folder / project.configfile).write_text(yaml.safe_dump(study), "utf-8")
-    done = project.snakemake("index", "--forcerun", "train_run", settings=CARDS)
+    done = project.snakemake("index", "--forcerun", "translate_shard", "train_run", settings=CARDS)
     assert done.returncode == 0, done.stdout[-4000:]
     on_cards = {"translate_shard", "train_run", "encode_shard"}
     found: dict[str, set[str]] = {}
