@@ -24,7 +24,7 @@ from polybatch.hub_translator import TranslatorSource, open_source
 from polybatch.hub_translator import convert as convert_hub
 from polybatch.train_translator import TokenBatches, TranslatorOptions, train
 from polybatch.translate import check_collapse, main, round_trip, shard_rows
-from polybatch.translator import CARD, DecodingOptions, Translator, _gap, _sentences, _told, split_long
+from polybatch.translator import CARD, DecodingOptions, Translator, _gap, _sentences, _told, split_long, workers_of
 
 NOUNS = ["lamp", "door", "fan", "pump", "valve", "alarm", "heater", "sensor"]
 OPTIONS = TranslatorOptions(
@@ -317,3 +317,8 @@ def test_shipped_translators_are_whole_and_say_where_they_come_from() -> None:
         for direction in card["directions"]:
             text = "Turns on the light." if direction.startswith("en") else "Sensor"
             assert Translator(folder, direction, DecodingOptions()).translate([text])[0]
+
+
+@pytest.mark.parametrize(("threads", "workers"), [(1, 1), (2, 2), (3, 3), (4, 4), (5, 1), (6, 3), (8, 4), (16, 4)])
+def test_threads_are_all_used_by_few_workers(threads: int, workers: int) -> None:
+    assert workers_of(threads) == workers

@@ -32,6 +32,7 @@ CARD = "translator.json"
 DEVICES = ("cpu", "cuda", "auto")
 AUTO = "auto"
 _POSITIONS = 1024  # of a card that does not say: M2M100's
+_MAX_WORKERS = 4
 _CLAUSE_END = ",;:)\u2013\u2014\u3001\uff0c\uff1b\uff1a\u3002\u060c\u061b"
 
 
@@ -184,14 +185,15 @@ def _load(folder: Path, card: dict[str, Any], options: DecodingOptions, threads:
     compute_type = options.compute_type
     if compute_type == AUTO:
         compute_type = _compute_type(device, card)
+    workers = 1 if device == "cuda" else workers_of(threads)
     try:
         return ctranslate2.Translator(
             str(folder),
             device=device,
             device_index=list(range(cards)) if device == "cuda" else 0,
             compute_type=compute_type,
-            inter_threads=1,
-            intra_threads=threads,
+            inter_threads=workers,
+            intra_threads=threads // workers,
         )
     except ValueError as error:
         raise ConfigError(
@@ -202,6 +204,16 @@ def _load(folder: Path, card: dict[str, Any], options: DecodingOptions, threads:
         ) from error
     except RuntimeError as error:
         raise _told(error, options) from error
+
+
+def workers_of(threads: int) -> int:
+    """How many batches a CPU of so many threads translates side by side: as many as the memory for a few batches allows.
+
+    A thread that has a batch to itself waits for nobody; threads that share one wait for each other many times a token.
+    The translations are the same. The weights are shared, but every batch at work holds its own scores of the whole
+    vocabulary for every beam.
+    """
+    return max(count for count in range(1, _MAX_WORKERS + 1) if threads % count == 0)
 
 
 def _device(wanted: str) -> tuple[str, int]:
