@@ -1,0 +1,52 @@
+"""Faster arithmetic for a model on a CPU, with the same results up to rounding.
+
+inputs: a model in float32 on an x86 CPU
+outputs: the same model, whose linear layers are multiplied by oneDNN
+
+PyTorch multiplies float32 matrices with Intel's MKL, which runs its AVX2 kernels on processors of other makers, even
+where these have AVX-512. oneDNN, which PyTorch carries too, chooses by what the processor can do: on an AMD EPYC of
+2024 it is more than twice as fast (benchmarks/notes/encode.md). On Intel's own processors both do the same.
+"""
+
+from __future__ import annotations
+
+import functools
+import platform
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+def multiply_with_onednn(model: torch.nn.Module) -> int:
+    """Lets oneDNN multiply in all plain linear layers. For inference alone: there is no gradient.
+
+    Args:
+        model: As it is after its last change of device and type.
+
+    Returns:
+        How many layers: those in float32 on an x86 CPU; 0 where this build of PyTorch has no oneDNN.
+    """
+    import torch
+
+    if platform.machine() not in ("x86_64", "AMD64") or not torch.backends.mkldnn.is_available():
+        return 0
+    # Subclasses (LoRA, quantised weights) do something else.
+    layers = [layer for layer in model.modules() if type(layer) is torch.nn.Linear and _fits(layer)]
+    for layer in layers:
+        layer.forward = functools.partial(_linear, layer)  # type: ignore[method-assign]
+    return len(layers)
+
+
+def _fits(layer: torch.nn.Linear) -> bool:
+    import torch
+
+    return layer.weight.dtype == torch.float32 and layer.weight.device.type == "cpu"
+
+
+def _linear(layer: torch.nn.Linear, values: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    # The operator that torch.compile puts in the place of a linear layer on a CPU; "none" is no activation after it.
+    product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(values, layer.weight, layer.bias, "none", [], "")
+    return product
