@@ -23,7 +23,8 @@ SETTINGS = {
     "POLYBATCH_GPUS": "0",
     "POLYBATCH_GPU_PARTITION": "gpu",
     "POLYBATCH_GPU_TYPE": "fake",
-    "POLYBATCH_CPUS_PER_GPU": "2",
+    # These cards are stand-ins, so CPUs do the work: with one thread, as without cards, to the same numbers.
+    "POLYBATCH_CPUS_PER_GPU": "1",
     "POLYBATCH_GPU_MEM_MB": "3500",
     "POLYBATCH_JOB_MEM_MB": "6000",
 }

@@ -183,8 +183,10 @@ def test_cards_are_given_to_those_who_ask_and_to_no_one_else(finished: tuple[Pro
     study = yaml.safe_load((project.folder / project.configfile).read_text("utf-8"))
     study["encoding"] = {"shards": 2}
     (project.folder / project.configfile).write_text(yaml.safe_dump(study), "utf-8")
-    done = project.snakemake("index", "--forcerun", "translate_shard", "train_run", settings=CARDS)
+    before = scores(project)
+    done = project.snakemake("score", "--forcerun", "translate_shard", "train_run", settings=CARDS)
     assert done.returncode == 0, done.stdout[-4000:]
+    assert scores(project) == before
     on_cards = {"translate_shard", "train_run", "encode_shard"}
     found: dict[str, set[str]] = {}
     for place, job in re.findall(r"/logs/slurm/([^/\s]+)/\S*?(\d+)\.log\)", done.stdout):
