@@ -48,7 +48,7 @@ unit: $(VENV)/.tested
 toy: $(VENV)/.tested
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest tests/workflow
 
-# CLUSTER='-m "not whole"' leaves out the default study, which runs twice and takes a quarter of an hour.
+# CLUSTER='-m "not whole"' leaves out what takes many minutes.
 CLUSTER ?=
 test-cluster: $(VENV)/.tested
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest $(CLUSTER) tests/cluster
