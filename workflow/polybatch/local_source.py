@@ -3,6 +3,9 @@
 One row a pair: a query and its relevant passage. With a `lang` column the file may hold translations: rows of
 equal `group` are translations of one another. Without it every row is English. Faults in rows are told
 together, with their line numbers; nothing is dropped silently.
+
+The file is read once to be checked, and again whenever its pairs are asked for: in memory are a few bytes a row, and
+only where groups join translations.
 """
 
 from __future__ import annotations
@@ -45,83 +48,99 @@ class LocalSource:
             )
         self.examples: int | None = None
         self.dropped: dict[str, int] = {}
-        self.rows = self._checked({"squad": _squad, "parquet": _parquet, "jsonl": _jsonl}.get(form, _csv), form)
-        self.languages = tuple(sorted({row["lang"] for _, row in self.rows} - {"en"}))
+        self._reader, self._form = {"squad": _squad, "parquet": _parquet, "jsonl": _jsonl}.get(form, _csv), form
+        self.languages = tuple(sorted(self._check() - {"en"}))
 
     def english(self) -> Iterator[Pair]:
         """The English rows, in the file's order."""
-        for _, row in self.rows:
+        for row in self._rows():
             if row["lang"] == "en":
-                yield self._pair(row, row)
+                yield self._pair(self._identity(row), row)
 
     def translations(self, lang: str) -> Iterator[Pair]:
         """Rows in `lang` whose group has an English row."""
-        english = {row["group"]: row for _, row in self.rows if row["lang"] == "en"}
-        for _, row in self.rows:
-            if row["lang"] == lang and row["group"] in english:
-                yield self._pair(english[row["group"]], row)
+        ids = {row["group"]: self._identity(row) for row in self._rows() if row["lang"] == "en"}
+        for row in self._rows():
+            if row["lang"] == lang and row["group"] in ids:
+                yield self._pair(ids[row["group"]], row)
 
     def strings(self, lang: str) -> Iterator[tuple[str, str]]:
         """Queries and passages with their translations: all the parallel text there is."""
-        english = {row["group"]: row for _, row in self.rows if row["lang"] == "en"}
-        for _, row in self.rows:
+        english = {row["group"]: row for row in self._rows() if row["lang"] == "en"}
+        for row in self._rows():
             if row["lang"] == lang and row["group"] in english:
                 for side in ("query", "passage"):
                     yield english[row["group"]][side], row[side]
 
-    def _pair(self, english: dict[str, Any], row: dict[str, Any]) -> Pair:
-        identity = pair_id(self.name, english["query"], english["passage"])
+    def _identity(self, english: dict[str, Any]) -> str:
+        return pair_id(self.name, english["query"], english["passage"])
+
+    def _pair(self, identity: str, row: dict[str, Any]) -> Pair:
         return Pair(identity, row["query"], row["passage"], row["hard_negatives"])
 
-    def _checked(self, reader: Any, form: str) -> list[Row]:
-        """All rows, or a DataError that lists the first faults."""
-        rows: list[Row] = []
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        """All rows by our column names; they were checked when the source was opened."""
+        for _, raw in self._reader(self.path, self._form):
+            yield self._row(raw)
+
+    def _check(self) -> set[str]:
+        """The languages of the rows, or a DataError that lists the first faults."""
         faults: list[str] = []
         seen: dict[tuple[str, str], str] = {}
-        for where, raw in reader(self.path, form):
-            row, fault = self._row(raw)
-            key = (row["group"], row["lang"]) if row["group"] else ("", where)
-            if not fault and key in seen:
-                fault = f"group {row['group']!r} comes twice in {row['lang']} (first in {seen[key]})"
-            seen.setdefault(key, where)
+        languages: set[str] = set()
+        where = ""
+        number = 0
+        for where, raw in self._reader(self.path, self._form):
+            row = self._row(raw)
+            fault = self._fault(raw, row)
+            languages.add(row["lang"])
+            if row["group"]:
+                key = (row["group"], row["lang"])
+                if not fault and key in seen:
+                    fault = f"group {row['group']!r} comes twice in {row['lang']} (first in {seen[key]})"
+                seen.setdefault(key, where)
             if fault:
-                faults.append(f"{where}: {fault}")
-            rows.append((where, row))
-        if faults or not rows:
-            more = f"; and {len(faults) - _SHOWN_FAULTS} more" if len(faults) > _SHOWN_FAULTS else ""
+                number += 1
+                if number <= _SHOWN_FAULTS:
+                    faults.append(f"{where}: {fault}")
+        if faults or not where:
+            more = f"; and {number - _SHOWN_FAULTS} more" if number > _SHOWN_FAULTS else ""
             raise DataError(
-                f"{len(faults)} row(s) of the source cannot be used." if faults else "The source file holds no row.",
+                f"{number} row(s) of the source cannot be used." if faults else "The source file holds no row.",
                 where=self.path,
                 expected="in every row a query and a passage that are not empty; with lang, a group for each pair",
-                found="; ".join(faults[:_SHOWN_FAULTS]) + more,
+                found="; ".join(faults) + more,
                 remedy="correct these rows, or name the columns in source.columns",
             )
-        return rows
+        return languages
 
-    def _row(self, raw: dict[str, Any]) -> tuple[dict[str, Any], str]:
-        """The row by our column names, and what is wrong with it ("" if nothing)."""
-        values = {ours: raw.get(theirs) for ours, theirs in self.columns.items()}
-        missing = [self.columns[name] for name in sorted(self._named) if self.columns[name] not in raw]
-        text = {side: clean_markup(str(values[side] or "")) for side in ("query", "passage")}
-        row: dict[str, Any] = {
-            **text,
-            "lang": str(values["lang"] or "en"),
-            "group": "" if values["group"] is None else str(values["group"]),
-            "hard_negatives": values["hard_negatives"] or [],
+    def _row(self, raw: dict[str, Any]) -> dict[str, Any]:
+        """The row by our column names; texts as a person reads them, empty where there are none."""
+        columns, lang, group = self.columns, raw.get(self.columns["lang"]), raw.get(self.columns["group"])
+        return {
+            "query": clean_markup(str(raw.get(columns["query"]) or "")),
+            "passage": clean_markup(str(raw.get(columns["passage"]) or "")),
+            "lang": str(lang or "en"),
+            "group": "" if group is None else str(group),
+            "hard_negatives": raw.get(columns["hard_negatives"]) or [],
         }
+
+    def _fault(self, raw: dict[str, Any], row: dict[str, Any]) -> str:
+        """What is wrong with a row, "" if nothing."""
+        missing = [self.columns[name] for name in sorted(self._named) if self.columns[name] not in raw]
         if missing:
-            return row, f"no column {', '.join(missing)} (there are: {', '.join(map(str, raw))})"
-        if empty := [side for side, value in text.items() if not value]:
-            return row, f"empty {' and '.join(empty)}"
+            return f"no column {', '.join(missing)} (there are: {', '.join(map(str, raw))})"
+        if not (row["query"] and row["passage"]):
+            return f"empty {' and '.join(side for side in ('query', 'passage') if not row[side])}"
         try:
             language(row["lang"])
         except ConfigError:
-            return row, f"unknown language {row['lang']!r}"
+            return f"unknown language {row['lang']!r}"
         if not isinstance(row["hard_negatives"], list):
-            return row, "hard_negatives is no list (CSV and TSV cannot hold lists; use JSON lines or Parquet)"
-        if values["lang"] is not None and not row["group"]:
-            return row, "a language but no group, so its translations cannot be found"
-        return row, ""
+            return "hard_negatives is no list (CSV and TSV cannot hold lists; use JSON lines or Parquet)"
+        if raw.get(self.columns["lang"]) is not None and not row["group"]:
+            return "a language but no group, so its translations cannot be found"
+        return ""
 
 
 def _jsonl(path: Path, form: str) -> Iterator[Row]:

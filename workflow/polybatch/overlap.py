@@ -41,7 +41,7 @@ import numpy as np
 
 from polybatch.errors import DataError
 from polybatch.files import read_json, write_json
-from polybatch.ngrams import runs, units
+from polybatch.ngrams import portions, runs, units
 from polybatch.options import Options, require
 from polybatch.streams import is_in
 from polybatch.text import hash64, text_key, word_count
@@ -155,14 +155,10 @@ def ngrams(forms: Sequence[str], n: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _portions(forms: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
     """(where it starts, part) of texts that together are not too long to be compared at once."""
-    start = length = 0
-    for number, form in enumerate(forms):
-        length += len(form)
-        if length >= _CHARACTERS_AT_ONCE:
-            yield start, forms[start : number + 1]
-            start, length = number + 1, 0
-    if start < len(forms):
-        yield start, forms[start:]
+    start = 0
+    for part in portions(forms, _CHARACTERS_AT_ONCE):
+        yield start, part
+        start += len(part)
 
 
 class IndexBuilder:
