@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from small_benchmark import unit, write_embeddings, write_parallel
 
+from polybatch import index as stage_index
 from polybatch.errors import ConfigError, DataError
-from polybatch.index import IndexOptions, build_index, build_indexes, main
+from polybatch.index import IndexOptions, build_index, build_indexes, flat_vectors, main
+from polybatch.records import VectorFile
 
 LANGUAGES = ["en", "de"]
 ROWS = 40
@@ -32,6 +34,11 @@ def embed(tmp_path: Path, benchmark: Path, seed: int) -> Path:
 
 def build(embeddings: Path, languages: list[str] = LANGUAGES, factory: str = "Flat") -> dict[str, int]:
     return build_indexes(embeddings, languages, factory, IndexOptions(), embeddings.parent / "index")
+
+
+def on_disk(folder: Path, vectors: np.ndarray) -> VectorFile:
+    vectors.astype(np.float32).tofile(folder / "vectors")
+    return VectorFile(folder / "vectors", *vectors.shape)
 
 
 def test_an_index_finds_its_own_vectors(embeddings: Path) -> None:
@@ -82,9 +89,11 @@ def test_languages_that_were_not_embedded_are_named(embeddings: Path) -> None:
 
 
 @pytest.mark.parametrize("factory", ["IVF4,Flat", "HNSW8", "PQ4x3", "SQ8"])
-def test_other_kinds_hold_every_vector(factory: str) -> None:
+def test_other_kinds_hold_every_vector(factory: str, tmp_path: Path) -> None:
     vectors = unit(np.random.default_rng(0).standard_normal((200, 8)))
-    index = build_index(vectors, factory, IndexOptions(build_parameters="efConstruction=80" * (factory == "HNSW8")))
+    index = build_index(
+        on_disk(tmp_path, vectors), factory, IndexOptions(build_parameters="efConstruction=80" * (factory == "HNSW8"))
+    )
     assert index.ntotal == 200
     assert index.metric_type == faiss.METRIC_INNER_PRODUCT
 
@@ -101,7 +110,39 @@ def test_other_kinds_hold_every_vector(factory: str) -> None:
         ("PQ4", DataError, "too few passages to train"),
     ],
 )
-def test_what_faiss_cannot_build_is_told_in_our_words(factory: str, error: type[Exception], words: str) -> None:
+def test_what_faiss_cannot_build_is_told_in_our_words(
+    factory: str, error: type[Exception], words: str, tmp_path: Path
+) -> None:
     vectors = unit(np.random.default_rng(0).standard_normal((40, 8)))
     with pytest.raises(error, match=words):
-        build_index(vectors, factory, IndexOptions())
+        build_index(on_disk(tmp_path, vectors), factory, IndexOptions())
+
+
+def test_a_flat_index_is_what_faiss_writes_and_its_vectors_stand_in_it(
+    embeddings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage_index, "_ROWS_AT_A_TIME", 7)
+    build(embeddings)
+    path = embeddings.parent / "index" / "de.faiss"
+    vectors = np.load(embeddings / "corpus" / "de.npy")
+    index = faiss.IndexFlatIP(8)
+    index.add(vectors)
+    assert path.read_bytes() == faiss.serialize_index(index).tobytes()
+    record = json.loads(path.with_suffix(".json").read_text())
+    assert np.array_equal(flat_vectors(path, record).read(), vectors)
+    with pytest.raises(DataError, match="too short"):
+        flat_vectors(path, {**record, "rows": 10**6})
+
+
+@pytest.mark.parametrize("factory", ["IVF4,Flat", "PQ4x4"])
+def test_blocks_and_a_sample_give_an_index_of_the_same_vectors(
+    factory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = on_disk(tmp_path, unit(np.random.default_rng(0).standard_normal((3000, 8))))
+    whole = faiss.serialize_index(build_index(vectors, factory, IndexOptions()))
+    monkeypatch.setattr(stage_index, "_ROWS_AT_A_TIME", 700)
+    assert np.array_equal(faiss.serialize_index(build_index(vectors, factory, IndexOptions())), whole)
+    monkeypatch.setattr(stage_index, "_LEAST_SAMPLE", 1000)
+    sampled = build_index(vectors, factory, IndexOptions())
+    assert sampled.ntotal == 3000
+    assert not np.array_equal(faiss.serialize_index(sampled), whole)

@@ -15,27 +15,33 @@ from polybatch.metrics import (
     PADDING,
     cells_of,
     is_metric,
-    is_ranx_metric,
+    is_rank_metric,
     macro_average,
     rank_distance,
-    ranx_values,
+    rank_values,
     relevant_ranks,
 )
 
-RANX = [metric for metric in METRICS if is_ranx_metric(metric)]
+BY_RANK = [metric for metric in METRICS if is_rank_metric(metric)]
+
+
+def rank_and_judge(
+    rankings: np.ndarray, relevant: np.ndarray, relevance: np.ndarray, metrics: list[str]
+) -> dict[str, np.ndarray]:
+    return rank_values(relevant_ranks(rankings, relevant), relevance, metrics)
 
 
 def values_of(ranking: list[int], grades: dict[int, int], metrics: list[str]) -> list[float]:
     """Values of one query; `grades` maps relevant passages to their relevance."""
     order = sorted(grades, key=lambda passage: -grades[passage])
     relevance = np.array([[grades[passage] for passage in order]])
-    values = ranx_values(np.array([ranking]), np.array([order]), relevance, metrics)
+    values = rank_and_judge(np.array([ranking]), np.array([order]), relevance, metrics)
     return [float(values[metric][0]) for metric in metrics]
 
 
 def test_by_hand() -> None:
     # relevant: 3 (rank 2), 5 (rank 4), 8 (not retrieved)
-    values = values_of([9, 3, 1, 5, 0], {3: 1, 5: 1, 8: 1}, RANX)
+    values = values_of([9, 3, 1, 5, 0], {3: 1, 5: 1, 8: 1}, BY_RANK)
     ideal = 1 + 1 / log2(3) + 1 / log2(4)
     expected = {
         "map": (1 / 2 + 2 / 4) / 3,
@@ -46,7 +52,7 @@ def test_by_hand() -> None:
         "recall@100": 2 / 3,
         "f1@10": 2 * (2 / 10) * (2 / 3) / (2 / 10 + 2 / 3),
     }
-    assert values == pytest.approx([expected[metric] for metric in RANX])
+    assert values == pytest.approx([expected[metric] for metric in BY_RANK])
 
 
 def test_mrr_and_ndcg_stop_at_their_depth() -> None:
@@ -63,10 +69,13 @@ def test_a_precision_over_too_few_passages_still_divides_by_ten() -> None:
 
 
 def test_padding_is_no_passage() -> None:
-    short = ranx_values(
-        np.array([[4, PADDING, PADDING], [4, 7, 2]]), np.array([[2, PADDING], [2, 7]]), np.array([[1, 0], [1, 1]]), RANX
+    short = rank_and_judge(
+        np.array([[4, PADDING, PADDING], [4, 7, 2]]),
+        np.array([[2, PADDING], [2, 7]]),
+        np.array([[1, 0], [1, 1]]),
+        BY_RANK,
     )
-    assert [short[metric][0] for metric in RANX] == [0.0] * len(RANX)
+    assert [short[metric][0] for metric in BY_RANK] == [0.0] * len(BY_RANK)
     assert short["map"][1] == pytest.approx((1 / 2 + 2 / 3) / 2)
 
 
@@ -97,23 +106,36 @@ def test_against_plain_formulas_on_random_rankings(seed: int) -> None:
     for row in relevant:
         count = rng.integers(1, most + 1)
         row[:count] = rng.choice(passages, count, replace=False)
-    values = ranx_values(rankings, relevant, (relevant != PADDING).astype(int), RANX)
+    values = rank_and_judge(rankings, relevant, (relevant != PADDING).astype(int), BY_RANK)
     distances = rank_distance(rankings, relevant)
     for i in range(40):
         wanted = set(relevant[i].tolist()) - {PADDING}
         ranking = rankings[i].tolist()
-        for metric in RANX:
+        for metric in BY_RANK:
             assert values[metric][i] == pytest.approx(plain(metric, ranking, wanted)), metric
         ranks = [ranking.index(passage) + 1 for passage in wanted]
         assert distances[i] == max(ranks) - min(ranks)
 
 
-def test_few_queries_do_not_slow_the_next_ones() -> None:
-    from numba import config, get_num_threads, set_num_threads
+@pytest.mark.parametrize("seed", range(4))
+def test_values_are_those_of_ranx_to_the_last_bit(seed: int) -> None:
+    """With up to thirty relevant passages of several grades, some of them not retrieved, in rankings with gaps."""
+    from ranx import evaluate
 
-    set_num_threads(config.NUMBA_NUM_THREADS)
-    values_of([1, 2], {1: 1}, ["map"])
-    assert get_num_threads() == config.NUMBA_NUM_THREADS
+    rng = np.random.default_rng(seed)
+    queries, passages, most = 60, 400, 30
+    rankings = np.stack([rng.permutation(passages) for _ in range(queries)])[:, :300]
+    relevant, relevance = np.full((queries, most), PADDING), np.zeros((queries, most), np.int64)
+    for row, count in enumerate(rng.integers(1, most + 1, queries)):
+        relevant[row, :count] = rng.choice(passages, count, replace=False)
+        relevance[row, :count] = np.sort(rng.integers(1, 4, count))[::-1]
+        rankings[row, rng.integers(1, 300) :] = PADDING
+    metrics = [*BY_RANK, "ndcg", "mrr", "map@100", "precision@5", "hit_rate@3", "hit_rate", "ndcg@1000"]
+    qrels, run = np.stack([relevant, relevance], axis=2).astype(float), rankings[:, :, None].astype(float)
+    wanted = evaluate(qrels, run, metrics, return_mean=False)
+    found = rank_and_judge(rankings, relevant, relevance, metrics)
+    for metric in metrics:
+        assert np.array_equal(found[metric], wanted[metric]), metric
 
 
 def test_rank_distance_by_hand() -> None:

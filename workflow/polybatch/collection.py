@@ -6,22 +6,50 @@ outputs: a `Collection`
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polybatch.benchmark import Benchmark, Texts, load
 from polybatch.contracts import POOL
+from polybatch.device import given_cards
 from polybatch.errors import DataError
 from polybatch.files import read_json, sha256_file
-from polybatch.metrics import PADDING
-from polybatch.ranking import ALL, Shard, copy_on_card, number_passages, set_search_parameters, without
-from polybatch.records import read_vectors
+from polybatch.index import EXACT, flat_vectors
+from polybatch.metrics import PADDING, relevant_ranks
+from polybatch.ranking import (
+    ALL,
+    Shard,
+    best,
+    copy_on_card,
+    count_before,
+    merge,
+    number_passages,
+    numbers_of,
+    set_search_parameters,
+    without,
+)
+from polybatch.records import open_vectors, read_vectors
 
 if TYPE_CHECKING:
+    import faiss
     import numpy as np
     import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What there is to know of the rankings of n queries.
+
+    Attributes:
+        keys: (n, k) the best passages, see ranking.py; k is what was asked for or more, where there are so many.
+        ranks: (n, R) int64, the ranks of the relevant passages, from 1; 0 for padding and those not retrieved.
+    """
+
+    keys: np.ndarray
+    ranks: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -46,6 +74,84 @@ class Collection:
     passage_ids: pa.Array
     judged: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
     excluded: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def rank(
+        self, query_lang: str, rows: slice, corpora: Sequence[str], depth: int | str, top: int
+    ) -> dict[str, Ranking]:
+        """Ranks corpora for some queries of a language.
+
+        Args:
+            query_lang, rows: Which queries.
+            corpora: Languages, and "all" for the pool of all languages.
+            depth: Entries that a ranking has, or "all".
+            top: Entries that are wanted of it.
+        """
+        searched = list(self.shards) if POOL in corpora else corpora
+        if depth == ALL and all(self.shards[lang].exact for lang in searched):
+            return self._rank_by_counting(query_lang, rows, searched, corpora, top)
+        keys = {lang: self.search(query_lang, rows, lang, depth) for lang in searched}
+        if POOL in corpora:
+            keys[POOL] = merge(list(keys.values()), depth)
+        return {
+            lang: Ranking(keys[lang], relevant_ranks(numbers_of(keys[lang]), self.judged[query_lang, lang][0][rows]))
+            for lang in corpora
+        }
+
+    def _rank_by_counting(
+        self, query_lang: str, rows: slice, searched: Sequence[str], corpora: Sequence[str], top: int
+    ) -> dict[str, Ranking]:
+        """Full rankings without sorting them: all inner products once, for all corpora together."""
+        scores = {lang: self._scores(query_lang, rows, lang) for lang in searched}
+        keys = {lang: best(of_lang, self.shards[lang].numbers, top) for lang, of_lang in scores.items()}
+        if POOL in corpora:
+            keys[POOL] = merge(list(keys.values()), top)
+        found = {}
+        for lang in corpora:
+            among = scores if lang == POOL else {lang: scores[lang]}
+            found[lang] = Ranking(keys[lang], self._count_ranks(among, self.judged[query_lang, lang][0][rows]))
+        return found
+
+    def _scores(self, query_lang: str, rows: slice, corpus_lang: str) -> np.ndarray:
+        """(n, passages) float32; minus infinity for the passages that are excluded for a query."""
+        import numpy as np
+
+        scores = self.shards[corpus_lang].scores(self.queries[query_lang][rows])
+        if query_lang in self.excluded:
+            excluded = self.excluded[query_lang][rows]
+            langs, places = self._places
+            queries, columns = np.nonzero(langs[excluded] == list(self.shards).index(corpus_lang))
+            scores[queries, places[excluded[queries, columns]]] = -np.inf
+        return scores
+
+    def _count_ranks(self, scores: Mapping[str, np.ndarray], passages: np.ndarray) -> np.ndarray:
+        """(n, R) int64: the ranks of passages in the pool of some corpora, see Ranking."""
+        import numpy as np
+
+        langs, places = self._places
+        own = np.full(passages.shape, np.nan, np.float32)
+        held = {lang: langs[passages] == list(self.shards).index(lang) for lang in scores}
+        for lang, here in held.items():
+            queries, columns = np.nonzero(here)
+            own[queries, columns] = scores[lang][queries, places[passages[queries, columns]]]
+        own[np.isneginf(own)] = np.nan
+        before = np.zeros(passages.shape, np.int64)
+        for lang, of_lang in scores.items():
+            before += count_before(of_lang, self.shards[lang].numbers, own, passages, held[lang])
+        return np.where(np.isnan(own), 0, before + 1)
+
+    @cached_property
+    def _places(self) -> tuple[np.ndarray, np.ndarray]:
+        """The place of each passage by number: of its language among the shards, and its row in that corpus.
+
+        Absent passages follow with -1, and last, where numpy looks for -1, what stands for PADDING.
+        """
+        import numpy as np
+
+        behind = sum(map(len, self.benchmark.absent.values())) + 1
+        langs, places = (np.full(len(self.passage_ids) + behind, PADDING, np.int64) for _ in range(2))
+        for code, shard in enumerate(self.shards.values()):
+            langs[shard.numbers], places[shard.numbers] = code, np.arange(len(shard.numbers))
+        return langs, places
 
     def search(self, query_lang: str, rows: slice, corpus_lang: str, depth: int | str) -> np.ndarray:
         """Ranks one language's corpus for some queries, without the passages that are excluded for them.
@@ -76,8 +182,6 @@ def open_collection(
         DataError: The embeddings were made from other texts, or the indexes from other embeddings; a file is
             missing or damaged.
     """
-    import faiss
-
     embedded, indexed = read_json(embeddings / "embeddings.json"), read_json(index / "index.json")
     benchmark = load(benchmark_folder, *embedded_languages(embedded))
     _require_same_texts(embeddings, embedded, benchmark)
@@ -85,17 +189,30 @@ def open_collection(
     passage_ids, numbers = number_passages([texts.ids for texts in benchmark.corpus.values()])
     shards = {}
     for (lang, texts), of_lang in zip(benchmark.corpus.items(), numbers, strict=True):
-        of_corpus = faiss.read_index(str(index / f"{lang}.faiss"))
-        if search_parameters:
-            set_search_parameters(of_corpus, search_parameters)
-        on_card = copy_on_card(of_corpus, depth, f"{index}/{lang}")
-        shards[lang] = Shard(of_corpus, of_lang, partial(getattr, texts, "texts"), on_card)
+        read_texts, path, record = partial(getattr, texts, "texts"), index / f"{lang}.faiss", indexed["corpus"][lang]
+        exact = record["factory"] == EXACT and not search_parameters
+        if exact and (depth == ALL or not given_cards()):
+            shards[lang] = Shard(None, of_lang, read_texts, vectors=flat_vectors(path, record))
+            continue
+        of_corpus, on_card = _read_index(path, search_parameters, depth)
+        vectors = None if exact else open_vectors(embeddings / "corpus" / f"{lang}.npy", embedded["corpus"][lang])
+        shards[lang] = Shard(of_corpus, of_lang, read_texts, on_card, vectors)
     queries = {
         lang: read_vectors(embeddings / "queries" / f"{lang}.npy", embedded["queries"][lang])
         for lang in benchmark.queries
     }
     judged = _judgements(benchmark, passage_ids, shards)
     return Collection(benchmark, queries, shards, passage_ids, judged, _exclusions(benchmark, passage_ids))
+
+
+def _read_index(path: Path, search_parameters: str, depth: int | str) -> tuple[faiss.Index, faiss.Index | None]:
+    """An index, and its copy on a card if there is one."""
+    import faiss
+
+    index = faiss.read_index(str(path))
+    if search_parameters:
+        set_search_parameters(index, search_parameters)
+    return index, copy_on_card(index, depth, str(path.with_suffix("")))
 
 
 def embedded_languages(embedded: dict[str, Any]) -> tuple[list[str], list[str]]:

@@ -6,6 +6,9 @@ these records together
 
 The indexes of the languages are shards: the multilingual pool is their union, so that no vector is indexed twice
 and a new language costs one index. Similarity is the inner product, the cosine of unit vectors.
+
+Vectors are read in blocks. A Flat index is written block by block too, so that building it needs no more memory for ten
+million vectors than for ten thousand; other kinds are trained on a sample and hold their codes in memory.
 """
 
 from __future__ import annotations
@@ -21,12 +24,17 @@ from polybatch.code import code_digest
 from polybatch.errors import ConfigError, DataError
 from polybatch.files import atomic_path, read_json, sha256_file, write_json
 from polybatch.options import Options, require
-from polybatch.records import read_vectors, remove_other_languages, up_to_date_record
+from polybatch.records import VectorFile, open_vectors, remove_other_languages, up_to_date_record
 
 if TYPE_CHECKING:
     import faiss
     import numpy as np
 
+EXACT = "Flat"
+_ROWS_AT_A_TIME = 32_768
+# Vectors to train on: what FAISS itself takes at most for k-means (ClusteringParameters.max_points_per_centroid), and
+# enough for 256 centroids of each sub-quantizer.
+_POINTS_OF_A_LIST, _LEAST_SAMPLE = 256, 65_536
 # k-means in FAISS (Clustering.h) refuses fewer vectors than centroids, and warns below this many a centroid.
 _POINTS_PER_CENTROID = 39
 
@@ -93,40 +101,63 @@ def build_indexes(
         record = up_to_date_record(path, wanted)
         counts["built" if record is None else "kept"] += 1
         if record is None:
-            vectors = read_vectors(embeddings / "corpus" / f"{lang}.npy", corpus[lang])
+            vectors = open_vectors(embeddings / "corpus" / f"{lang}.npy", corpus[lang])
             record = _write_index(vectors, options, path, wanted)
         records[lang] = record
     write_json(output / "index.json", {"languages": list(languages), "factory": factory, "corpus": records})
     return counts
 
 
-def build_index(vectors: np.ndarray, factory: str, options: IndexOptions) -> faiss.Index:
-    """Trains an index if its kind needs training, and adds the vectors in their order.
+def build_index(vectors: VectorFile, factory: str, options: IndexOptions) -> faiss.Index:
+    """Trains an index if its kind needs training, and adds the vectors in their order, block by block.
+
+    More than 65,536 vectors, and more than 256 a list of an inverted file, are not trained on: then a sample is, evenly
+    spread by chance of a fixed seed.
 
     Args:
-        vectors: (rows, dim) float32 of length 1.
+        vectors: Of length 1.
         factory: A FAISS factory string.
         options: See IndexOptions.
     """
     import faiss
 
-    rows, dim = vectors.shape
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(options.threads)
     try:
-        index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
-        if options.build_parameters:
-            faiss.ParameterSpace().set_index_parameters(index, options.build_parameters)  # type: ignore[arg-type]
+        index = _new_index(vectors.dim, factory, options)
         if not index.is_trained:
-            index.train(vectors)
-        index.add(vectors)
+            index.train(_sample(vectors, index))
+        for _, block in vectors.blocks(_ROWS_AT_A_TIME):
+            index.add(block)
     except RuntimeError as error:
-        raise _told(error, factory, options, rows, dim) from error
+        raise _told(error, factory, options, vectors.rows, vectors.dim) from error
     finally:
         faiss.omp_set_num_threads(threads)
-    if index.ntotal != rows:
-        raise DataError("FAISS did not add every vector.", expected=f"{rows} rows", found=f"{index.ntotal} rows")
+    if index.ntotal != vectors.rows:
+        raise DataError(
+            "FAISS did not add every vector.", expected=f"{vectors.rows} rows", found=f"{index.ntotal} rows"
+        )
     return index
+
+
+def _new_index(dim: int, factory: str, options: IndexOptions) -> faiss.Index:
+    import faiss
+
+    index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
+    if options.build_parameters:
+        faiss.ParameterSpace().set_index_parameters(index, options.build_parameters)  # type: ignore[arg-type]
+    return index
+
+
+def _sample(vectors: VectorFile, index: faiss.Index) -> np.ndarray:
+    import faiss
+    import numpy as np
+
+    inverted = faiss.try_extract_index_ivf(index)
+    wanted = max(_LEAST_SAMPLE, _POINTS_OF_A_LIST * (inverted.nlist if inverted else 0))
+    if vectors.rows <= wanted:
+        return vectors.read()
+    return vectors.take(np.sort(np.random.default_rng(0).choice(vectors.rows, wanted, replace=False)))
 
 
 def _told(error: RuntimeError, factory: str, options: IndexOptions, rows: int, dim: int) -> ConfigError | DataError:
@@ -146,16 +177,58 @@ def _told(error: RuntimeError, factory: str, options: IndexOptions, rows: int, d
     )
 
 
-def _write_index(vectors: np.ndarray, options: IndexOptions, path: Path, made_from: dict[str, Any]) -> dict[str, Any]:
+def _write_index(vectors: VectorFile, options: IndexOptions, path: Path, made_from: dict[str, Any]) -> dict[str, Any]:
     import faiss
 
-    index = build_index(vectors, made_from["factory"], options)
+    factory = made_from["factory"]
     with atomic_path(path) as partial:
-        faiss.write_index(index, str(partial))
-    record = {**made_from, "rows": len(vectors), "dim": vectors.shape[1], "sha256": sha256_file(path)}
+        if factory == EXACT and not options.build_parameters:
+            _write_flat(vectors, partial)
+        else:
+            faiss.write_index(build_index(vectors, factory, options), str(partial))
+    record = {**made_from, "rows": vectors.rows, "dim": vectors.dim, "sha256": sha256_file(path)}
     write_json(path.with_suffix(".json"), record)
-    stage.log.info("%s: %d vectors, %s", path, len(vectors), made_from["factory"])
+    stage.log.info("%s: %d vectors, %s", path, vectors.rows, factory)
     return record
+
+
+def _write_flat(vectors: VectorFile, path: Path) -> None:
+    """Writes what faiss.write_index writes for a Flat index, without holding the vectors.
+
+    FAISS's file ends with the number of floats and the floats (write_index in its impl/index_write.cpp): all before
+    them is what it writes for an index that is empty but for its count. Read back, for the case that this changes.
+    """
+    import faiss
+    import numpy as np
+
+    empty = faiss.index_factory(vectors.dim, EXACT, faiss.METRIC_INNER_PRODUCT)
+    empty.ntotal = vectors.rows
+    head = faiss.serialize_index(empty).tobytes()
+    count = np.uint64(vectors.rows * vectors.dim).tobytes()
+    last = np.empty((0, vectors.dim), np.float32)
+    with open(path, "wb") as handle:
+        handle.write(head[: -len(count)] + count)
+        for _, block in vectors.blocks(_ROWS_AT_A_TIME):
+            block.tofile(handle)
+            last = block[-1:]
+    index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+    if index.ntotal != vectors.rows or not np.array_equal(index.reconstruct(vectors.rows - 1)[None], last):
+        raise DataError("FAISS reads another index than was written.", where=path, found=f"FAISS {faiss.__version__}")
+
+
+def flat_vectors(path: Path, record: dict[str, Any]) -> VectorFile:
+    """The vectors of an index of the factory EXACT, where they stand in its file, which is checked to be long enough.
+
+    Args:
+        path: The index.
+        record: Its record, see `build_indexes`.
+    """
+    size, behind = path.stat().st_size, record["rows"] * record["dim"] * 4
+    if size <= behind:
+        raise DataError(
+            "An index is too short for its vectors.", where=path, expected=f"above {behind}", found=f"{size} bytes"
+        )
+    return VectorFile(path, record["rows"], record["dim"], offset=size - behind)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -29,14 +29,14 @@ from polybatch.metrics import (
     PREFERENCE,
     RANK_DISTANCE,
     rank_distance,
-    ranx_values,
+    rank_values,
     relevant_ranks,
 )
 
 if TYPE_CHECKING:
     import numpy as np
 
-# Gains of a relevant passage in the query's language, and in another. Whole numbers: ranx cuts off fractions.
+# Gains of a relevant passage in the query's language, and in another.
 OWN_GAIN, OTHER_GAIN = 2, 1
 
 
@@ -62,21 +62,23 @@ def bias_values(
     *,
     own: int,
     metrics: Sequence[str],
+    ranks: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """All bias metrics of one block of queries, but for the shares.
 
     Args:
-        ranking, relevant, relevance: As in metrics.py; at least one relevant passage a query.
+        ranking, relevant, relevance: As in metrics.py; at least one relevant passage a query. With `ranks`, the
+            ranking may end at the greatest cut-off.
         pool: The languages of its passages.
         own: The queries' language, or -1.
         metrics: Names among those that `is_bias_metric` knows; shares are passed over.
+        ranks: (n, R) of the relevant passages in the full ranking, where they are known; see `relevant_ranks`.
 
     Returns:
         metric -> (n,) float64. Metrics that compare with the query's own language are left out where `own` is -1.
     """
     languages, values = pool.languages, {}
-    needs_ranks = {RANK_DISTANCE, PREFERENCE} & set(metrics)
-    ranks = relevant_ranks(ranking, relevant) if needs_ranks else None
+    ranks = relevant_ranks(ranking, relevant) if ranks is None else ranks
     if RANK_DISTANCE in metrics:
         values[RANK_DISTANCE] = rank_distance(ranking, relevant, ranks)
     for metric in metrics:
@@ -84,8 +86,8 @@ def bias_values(
         if name == LANGUAGE_DISTANCE:
             values[metric] = distance_from_pool(ranking, pool, int(depth))
         elif name == LANGUAGE_NDCG and own >= 0:
-            values[metric] = language_ndcg(ranking, relevant, relevance, languages, own=own, depth=int(depth))
-        elif name == PREFERENCE and own >= 0 and ranks is not None:
+            values[metric] = language_ndcg(ranks, relevant, relevance, languages, own=own, depth=int(depth))
+        elif name == PREFERENCE and own >= 0:
             values[metric] = preference(ranks, relevant, languages, own)
     if own >= 0 and set(FIRST_PASSAGE) & set(metrics):
         found = first_passage(ranking, relevant, languages, own)
@@ -129,7 +131,7 @@ def preference(ranks: np.ndarray, relevant: np.ndarray, languages: np.ndarray, o
 
 
 def language_ndcg(
-    ranking: np.ndarray,
+    ranks: np.ndarray,
     relevant: np.ndarray,
     relevance: np.ndarray,
     languages: np.ndarray,
@@ -141,6 +143,9 @@ def language_ndcg(
 
     The best ranking has the relevant passages of the query's language first, then the others. Unverified against
     arXiv 2605.07249: that the others gain half of what the query's language gains.
+
+    Args:
+        ranks: (n, R) from `relevant_ranks`.
     """
     import numpy as np
 
@@ -148,8 +153,8 @@ def language_ndcg(
     gains = np.where(relevant != PADDING, relevance * weight, 0)
     order = np.argsort(-gains, axis=1, kind="stable")
     metric = f"ndcg@{depth}"
-    relevant, gains = (np.take_along_axis(part, order, axis=1) for part in (relevant, gains))
-    return ranx_values(ranking, relevant, gains, [metric])[metric]
+    ranks, gains = (np.take_along_axis(part, order, axis=1) for part in (ranks, gains))
+    return rank_values(ranks, gains, [metric])[metric]
 
 
 def first_passage(ranking: np.ndarray, relevant: np.ndarray, languages: np.ndarray, own: int) -> dict[str, np.ndarray]:

@@ -1,4 +1,7 @@
-"""What a ranking is worth: ranx's metrics on numeric arrays, the rank distance, and the macro averages.
+"""What a ranking is worth: metrics of the ranks of its relevant passages, the rank distance, the macro averages.
+
+inputs: numeric arrays, see below
+outputs: one value a query, or one mean a setting
 
 Shapes: n queries, N ranked passages, R the most relevant passages that a query has. Passages are whole numbers
 from 0. A ranking is (n, N), best first, padded at its end with -1 where fewer passages were retrieved. Relevant
@@ -7,11 +10,11 @@ passages are (n, R), with relevances (n, R), highest first, padded at the end wi
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from polybatch import stage
 from polybatch.contracts import POOL, SETTINGS
 from polybatch.errors import ConfigError, DataError
 
@@ -32,8 +35,9 @@ METRICS = (
 # Metrics that need the rank of relevant passages however far down they stand.
 FULL_RANKING = (RANK_DISTANCE, PREFERENCE)
 PADDING = -1
+_NOT_FOUND = 2**62  # in place of a rank: behind every passage
 
-_RANX_METRIC = re.compile(r"(map|mrr|ndcg|recall|precision|f1|hit_rate)(@[1-9][0-9]*)?")
+_RANK_METRIC = re.compile(r"(map|mrr|ndcg|recall|precision|f1|hit_rate)(@[1-9][0-9]*)?")
 _BIAS_METRIC = re.compile(
     "|".join((RANK_DISTANCE, PREFERENCE, *FIRST_PASSAGE))
     + f"|({LANGUAGE_NDCG}|{LANGUAGE_SHARE}|{LANGUAGE_DISTANCE})@[1-9][0-9]*"
@@ -42,12 +46,12 @@ _BIAS_METRIC = re.compile(
 
 def is_metric(name: str) -> bool:
     """Whether a score file can hold it. F1 needs a cut-off: over a whole ranking it is constant."""
-    return is_ranx_metric(name) or is_bias_metric(name) or name == TOKEN_F1
+    return is_rank_metric(name) or is_bias_metric(name) or name == TOKEN_F1
 
 
-def is_ranx_metric(name: str) -> bool:
-    """Whether `ranx_values` computes it."""
-    return bool(_RANX_METRIC.fullmatch(name)) and name not in {"f1", "recall", "precision"}
+def is_rank_metric(name: str) -> bool:
+    """Whether `rank_values` computes it: the names are ranx's."""
+    return bool(_RANK_METRIC.fullmatch(name)) and name not in {"f1", "recall", "precision"}
 
 
 def is_bias_metric(name: str) -> bool:
@@ -79,81 +83,111 @@ def cells_of(setting: str, query_languages: Sequence[str], corpus_languages: Seq
     return [(a, b) for a in query_languages for b in corpora if setting_of(a, b) == setting]
 
 
-def prepare_ranx() -> None:
-    """Finds folders for what importing ranx writes. Call it before ranx is imported; needed on read-only machines.
+def rank_values(ranks: np.ndarray, relevance: np.ndarray, metrics: Sequence[str]) -> dict[str, np.ndarray]:
+    """Values of the metrics that depend on nothing but the ranks of the relevant passages, one a query.
 
-    ranx compiles its metrics (about 20 s), and numba keeps the result for later jobs beside ranx's source, else in
-    the user's cache folder; ranx also imports ir_datasets, which makes folders in the home folder. Where these
-    places cannot be written the import fails: then, and only then, a folder of this process takes their part.
-    """
-    import os
-    from importlib.util import find_spec
-
-    spec = find_spec("ranx")
-    beside = [os.path.join(f, "metrics", "__pycache__") for f in (spec and spec.submodule_search_locations) or ()]
-    home = os.path.expanduser("~")
-    user = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache"), "numba")
-    for variable, places in (("NUMBA_CACHE_DIR", [*beside, user]), ("IR_DATASETS_HOME", [f"{home}/.ir_datasets"])):
-        if not os.environ.get(variable) and not any(map(_can_be_written, places)):
-            os.environ[variable] = _folder_of_this_process()
-            stage.log.warning(
-                "%s is set to a folder of this job alone, since %s cannot be written; set it yourself to keep it.",
-                variable,
-                " or ".join(places),
-            )
-
-
-def _folder_of_this_process() -> str:
-    """A new folder, gone at exit: a known name in a shared place could hold someone else's compiled code."""
-    import atexit
-    import shutil
-    import tempfile
-
-    folder = tempfile.mkdtemp(prefix="polybatch-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
-
-
-def _can_be_written(folder: str) -> bool:
-    import os
-    import tempfile
-
-    try:
-        os.makedirs(folder, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError:
-        return False
-    return True
-
-
-def ranx_values(
-    ranking: np.ndarray, relevant: np.ndarray, relevance: np.ndarray, metrics: Sequence[str]
-) -> dict[str, np.ndarray]:
-    """Values of ranx's metrics, one a query.
-
-    ranx takes arrays of (passage, score) rows as they stand, without sorting them: the order of `ranking` is
-    what is judged, so that equal scores are in the order that the caller chose. A cut-off beyond the ranking's
-    end counts the missing passages as not relevant: F1@10 and precision@10 over four passages divide by ten.
+    Definitions are ranx's (0.3.21), and so is the order of the sums: the tests hold the two together to the last bit.
+    ranx itself takes whole rankings, and compiles for 20 s on a new machine. A cut-off beyond the ranking's end counts
+    the missing passages as not relevant: F1@10 and precision@10 over four passages divide by ten.
 
     Args:
-        ranking: (n, N) passages.
-        relevant, relevance: (n, R); within a row relevances fall, because ranx takes the order as the ideal one.
+        ranks: (n, R) from 1; 0 for passages that were not retrieved and for padding.
+        relevance: (n, R); within a row relevances fall, because nDCG takes the order as the ideal one.
         metrics: ranx's names, for example `ndcg@10`.
 
     Returns:
-        metric -> (n,) float64.
+        metric -> (n,) float64; 0 for a query without relevant passages.
     """
     import numpy as np
-    from numba import get_num_threads, set_num_threads
-    from ranx import evaluate
 
-    threads = get_num_threads()
-    qrels = np.stack([relevant, relevance], axis=2).astype(np.float64)
-    run = ranking[:, :, None].astype(np.float64)
-    names = list(metrics) * 2 if len(metrics) == 1 else list(metrics)  # for one with a cut-off, ranx 0.3.21 fails
-    values = evaluate(qrels, run, names, return_mean=False)
-    set_num_threads(threads)  # evaluate() leaves one thread behind after fewer than ten queries
+    order = np.argsort(np.where(ranks > 0, ranks, _NOT_FOUND), axis=1, kind="stable")
+    found = np.take_along_axis(np.where(ranks > 0, ranks, _NOT_FOUND), order, axis=1)
+    gains = np.take_along_axis(relevance, order, axis=1)
+    there = (relevance > 0).sum(axis=1)
+    values = {}
+    for metric in metrics:
+        name, _, depth = metric.partition("@")
+        cut = int(depth) if depth else _NOT_FOUND - 1
+        if name == "ndcg":
+            values[metric] = _ndcg(found, gains, relevance, cut)
+        else:
+            values[metric] = _BY_RANK[name](found, np.maximum(there, 1), cut)
     return values
+
+
+def _average_precision(found: np.ndarray, there: np.ndarray, cut: int) -> np.ndarray:
+    import numpy as np
+
+    return _sum_in_order(np.where(found <= cut, np.arange(1, found.shape[1] + 1) / found, 0.0)) / there
+
+
+def _ndcg(found: np.ndarray, gains: np.ndarray, relevance: np.ndarray, cut: int) -> np.ndarray:
+    import numpy as np
+
+    within = found <= cut
+    discounts = _discounts(int(found[within].max(initial=0)))
+    gained = _sum_in_order(np.where(within, gains / discounts[np.where(within, found, 1) - 1], 0.0))
+    best = relevance[:, : min(cut, relevance.shape[1])]
+    ideal = _sum_in_order(best / _discounts(best.shape[1])[: best.shape[1]])
+    return gained / np.where(ideal == 0, 1.0, ideal)
+
+
+def _reciprocal_rank(found: np.ndarray, there: np.ndarray, cut: int) -> np.ndarray:
+    import numpy as np
+
+    return np.where(found[:, 0] <= cut, 1 / found[:, 0], 0.0)
+
+
+def _recall(found: np.ndarray, there: np.ndarray, cut: int) -> np.ndarray:
+    return _hits(found, cut) / there
+
+
+def _precision(found: np.ndarray, there: np.ndarray, cut: int) -> np.ndarray:
+    return _hits(found, cut) / cut
+
+
+def _f1(found: np.ndarray, there: np.ndarray, cut: int) -> np.ndarray:
+    import numpy as np
+
+    precision, recall = _precision(found, there, cut), _recall(found, there, cut)
+    either = precision + recall
+    return 2 * ((precision * recall) / np.where(either == 0, 1.0, either))
+
+
+def _hit_rate(found: np.ndarray, there: np.ndarray, cut: int) -> np.ndarray:
+    return (_hits(found, cut) > 0).astype(float)
+
+
+_BY_RANK = {
+    "map": _average_precision,
+    "mrr": _reciprocal_rank,
+    "recall": _recall,
+    "precision": _precision,
+    "f1": _f1,
+    "hit_rate": _hit_rate,
+}
+
+
+def _hits(found: np.ndarray, cut: int) -> np.ndarray:
+    hits: np.ndarray = (found <= cut).sum(axis=1)
+    return hits
+
+
+def _discounts(ranks: int) -> np.ndarray:
+    """log2(rank + 1) of the ranks from 1, at least of the first. numpy's own differs in the last bit here and there."""
+    import numpy as np
+
+    return np.array([math.log2(rank + 1) for rank in range(1, max(ranks, 1) + 1)])
+
+
+def _sum_in_order(terms: np.ndarray) -> np.ndarray:
+    """Sums of rows, term after term; numpy adds in pairs, which differs in the last bit."""
+    import numpy as np
+
+    total = np.zeros(len(terms))
+    for column in terms.T:
+        total += column
+    return total
 
 
 def relevant_ranks(ranking: np.ndarray, relevant: np.ndarray) -> np.ndarray:

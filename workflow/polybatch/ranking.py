@@ -1,15 +1,20 @@
-"""Ranked lists from FAISS indexes, and their merging.
+"""Ranked lists from FAISS indexes or from all inner products, their merging, and ranks without a ranked list.
+
+inputs: vectors, or FAISS indexes, of each language's corpus
+outputs: keys of ranked lists, ranks of given passages
 
 An entry of a ranked list is one uint64 key: the high half falls as the score rises, the low half is the passage's
 number. Sorting keys sorts by score, best first, and equal scores by number; numbers fall as the passage ids rise,
 because trec_eval ranks equal scores so, and mteb with it. One vectorised sort of whole blocks does that, and merging
-lists is sorting them together. The greatest key stands for
-"no passage": FAISS fills lists that it could not complete, and such an entry must never become a passage.
+lists is sorting them together. The greatest key stands for "no passage": FAISS fills lists that it could not complete,
+and such an entry must never become a passage.
+
+A rank needs no sorting: it is one more than the number of passages that stand before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
@@ -18,6 +23,7 @@ from polybatch import stage
 from polybatch.device import given_cards
 from polybatch.errors import ConfigError, DataError
 from polybatch.metrics import PADDING
+from polybatch.records import VectorFile
 
 if TYPE_CHECKING:
     import faiss
@@ -30,6 +36,10 @@ _HALF = 32
 _SIGN = 0x8000_0000
 # The longest list that FAISS selects on a card (GPU_MAX_SELECTION_K in its gpu/utils/DeviceDefs.cuh).
 _DEEPEST_ON_CARD = 2048
+# Corpora up to this size stay in memory; greater ones are read again for each block of queries.
+_RESIDENT_BYTES = 256 * 2**20
+# Passages at a time: with a thousand queries, a block of their scores has 16 MB.
+_PASSAGES_AT_A_TIME = 4096
 
 
 def pack(scores: np.ndarray, numbers: np.ndarray) -> np.ndarray:
@@ -65,6 +75,81 @@ def merge(lists: Sequence[np.ndarray], depth: int | str) -> np.ndarray:
     return merged if depth == ALL else merged[:, : int(depth)]
 
 
+def best(scores: np.ndarray, numbers: np.ndarray, depth: int, least: np.ndarray | None = None) -> np.ndarray:
+    """The best passages of each query, from all scores, without sorting them all.
+
+    Args:
+        scores: (n, N) float32; minus infinity is no passage.
+        numbers: (N,) the passages' numbers.
+        depth: Entries a list.
+        least: (n,) float32: scores below are not wanted, whatever the depth.
+
+    Returns:
+        (n, k) keys, best first; k is at most the depth. Lists of fewer passages end with NO_PASSAGE.
+    """
+    import numpy as np
+
+    queries, passages = scores.shape
+    if least is None and depth < passages:
+        least = np.partition(scores, passages - depth, axis=1)[:, passages - depth]
+    if least is None:
+        keys = pack(scores, np.where(np.isneginf(scores), PADDING, numbers))
+    else:
+        places = np.flatnonzero(scores >= least[:, None])
+        rows, columns = np.divmod(places, passages)
+        found = scores.ravel()[places] if scores.flags.c_contiguous else scores[rows, columns]
+        keys = _lists(rows, pack(found, np.where(np.isneginf(found), PADDING, numbers[columns])), queries)
+    keys.sort(axis=1)
+    return keys[:, :depth]
+
+
+def _lists(rows: np.ndarray, keys: np.ndarray, queries: int) -> np.ndarray:
+    """(queries, longest list) keys, from keys in the order of their rows."""
+    import numpy as np
+
+    counts = np.bincount(rows, minlength=queries)
+    lists = np.full((queries, int(counts.max(initial=0))), NO_PASSAGE, np.uint64)
+    lists[rows, np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)] = keys
+    return lists
+
+
+def count_before(
+    scores: np.ndarray, numbers: np.ndarray, own: np.ndarray, passages: np.ndarray, held: np.ndarray
+) -> np.ndarray:
+    """How many passages of a corpus stand before given ones: greater scores, and equal ones with a lower number.
+
+    Args:
+        scores: (n, N) float32 of the corpus, C-contiguous.
+        numbers: (N,) of its passages.
+        own: (n, R) float32, the scores of the given passages, wherever they stand; NaN counts nothing.
+        passages: (n, R) their numbers.
+        held: (n, R) bool, whether this corpus holds them.
+
+    Returns:
+        (n, R) int64.
+    """
+    import numpy as np
+
+    before = np.zeros(own.shape, np.int64)
+    for place in np.flatnonzero(~np.isnan(own).all(axis=0)):
+        score, number = own[:, place, None], passages[:, place, None]
+        before[:, place] = _true_in_rows(scores > score)
+        ties = _true_in_rows(scores >= score) - before[:, place] - held[:, place]
+        rows = np.flatnonzero(ties > 0)
+        if len(rows):
+            lower = (scores[rows] == score[rows]) & (numbers < number[rows])
+            before[rows, place] += _true_in_rows(lower)
+    return before
+
+
+def _true_in_rows(mask: np.ndarray) -> np.ndarray:
+    """(n,) int64: how many are True in each row. Counting packed bits takes a third of the time of a sum."""
+    import numpy as np
+
+    counts: np.ndarray = np.bitwise_count(np.packbits(mask, axis=1)).sum(axis=1, dtype=np.int64)
+    return counts
+
+
 def without(keys: np.ndarray, numbers: np.ndarray, depth: int | str) -> np.ndarray:
     """Takes passages out of rankings.
 
@@ -82,25 +167,50 @@ def without(keys: np.ndarray, numbers: np.ndarray, depth: int | str) -> np.ndarr
 
 @dataclass(frozen=True)
 class Shard:
-    """The index of one language's corpus.
+    """One language's corpus, ready to be searched.
 
     Attributes:
-        index: Over the corpus in the order of its file, inner product.
+        index: Over the corpus in the order of its file, inner product. None for exact search without FAISS.
         numbers: (rows,) the passages' numbers in the pool, int64.
         read_texts: Gives the passages, (rows,). Called for a full ranking alone, which is one of a small corpus.
         on_card: A copy of the index on a card, which answers what it can: lists of up to 2048. A full ranking stays on
             the CPU, whose sorting of all keys takes longer than the inner products.
+        vectors: The corpus's vectors; may be None if the index is a Flat one, which holds them.
     """
 
-    index: faiss.Index
+    index: faiss.Index | None
     numbers: np.ndarray
     read_texts: Callable[[], pa.Array]
     on_card: faiss.Index | None = None
+    vectors: VectorFile | None = None
 
     @cached_property
-    def first_copy(self) -> np.ndarray:
-        """(rows,) for each row, the first row with the same text."""
-        return first_copies(self.read_texts())
+    def first_copy(self) -> np.ndarray | None:
+        """(rows,) for each row, the first row with the same text; None where no text is there twice."""
+        import numpy as np
+
+        first = first_copies(self.read_texts())
+        return None if np.array_equal(first, np.arange(len(first))) else first
+
+    @cached_property
+    def exact(self) -> bool:
+        """Whether every vector is compared with a query, as it is."""
+        if self.index is None:
+            return True
+        import faiss
+
+        return isinstance(self.index, faiss.IndexFlat)
+
+    @cached_property
+    def resident(self) -> np.ndarray:
+        """(rows, dim) float32, the vectors in memory."""
+        if self.vectors is not None:
+            return self.vectors.read()
+        import faiss
+
+        index: Any = faiss.downcast_index(self.index)  # type: ignore[arg-type]
+        vectors: np.ndarray = faiss.rev_swig_ptr(index.get_xb(), index.ntotal * index.d).reshape(-1, index.d)
+        return vectors
 
     def search(self, queries: np.ndarray, depth: int | str) -> np.ndarray:
         """Ranks the corpus, or its best part, for each query.
@@ -112,36 +222,67 @@ class Shard:
         Returns:
             (n, k) keys, best first; k is the depth, or the number of passages where that is less.
         """
-        import faiss
         import numpy as np
 
-        if depth == ALL and isinstance(self.index, faiss.IndexFlat):
-            # Blocked matrix products give equal vectors scores that differ in the last bit.
-            scores = self._all_scores(queries)[:, self.first_copy]
-            keys = pack(scores, np.broadcast_to(self.numbers, scores.shape))
-        else:
-            k = self.index.ntotal if depth == ALL else min(int(depth), self.index.ntotal)
-            serves = self.on_card is not None and k <= _DEEPEST_ON_CARD
-            scores, rows = (self.on_card if serves else self.index).search(queries, k)  # type: ignore[union-attr]
-            keys = pack(scores, np.where(rows < 0, PADDING, self.numbers[rows]))
+        k = len(self.numbers) if depth == ALL else min(int(depth), len(self.numbers))
+        on_card = self.on_card is not None and k <= _DEEPEST_ON_CARD
+        if self.exact and not on_card:
+            return best(self.scores(queries), self.numbers, k) if depth == ALL else self.search_vectors(queries, k)
+        scores, rows = (self.on_card if on_card else self.index).search(queries, k)  # type: ignore[union-attr]
+        keys = pack(scores, np.where(rows < 0, PADDING, self.numbers[rows]))
         keys.sort(axis=1)
         return keys
 
-    def _all_scores(self, queries: np.ndarray) -> np.ndarray:
-        """(n, rows) inner products. A range without limit: three times as fast as a search as deep as the corpus."""
+    def scores(self, queries: np.ndarray) -> np.ndarray:
+        """(n, rows) float32 inner products; those of equal texts are equal.
+
+        Raises:
+            DataError: One is not a number.
+        """
         import numpy as np
 
-        limits, scores, rows = self.index.range_search(queries, -np.inf)
-        if limits[-1] != len(queries) * self.index.ntotal:
-            raise DataError(
-                "Some inner products are not numbers.",
-                expected=f"{self.index.ntotal} scores for each query",
-                found=f"{limits[-1]} for {len(queries)} queries",
-                remedy="delete the embeddings and the index, and make them again",
-            )
-        by_row = np.empty((len(queries), self.index.ntotal), np.float32)
-        by_row[np.repeat(np.arange(len(queries)), np.diff(limits.astype(np.int64)).astype(np.int64)), rows] = scores
-        return by_row
+        scores = _finite(queries @ self.resident.T)
+        # Products of matrices are made block by block, and copies of one vector may then differ in the last bit.
+        return scores if self.first_copy is None else np.take(scores, self.first_copy, axis=1)
+
+    def search_vectors(self, queries: np.ndarray, depth: int) -> np.ndarray:
+        """The exact best of the corpus, whatever the index: (n, k) keys as of `search`.
+
+        The vectors pass by in blocks, and of each block only what is better than the best so far is looked at. Memory
+        depends on queries and depth alone.
+        """
+        import numpy as np
+
+        depth = min(depth, len(self.numbers))
+        kept, least = np.full((len(queries), depth), NO_PASSAGE, np.uint64), None
+        for start, block in self._blocks():
+            numbers = self.numbers[start : start + len(block)]
+            kept = merge([kept, best(_finite(queries @ block.T), numbers, depth, least)], depth)
+            least = scores_of(kept[:, -1]) if start + len(block) >= depth else None
+        return kept
+
+    def _blocks(self) -> Iterator[tuple[int, np.ndarray]]:
+        if self.vectors is not None and self.vectors.rows * self.vectors.dim * 4 > _RESIDENT_BYTES:
+            yield from self.vectors.blocks(_PASSAGES_AT_A_TIME)
+            return
+        for start in range(0, len(self.resident), _PASSAGES_AT_A_TIME):
+            yield start, self.resident[start : start + _PASSAGES_AT_A_TIME]
+
+
+def _finite(scores: np.ndarray) -> np.ndarray:
+    """The scores, unless one of them is not a number or infinite: then so is their sum."""
+    import numpy as np
+
+    with np.errstate(invalid="ignore", over="ignore"):
+        whole = np.isfinite(scores.sum())
+    if not whole and not np.isfinite(scores).all():
+        raise DataError(
+            "Some inner products are not numbers.",
+            expected=f"{scores.shape[1]} scores for each query",
+            found=f"{int(np.isfinite(scores).sum(axis=1).min())} for one of {len(scores)} queries",
+            remedy="delete the embeddings and the index, and make them again",
+        )
+    return scores
 
 
 def set_search_parameters(index: faiss.Index, parameters: str) -> None:

@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, Any
 
 from polybatch import contracts, stage, trec
 from polybatch.benchmark import Benchmark, Texts
-from polybatch.collection import Collection, open_collection
-from polybatch.contracts import POOL, SETTINGS
+from polybatch.collection import Collection, Ranking, open_collection
+from polybatch.contracts import SETTINGS
 from polybatch.errors import ConfigError, DataError
 from polybatch.files import atomic_path, write_parquet, write_rows
 from polybatch.language_bias import Pool, bias_values, language_shares, share_depths
@@ -43,18 +43,21 @@ from polybatch.metrics import (
     cells_of,
     is_bias_metric,
     is_metric,
-    is_ranx_metric,
-    prepare_ranx,
-    ranx_values,
+    is_rank_metric,
+    rank_values,
     setting_of,
 )
 from polybatch.options import Options, require
-from polybatch.ranking import ALL, NO_PASSAGE, merge, numbers_of, scores_of
+from polybatch.ranking import ALL, NO_PASSAGE, numbers_of, scores_of
 from polybatch.token_f1 import token_f1
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+
+# Scores held at a time, in float32: 256 MB. Ten million passages are ranked in full for six queries at a time.
+_MOST_SCORES = 2**26
+_QUERIES_OF_A_PASS = 1024
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,11 @@ class ScoreOptions(Options):
         settings: Of monolingual, cross_lingual, multilingual.
         metrics: As ranx spells them; rank_distance, lpr, lang_ndcg@k, language_tvd@k, language_share@k and the
             four first_... of language_bias.py (multilingual only); token_f1, where the benchmark has gold answers.
-        depth: Passages in a ranked list: a number, or "all". The paper's mAP is over the full ranking. With a
-            number, FAISS decides which of several passages of equal score stand at the cut.
+        depth: Passages in a ranked list: a number, or "all". The paper's mAP is over the full ranking, for which the
+            vectors have to fit into memory. With a number they pass by in blocks, if the index is a Flat one; with
+            another index, FAISS decides which of several passages of equal score stand at the cut.
         top_k: Passages of each list that are kept in the run file.
-        block: Queries at a time; memory grows with it.
+        block: Queries at a time; memory grows with it. At least 1024 where depth is a number.
         search_parameters: FAISS parameters, for example "nprobe=16".
     """
 
@@ -126,7 +130,6 @@ def score(collection: Collection, options: ScoreOptions) -> Iterator[Cell]:
             are asked for and not there.
     """
     _require_cells(collection, options)
-    prepare_ranx()
     for query_lang in collection.queries:
         yield from _score_language(collection, query_lang, options)
 
@@ -169,17 +172,28 @@ def _score_language(collection: Collection, query_lang: str, options: ScoreOptio
     wanted = [cell[1] for setting in options.settings for cell in cells_of(setting, [query_lang], corpora)]
     if not wanted:
         return []
-    searched = corpora if POOL in wanted else wanted
     judges = {lang: _Judge(collection, query_lang, lang, options) for lang in wanted}
-    blocks = range(0, len(queries), options.block)
+    size, top = _queries_at_a_time(collection, options), _deepest(options)
+    blocks = range(0, len(queries), size)
     for start in stage.progress(blocks, total=len(blocks), label=f"queries in {query_lang}", unit="blocks"):
-        rows = slice(start, min(start + options.block, len(queries)))
-        keys = {lang: collection.search(query_lang, rows, lang, options.depth) for lang in searched}
-        if POOL in wanted:
-            keys[POOL] = merge(list(keys.values()), options.depth)
+        rows = slice(start, min(start + size, len(queries)))
+        rankings = collection.rank(query_lang, rows, wanted, options.depth, top)
         for lang, judge in judges.items():
-            judge.judge(rows, keys[lang])
+            judge.judge(rows, rankings[lang])
     return [judge.cell for judge in judges.values()]
+
+
+def _queries_at_a_time(collection: Collection, options: ScoreOptions) -> int:
+    """Few where all scores are held; many where the vectors pass by once for each block of queries."""
+    if options.depth != ALL:
+        return max(options.block, _QUERIES_OF_A_PASS)
+    return max(1, min(options.block, _MOST_SCORES // len(collection.passage_ids)))
+
+
+def _deepest(options: ScoreOptions) -> int:
+    """How much of the top of a ranking the run file and the metrics of language bias look at."""
+    cuts = [int(name.partition("@")[2]) for name in options.metrics if is_bias_metric(name) and "@" in name]
+    return max([options.top_k, *cuts])
 
 
 class _Judge:
@@ -198,7 +212,7 @@ class _Judge:
                 expected="at least one relevant passage",
                 remedy=f"leave {setting} out of the settings, or one of the languages out of the evaluation",
             )
-        self.ranx = [name for name in options.metrics if is_ranx_metric(name)]
+        self.by_rank = [name for name in options.metrics if is_rank_metric(name)]
         self.bias = [name for name in options.metrics if setting == "multilingual" and is_bias_metric(name)]
         self.pool = languages_of_pool(collection)
         self.own = list(collection.shards).index(query_lang) if query_lang in collection.shards else -1
@@ -210,25 +224,27 @@ class _Judge:
         top = np.full((queries, options.top_k), NO_PASSAGE, np.uint64)
         self.cell = Cell(setting, query_lang, corpus_lang, {}, top)
 
-    def judge(self, rows: slice, keys: np.ndarray) -> None:
-        """Fills in the values of the queries `rows`, ranked by `keys`."""
+    def judge(self, rows: slice, found: Ranking) -> None:
+        """Fills in the values of the queries `rows`."""
         import numpy as np
 
+        keys = found.keys
         width = min(self.cell.top.shape[1], keys.shape[1])
         self.cell.top[rows, :width] = keys[:, :width]
         relevant, relevance = self.judged[0][rows], self.judged[1][rows]
         has = relevance[:, 0] > 0
         if not has.any():
             return
-        ranking, relevant, relevance = numbers_of(keys[has]), relevant[has], relevance[has]
+        ranking, ranks, relevant, relevance = numbers_of(keys[has]), found.ranks[has], relevant[has], relevance[has]
         at = np.arange(rows.start, rows.stop)[has]
-        found = ranx_values(ranking, relevant, relevance, self.ranx) if self.ranx else {}
+        values = rank_values(ranks, relevance, self.by_rank)
         if self.bias:
-            found |= bias_values(ranking, relevant, relevance, self.pool, own=self.own, metrics=self.bias)
+            bias = bias_values(ranking, relevant, relevance, self.pool, own=self.own, metrics=self.bias, ranks=ranks)
+            values |= bias
         if self.answers is not None:
-            found[TOKEN_F1] = self.answers.token_f1(at, ranking[:, 0])
-        for metric, values in found.items():
-            self._column(self.cell.values, metric)[at] = values
+            values[TOKEN_F1] = self.answers.token_f1(at, ranking[:, 0])
+        for metric, of_metric in values.items():
+            self._column(self.cell.values, metric)[at] = of_metric
         for depth in share_depths(self.bias):
             column = self._column(self.cell.shares, f"{LANGUAGE_SHARE}@{depth}", len(self.pool.shares))
             column[at] = language_shares(ranking, self.pool, depth)

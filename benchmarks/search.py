@@ -1,0 +1,544 @@
+"""Search and scoring: every setting of a benchmark of XQuAD-R's size, and exact search while the corpus grows.
+
+Side by side: `polybatch.score` as a user runs it, from files to files, start-up included, against evaluators that are
+called once a setting. Peers get the same vectors, ready in memory, through a model that looks them up. They do the
+settings of one query language (one monolingual, ten cross-lingual, one multilingual), which is an eleventh of all; what
+this takes is multiplied by eleven, their start-up is counted once. They look at the first 1,000 passages, mteb's own
+depth, and give means; the stage looks at all passages, and writes its rankings and values of every query besides.
+
+What a user of the peers would write:
+    mteb: RetrievalEvaluator(corpus, queries, ..., top_k=1000)(SearchEncoderWrapper(model)), then .evaluate(qrels, ...)
+    sentence-transformers: InformationRetrievalEvaluator(queries, corpus, relevant_docs, map_at_k=[1000])(model)
+    pytrec_eval: RelevanceEvaluator(qrels, measures).evaluate(run), for rankings that are there already
+
+inputs: none; vectors are made here, as numerous as XQuAD-R's queries and sentences (github.com/google-research-
+datasets/lareqa), of 384 dimensions
+outputs: see measure.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import measure
+
+from polybatch import contracts
+from polybatch.benchmark import load
+from polybatch.contracts import POOL
+from polybatch.errors import DataError
+from polybatch.files import read_json, read_parquet, sha256_file, write_json, write_rows
+from polybatch.index import IndexOptions, build_indexes
+from polybatch.lareqa import PUBLISHED
+from polybatch.metrics import METRICS, RANK_DISTANCE
+
+if TYPE_CHECKING:
+    import numpy as np
+
+DIM = 384
+DEPTH = 1000
+CUTS = (1, 10, 100, DEPTH)
+# Ours -> each peer's name. The means of peers that multiply in another order differ where two scores agree to seven
+# digits and change places: by at most one query in 1,190 for a pair.
+SAME = {"ndcg@10": "ndcg_cut_10", "recall@1": "recall_1", "recall@10": "recall_10", f"map@{DEPTH}": f"map_cut_{DEPTH}"}
+TOLERANCE = 2e-3
+EXACT_TOLERANCE = 1e-6
+GRID = dict.fromkeys((name for name, _ in contracts.GRID_COLUMNS), "1")
+SIZES = (10_000, 100_000, 1_000_000)
+QUERIES_OF_GROWTH, TOP_OF_GROWTH = 1000, 100
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = measure.arguments(__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="passages of the exact search")
+    parser.add_argument("--dim", type=int, default=DIM, help="of the exact search's vectors")
+    parser.add_argument("--factory", default="", help="the index beside it; by default one for the greatest size")
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--do", choices=(*PARTS, "grow"), help=argparse.SUPPRESS)
+    parser.add_argument("--rows", type=int, help=argparse.SUPPRESS)
+    args = measure.settle(parser.parse_args(argv))
+    if args.do == "grow":
+        print(json.dumps(exact_search(args.folder, args.rows)))
+    elif args.do:
+        print(json.dumps(PARTS[args.do](args.folder)))
+    else:
+        compare(args)
+
+
+def compare(args: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory(prefix="polybatch-search-") as name:
+        folder = Path(name)
+        make(folder, share=0.03 if args.quick else 1.0, languages=3 if args.quick else 11)
+        settings = measure.paired(
+            {"polybatch": partial(ours, folder), **{peer: partial(scaled, folder, peer) for peer in PEERS}},
+            args.rounds,
+            unit="settings",
+            peer="mteb",
+        )
+        require_equal(folder, settings)
+        metrics = measure.paired(
+            {"polybatch": command("metrics", folder), "pytrec_eval": command("pytrec_eval", folder)},
+            args.rounds,
+            unit="settings",
+        )
+        sizes = [1000, 4000] if args.quick else args.sizes
+        growth = measure.grow({size: partial(grown, folder, size, args.dim) for size in sizes}, unit="passages")
+        recall = approximate(folder, max(sizes), args.dim, args.factory)
+        write(args, settings, metrics, growth, recall)
+
+
+def write(
+    args: argparse.Namespace,
+    settings: measure.Measurement,
+    metrics: measure.Measurement,
+    growth: measure.Growth,
+    recall: Mapping[str, Any],
+) -> None:
+    flat_since = sorted(growth.sizes)[-2]
+    goals = [
+        *(
+            measure.Goal(
+                f"all settings, against {peer} once a setting", settings.ratio("polybatch", peer), 20, unit="x"
+            )
+            for peer in PEERS
+        ),
+        measure.Goal(
+            "metrics alone, against pytrec_eval", metrics.ratio("polybatch", "pytrec_eval", "inner_rate"), 20, unit="x"
+        ),
+        measure.Goal("memory of all settings", settings.median("polybatch", "peak_bytes") / 1e9, 2, False, " GB"),
+        measure.Goal("exact search: exponent of time", growth.exponent(), 1.1, False),
+        measure.Goal(
+            f"exact search: memory at most against {flat_since:,} passages",
+            growth.memory_growth(flat_since),
+            1.2,
+            False,
+        ),
+        measure.Goal(
+            f"{recall['factory']} beside it: recall@10 against exact",
+            recall["recall"],
+            0.9,
+            note=f"{recall['search_parameters']}, {recall['bytes_of_index'] / recall['bytes_of_vectors']:.2f} of the "
+            f"vectors' bytes, searched in {recall['seconds']:.1f} s, exact in {recall['exact_seconds']:.1f} s",
+        ),
+    ]
+    measurements = {
+        "All settings of XQuAD-R's size": settings,
+        "Metrics alone": metrics,
+        f"Exact search, {QUERIES_OF_GROWTH:,} queries, {args.dim} dimensions": growth,
+    }
+    measure.write(f"search{args.suffix}", measurements, goals, folder=args.out)
+
+
+def command(part: str, folder: Path, *more: str) -> list[str]:
+    return [sys.executable, __file__, "--do", part, "--folder", str(folder), *more]
+
+
+# What is searched.
+
+
+def make(folder: Path, share: float, languages: int) -> None:
+    """A benchmark with its embeddings and indexes, as the stages before leave them."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    sizes = dict(list(PUBLISHED["xquad-r"]["candidates"].items())[:languages])
+    queries = int(share * 1190)
+    topics = rng.standard_normal((queries, DIM))
+    vectors: dict[str, dict[str, np.ndarray]] = {"queries": {}, "corpus": {}}
+    answers = {}
+    for lang, size in sizes.items():
+        passages = int(share * size)
+        answers[lang] = rng.integers(0, passages, queries)
+        middle, accent = rng.standard_normal((passages, DIM)), 0.7 * rng.standard_normal(DIM)
+        np.add.at(middle, answers[lang], topics)
+        vectors["corpus"][lang] = unit(middle + accent + 0.5 * rng.standard_normal((passages, DIM)))
+        vectors["queries"][lang] = unit(topics + accent + 1.8 * rng.standard_normal((queries, DIM)))
+    write_benchmark(folder / "benchmark", vectors, answers)
+    write_embeddings(folder, vectors)
+    build_indexes(folder / "embeddings", list(sizes), "Flat", IndexOptions(), folder / "index")
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def write_benchmark(folder: Path, vectors: Mapping[str, Mapping[str, np.ndarray]], answers: Mapping[str, Any]) -> None:
+    schemas = {"queries": ("query_id", contracts.QUERIES), "corpus": ("passage_id", contracts.CORPUS)}
+    for side, (name, schema) in schemas.items():
+        for lang, of_lang in vectors[side].items():
+            rows = [
+                {
+                    name: identifier(side, lang, i),
+                    "lang": lang,
+                    "text": f"text {i} in {lang}",
+                    "group": f"g{i}" if side == "queries" else "",
+                }
+                for i in range(len(of_lang))
+            ]
+            write_rows(folder / side / f"{lang}.parquet", rows, schema)
+    judgements = [
+        {"query_id": identifier("queries", a, i), "passage_id": identifier("corpus", b, found), "relevance": 1}
+        for a in vectors["queries"]
+        for b in vectors["corpus"]
+        for i, found in enumerate(answers[b])
+    ]
+    write_rows(folder / "qrels.parquet", judgements, contracts.QRELS)
+
+
+def identifier(side: str, lang: str, row: int) -> str:
+    return f"{lang}-{'q' if side == 'queries' else 'p'}{row}"
+
+
+def write_embeddings(folder: Path, vectors: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+    import numpy as np
+
+    languages = list(vectors["queries"])
+    loaded = load(folder / "benchmark", languages)
+    records: dict[str, Any] = {"languages": languages, "queries": {}, "corpus": {}}
+    for side, of_side in vectors.items():
+        for lang, array in of_side.items():
+            path = folder / "embeddings" / side / f"{lang}.npy"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, array)
+            digest = getattr(loaded, side)[lang].digest()
+            shape = {"rows": len(array), "dim": array.shape[1]}
+            records[side][lang] = {**shape, "input": digest, "sha256": sha256_file(path)}
+    write_json(folder / "embeddings" / "embeddings.json", records)
+
+
+def languages_of(folder: Path) -> list[str]:
+    languages: list[str] = read_json(folder / "embeddings" / "embeddings.json")["languages"]
+    return languages
+
+
+# The two sides.
+
+
+def ours(folder: Path) -> measure.Result:
+    """The score stage, by its command line."""
+    options = {"metrics": [*METRICS, f"map@{DEPTH}"]}
+    files = {flag: folder / f"{flag}.parquet" for flag in ("scores", "per-query", "run")}
+    flags = {
+        "embeddings": folder / "embeddings",
+        "index": folder / "index",
+        "benchmark": folder / "benchmark",
+        "grid": json.dumps(GRID),
+        "options": json.dumps(options),
+        **files,
+    }
+    words = [word for flag, value in flags.items() for word in (f"--{flag}", str(value))]
+    languages = len(languages_of(folder))
+    return measure.run([sys.executable, "-m", "polybatch.score", *words], units=languages * (languages + 1))
+
+
+def scaled(folder: Path, peer: str) -> measure.Result:
+    """A peer on the settings of one query language, its time multiplied to all of them; start-up counts once."""
+    result = measure.run(command(peer, folder))
+    times = len(languages_of(folder))
+    inner = float(result.inner_seconds or 0)
+    return replace(
+        result,
+        seconds=result.seconds + (times - 1) * inner,
+        cpu_seconds=result.cpu_seconds * (1 + (times - 1) * inner / result.seconds),
+        units=result.units * times,
+        inner_seconds=times * inner,
+        said={**result.said, "measured_seconds": result.seconds, "times": times},
+    )
+
+
+class Settings:
+    """What a peer is given: the vectors of one query language and of all corpora, ids, and judgements."""
+
+    def __init__(self, folder: Path) -> None:
+        import numpy as np
+
+        self.languages = languages_of(folder)
+        self.lang = self.languages[0]
+        self.queries = np.load(folder / "embeddings" / "queries" / f"{self.lang}.npy")
+        self.query_ids = [identifier("queries", self.lang, i) for i in range(len(self.queries))]
+        self.corpora = {lang: np.load(folder / "embeddings" / "corpus" / f"{lang}.npy") for lang in self.languages}
+        self.ids = {lang: [identifier("corpus", lang, i) for i in range(len(v))] for lang, v in self.corpora.items()}
+        self.corpora[POOL] = np.concatenate(list(self.corpora.values()))
+        self.ids[POOL] = [passage for ids in self.ids.values() for passage in ids]
+        self.qrels: dict[str, dict[str, int]] = {query: {} for query in self.query_ids}
+        rows = read_parquet(folder / "benchmark" / "qrels.parquet", contracts.QRELS)
+        for query, passage in zip(rows["query_id"].to_pylist(), rows["passage_id"].to_pylist(), strict=True):
+            if query in self.qrels:
+                self.qrels[query][passage] = 1
+
+    def __iter__(self) -> Iterator[tuple[str, list[str], np.ndarray, dict[str, dict[str, int]]]]:
+        """Corpus language, ids, vectors and the judgements within that corpus."""
+        for lang, ids in self.ids.items():
+            held = set(ids)
+            qrels = {query: {p: 1 for p in found if p in held} for query, found in self.qrels.items()}
+            yield lang, ids, self.corpora[lang], qrels
+
+
+class Looker:
+    """A model whose answers are there already, with what the evaluators ask of one."""
+
+    similarity_fn_name = "dot"
+    mteb_model_meta = None
+
+    def __init__(self, queries: np.ndarray) -> None:
+        import torch
+
+        self.queries = self.passages = torch.from_numpy(queries)
+
+    def of(self, passages: np.ndarray) -> Looker:
+        import torch
+
+        self.passages = torch.from_numpy(passages)
+        return self
+
+    def similarity(self, queries: Any, passages: Any) -> Any:
+        return queries @ passages.T
+
+    def encode_query(self, *_: Any, **__: Any) -> Any:
+        return self.queries
+
+    def encode_document(self, *_: Any, **__: Any) -> Any:
+        return self.passages
+
+    def encode(self, *_: Any, prompt_type: Any = None, **__: Any) -> Any:
+        return self.queries if str(getattr(prompt_type, "value", prompt_type)) == "query" else self.passages
+
+
+def with_mteb(folder: Path) -> dict[str, Any]:
+    import datasets
+    from mteb import get_task
+    from mteb._evaluators.retrieval_evaluator import RetrievalEvaluator
+    from mteb.models.search_wrappers import SearchEncoderWrapper
+    from mteb.timing import TimingStack
+
+    settings = Settings(folder)
+    metadata, model, scores = get_task("SciFact").metadata, Looker(settings.queries), {}
+    queries = datasets.Dataset.from_dict({"id": settings.query_ids, "text": settings.query_ids})
+    start = time.perf_counter()
+    for lang, ids, vectors, qrels in settings:
+        evaluator = RetrievalEvaluator(
+            datasets.Dataset.from_dict({"id": ids, "text": ids, "title": [""] * len(ids)}),
+            queries,
+            task_metadata=metadata,
+            hf_split="test",
+            hf_subset="default",
+            top_k=DEPTH,
+            timer=TimingStack(),
+        )
+        run = evaluator(SearchEncoderWrapper(model.of(vectors)), {"batch_size": 32, "show_progress_bar": False})
+        found = evaluator.evaluate(qrels, run, CUTS)
+        scores[lang] = {
+            "ndcg@10": found.ndcg["NDCG@10"],
+            "recall@1": found.recall["Recall@1"],
+            "recall@10": found.recall["Recall@10"],
+            f"map@{DEPTH}": found.map[f"MAP@{DEPTH}"],
+            "mrr@10": found.mrr["MRR@10"],
+        }
+    return {"units": len(scores), "seconds": time.perf_counter() - start, "scores": scores, "lang": settings.lang}
+
+
+def with_sentence_transformers(folder: Path) -> dict[str, Any]:
+    from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
+
+    settings = Settings(folder)
+    model, scores = Looker(settings.queries), {}
+    queries = {query: query for query in settings.query_ids}
+    start = time.perf_counter()
+    for lang, ids, vectors, qrels in settings:
+        evaluator = InformationRetrievalEvaluator(
+            queries,
+            {passage: passage for passage in ids},
+            {query: set(found) for query, found in qrels.items()},
+            precision_recall_at_k=[1, 10, 100],
+            map_at_k=[DEPTH],
+            accuracy_at_k=[1],
+            write_csv=False,
+        )
+        found = evaluator.compute_all_metrics(_scored(evaluator, model.of(vectors)))["dot"]
+        scores[lang] = {
+            "ndcg@10": float(found["ndcg@k"][10]),
+            "recall@1": float(found["recall@k"][1]),
+            "recall@10": float(found["recall@k"][10]),
+            f"map@{DEPTH}": float(found["map@k"][DEPTH]),
+            "mrr@10": float(found["mrr@k"][10]),
+        }
+    return {"units": len(scores), "seconds": time.perf_counter() - start, "scores": scores, "lang": settings.lang}
+
+
+def _scored(evaluator: Any, model: Looker) -> Looker:
+    """The evaluator asks a real model for its similarity when it is called; here it is told."""
+    evaluator.score_functions, evaluator.score_function_names = {"dot": model.similarity}, ["dot"]
+    return model
+
+
+def with_pytrec_eval(folder: Path) -> dict[str, Any]:
+    """Metrics alone: the rankings are there, as dictionaries, before the clock starts."""
+    import numpy as np
+    import pytrec_eval
+
+    settings = Settings(folder)
+    measures = {"map_cut.1000", "ndcg_cut.10", "recall.1,10,100", "recip_rank", "P.10"}
+    seconds, scores = 0.0, {}
+    for lang, ids, vectors, qrels in settings:
+        names = np.array(ids)
+        found = settings.queries @ vectors.T
+        best = np.argsort(-found, axis=1)[:, :DEPTH]
+        run = {
+            query: dict(zip(names[order].tolist(), row[order].tolist(), strict=True))
+            for query, order, row in zip(settings.query_ids, best, found, strict=True)
+        }
+        start = time.perf_counter()
+        values = pytrec_eval.RelevanceEvaluator(qrels, measures).evaluate(run)
+        scores[lang] = {
+            ours: sum(of_query[theirs] for of_query in values.values()) / len(values) for ours, theirs in SAME.items()
+        }
+        seconds += time.perf_counter() - start
+    require_close(folder, settings.lang, scores, EXACT_TOLERANCE)
+    return {"units": len(scores), "seconds": seconds, "scores": scores, "lang": settings.lang}
+
+
+def our_metrics(folder: Path) -> dict[str, Any]:
+    """Metrics alone, from inner products: ranks by counting, the first hundred, and every metric of the stage."""
+    from polybatch.collection import open_collection
+    from polybatch.score import ScoreOptions, score
+
+    collection = open_collection(folder / "embeddings", folder / "index", folder / "benchmark")
+    lang = next(iter(collection.queries))
+    for shard in collection.shards.values():
+        known: dict[bytes, Any] = {}
+        _remember(shard, known, collection.queries[lang], ScoreOptions().block)
+    only = replace(collection, queries={lang: collection.queries[lang]})
+    start = time.perf_counter()
+    cells = list(score(only, ScoreOptions(metrics=[*METRICS, f"map@{DEPTH}"])))
+    return {"units": len(cells), "seconds": time.perf_counter() - start}
+
+
+def _remember(shard: Any, known: dict[bytes, Any], queries: np.ndarray, block: int) -> None:
+    """Has a shard give inner products that were made before, so that they do not count."""
+    scores = type(shard).scores
+    for start in range(0, len(queries), block):
+        rows = queries[start : start + block]
+        known[rows.tobytes()] = scores(shard, rows)
+    object.__setattr__(shard, "scores", lambda rows: known[rows.tobytes()])
+
+
+PEERS = {"mteb": with_mteb, "sentence-transformers": with_sentence_transformers}
+PARTS = {**PEERS, "pytrec_eval": with_pytrec_eval, "metrics": our_metrics}
+
+
+def require_equal(folder: Path, settings: measure.Measurement) -> None:
+    for peer in PEERS:
+        for result in settings.cases[peer]:
+            require_close(folder, result.said["lang"], result.said["scores"], TOLERANCE)
+
+
+def require_close(folder: Path, lang: str, theirs: Mapping[str, Mapping[str, float]], tolerance: float) -> None:
+    """A DataError unless all means of one query language are the stage's own."""
+    rows = read_parquet(folder / "scores.parquet", contracts.SCORES).to_pylist()
+    mine = {(row["corpus_lang"], row["metric"]): row["value"] for row in rows if row["query_lang"] == lang}
+    if (POOL, RANK_DISTANCE) not in mine:
+        raise DataError("The stage wrote no rank distance.", where=folder)
+    other = [
+        f"{corpus} {metric}: {mine[corpus, metric]:.5f} and {value:.5f}"
+        for corpus, values in theirs.items()
+        for metric, value in values.items()
+        if abs(mine[corpus, metric] - value) > tolerance
+    ]
+    if other:
+        raise DataError("The two sides do not agree.", expected=f"within {tolerance}", found="; ".join(other[:5]))
+
+
+# Growth.
+
+
+def grown(folder: Path, rows: int, dim: int) -> measure.Result:
+    """Exact search of a corpus of so many passages, which is made before and removed after."""
+    make_vectors(folder / "grown", rows, dim)
+    try:
+        return measure.run(command("grow", folder / "grown", "--rows", str(rows)))
+    finally:
+        shutil.rmtree(folder / "grown")
+
+
+def make_vectors(folder: Path, rows: int, dim: int) -> None:
+    """Vectors around some thousand centres, as texts of few topics have, and queries near some of them."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((2000, dim)).astype(np.float32)
+    folder.mkdir(parents=True)
+
+    def some(count: int) -> np.ndarray:
+        near = centres[rng.integers(0, len(centres), count)]
+        return unit(near + 0.7 * rng.standard_normal((count, dim), np.float32))
+
+    np.save(folder / "queries.npy", some(QUERIES_OF_GROWTH))
+    with open(folder / "vectors", "wb") as handle:
+        for start in range(0, rows, 100_000):
+            some(min(100_000, rows - start)).tofile(handle)
+
+
+def shard_of(folder: Path, rows: int) -> Any:
+    import numpy as np
+    import pyarrow as pa
+
+    from polybatch.ranking import Shard
+    from polybatch.records import VectorFile
+
+    dim = (folder / "vectors").stat().st_size // rows // 4
+    return Shard(None, np.arange(rows), lambda: pa.array([]), vectors=VectorFile(folder / "vectors", rows, dim))
+
+
+def exact_search(folder: Path, rows: int) -> dict[str, Any]:
+    import numpy as np
+
+    queries, shard = np.load(folder / "queries.npy"), shard_of(folder, rows)
+    start = time.perf_counter()
+    shard.search_vectors(queries, TOP_OF_GROWTH)
+    return {"units": rows, "seconds": time.perf_counter() - start}
+
+
+def approximate(folder: Path, rows: int, dim: int, factory: str) -> dict[str, Any]:
+    """An IVF/PQ index of the same vectors: its size, its time and its recall@10, searched as the stage searches."""
+    import faiss
+    import numpy as np
+
+    from polybatch.index import build_index
+    from polybatch.ranking import numbers_of, set_search_parameters
+
+    lists = 2 ** int(np.log2(max(4, 2 * rows**0.5)))
+    factory, parameters = factory or f"IVF{lists},PQ{dim // 4}x8", f"nprobe={max(1, lists // 16)}"
+    make_vectors(folder / "grown", rows, dim)
+    shard = shard_of(folder / "grown", rows)
+    queries = np.load(folder / "grown" / "queries.npy")
+    index = build_index(shard.vectors, factory, IndexOptions(threads=2))
+    set_search_parameters(index, parameters)
+    start = time.perf_counter()
+    wanted = numbers_of(shard.search_vectors(queries, 10))
+    exact_seconds = time.perf_counter() - start
+    start = time.perf_counter()
+    _, found = index.search(queries, 10)
+    return {
+        "factory": factory,
+        "search_parameters": parameters,
+        "recall": float(np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(wanted, found, strict=True)])),
+        "seconds": time.perf_counter() - start,
+        "exact_seconds": exact_seconds,
+        "bytes_of_index": len(faiss.serialize_index(index)),
+        "bytes_of_vectors": rows * dim * 4,
+    }
+
+
+if __name__ == "__main__":
+    main()
