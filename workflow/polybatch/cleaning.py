@@ -24,7 +24,7 @@ from polybatch import contracts
 from polybatch.near_duplicates import NearDuplicates
 from polybatch.options import Options, require
 from polybatch.sources import Pair
-from polybatch.streams import BATCH_ROWS, batches, combined, is_first
+from polybatch.streams import BATCH_ROWS, batches, combined, is_first, parts
 from polybatch.text import clean_text, hash64, text_key, word_count
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ class RowKeys:
         self.passages.append(hash64(passage_key))
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(n,) uint64 each: ids, queries, passages."""
-        ids, queries, passages = (np.array(a, dtype=np.uint64) for a in (self.ids, self.queries, self.passages))
+        """(n,) uint64 each: ids, queries, passages. No copies: nothing can be added while they are in use."""
+        ids, queries, passages = (np.frombuffer(a, dtype=np.uint64) for a in (self.ids, self.queries, self.passages))
         return ids, queries, passages
 
 
@@ -142,16 +142,19 @@ def _row_tables(
 
     is_english = english_check(options.language_confidence)
     source, license = origin
-    rows: list[dict] = []
+    rows: list[tuple[str, str, str, list[str]]] = []
     texts: list[tuple[str, str]] = []
 
     def flush() -> pa.Table:
         if near is not None:
             near.add([query for query, _ in texts], [passage for _, passage in texts])
-        table = pa.Table.from_pylist(rows, schema=contracts.COLLECTED)
+        names = ("pair_id", "query", "passage", "hard_negatives")
+        columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=False)) or {name: [] for name in names}
+        same = {"source": source, "license": license, "split": "", "kind": ""}
+        columns |= {name: [value] * len(rows) for name, value in same.items()}
         rows.clear()
         texts.clear()
-        return table
+        return pa.table({name: columns[name] for name in contracts.COLLECTED.names}, schema=contracts.COLLECTED)
 
     for pair in pairs:
         counts["collected"] += 1
@@ -162,18 +165,8 @@ def _row_tables(
             continue
         keys.add(id_key(pair.pair_id), query_key, passage_key)
         texts.append((query_key, passage_key))
-        rows.append(
-            {
-                "pair_id": pair.pair_id,
-                "source": source,
-                "query": query,
-                "passage": passage,
-                "hard_negatives": clean_negatives(pair.hard_negatives, passage_key),
-                "license": license,
-                "split": "",
-                "kind": "",
-            }
-        )
+        negatives = clean_negatives(pair.hard_negatives, passage_key) if pair.hard_negatives else []
+        rows.append((pair.pair_id, query, passage, negatives))
         if len(rows) >= BATCH_ROWS:
             yield flush()
     yield flush()
@@ -199,7 +192,7 @@ def clean_negatives(negatives: Sequence[str], passage_key: str = "", *, keep_pla
 def _fault(query: str, passage: str, query_key: str, passage_key: str, options: CleaningOptions) -> str:
     if not query_key or not passage_key:
         return "empty"
-    if not any(ch.isalpha() for ch in query_key):
+    if not (query_key[0].isalpha() or any(map(str.isalpha, query_key))):
         return "query without letters"
     if query_key == passage_key:
         return "query equals passage"
@@ -244,11 +237,13 @@ def _distinct(keys: RowKeys, options: CleaningOptions, near: NearDuplicates | No
 def passages_per_query(queries: np.ndarray, passages: np.ndarray, among: np.ndarray) -> np.ndarray:
     """How many distinct passages each row's query has in the rows of the mask `among`; (n,) int64."""
     distinct = is_first(combined(queries, passages), among)
-    known, numbers = np.unique(queries[distinct], return_counts=True)
-    if not len(known):
-        return np.zeros(len(queries), dtype=np.int64)
-    at = np.minimum(np.searchsorted(known, queries), len(known) - 1)
-    return np.where(known[at] == queries, numbers[at], 0)
+    counts = np.zeros(len(queries), dtype=np.int64)
+    for rows in parts(queries):
+        known, numbers = np.unique(queries[rows[distinct[rows]]], return_counts=True)
+        if len(known):
+            at = np.minimum(np.searchsorted(known, queries[rows]), len(known) - 1)
+            counts[rows] = np.where(known[at] == queries[rows], numbers[at], 0)
+    return counts
 
 
 def _kept_tables(path: Path, kept: np.ndarray) -> Iterator[pa.Table]:

@@ -94,7 +94,7 @@ class Rows:
         ids, queries, passages: (n,) uint64 keys.
         place: (n,) float64 in [0, 1): where its passage stands in the order of holding out.
         aside: (n,) bool: its translations would be set aside.
-        source: (n,) int64: which file it is of.
+        source: (n,) int32: which file it is of.
     """
 
     ids: np.ndarray
@@ -138,8 +138,8 @@ def read_rows(paths: Sequence[Path], options: SplitOptions, near: NearDuplicates
                 near.add(*texts)
         sizes.append(len(keys.ids) - before)
     ids, queries, passages = keys.arrays()
-    source = np.repeat(np.arange(len(paths)), sizes)
-    return Rows(ids, queries, passages, np.array(place), np.array(aside, dtype=bool), source)
+    source = np.repeat(np.arange(len(paths), dtype=np.int32), sizes)
+    return Rows(ids, queries, passages, np.frombuffer(place), np.frombuffer(aside, dtype=bool), source)
 
 
 def select(
@@ -224,11 +224,9 @@ def split(rows: Rows, kept: np.ndarray, translated: np.ndarray, options: SplitOp
         DataError: Too few passages can be held out, or no training row is left.
     """
     fate = np.where(kept, TRAIN, DROPPED).astype(np.int8)
-    fit = np.flatnonzero(kept & translated & (passages_per_query(rows.queries, rows.passages, kept) == 1))
-    # One row a passage, the one of the lowest id; passages in their order of holding out.
-    fit = fit[np.lexsort((rows.ids[fit], rows.passages[fit], rows.place[fit]))]
-    fit = fit[is_first(rows.passages[fit])]
     wanted = options.test_passages + options.dev_passages
+    fit = kept & translated & (passages_per_query(rows.queries, rows.passages, kept) == 1)
+    fit = _one_a_passage(rows, fit, wanted)
     if len(fit) < wanted:
         raise DataError(
             "The sources hold too few passages to hold out.",
@@ -249,6 +247,24 @@ def split(rows: Rows, kept: np.ndarray, translated: np.ndarray, options: SplitOp
             remedy="hold out fewer passages (config: split), or loosen the limits (config: cleaning)",
         )
     return fate
+
+
+def _one_a_passage(rows: Rows, fit: np.ndarray, wanted: int) -> np.ndarray:
+    """Of the rows `fit` one a passage, the one of the lowest id; passages in their order of holding out.
+
+    There may be more than are wanted; fewer only if there are no more.
+    """
+    most, available = max(1_000, 2 * wanted), int(fit.sum())
+    while True:
+        near = fit
+        if most < available:  # rows of a passage share its place: all of them are below the limit, or none
+            near = fit & (rows.place <= np.partition(rows.place[fit], most)[most])
+        numbers = np.flatnonzero(near)
+        numbers = numbers[np.lexsort((rows.ids[numbers], rows.passages[numbers], rows.place[numbers]))]
+        numbers = numbers[is_first(rows.passages[numbers])]
+        if len(numbers) >= wanted or most >= available:
+            return numbers
+        most *= 4
 
 
 def kinds(rows: Rows, fate: np.ndarray, has_translations: Sequence[bool], is_translated: Sequence[bool]) -> np.ndarray:

@@ -102,11 +102,11 @@ def contaminated(
     for table in _with_progress(collected, contracts.COLLECTED, "English pairs"):
         chosen = table.filter(_equal(table["split"], "train"))
         train.append(id_keys(chosen["pair_id"]))
-        found.checked.update(chosen["source"].to_pylist())
+        found.checked.update(_counted(chosen["source"]))
         yield from _look_up(english, chosen, found)
     if validation is not None:
         for table in _with_progress(validation, contracts.COLLECTED, "validation pairs"):
-            found.checked.update(table["source"].to_pylist())
+            found.checked.update(_counted(table["source"]))
             yield from _look_up(english, table, found)
     known = np.sort(np.concatenate([np.zeros(0, dtype=np.uint64), *train]))
     for lang, path in supplied.items():
@@ -131,6 +131,10 @@ def _equal(column: pa.ChunkedArray, value: str) -> pa.ChunkedArray:
     import pyarrow.compute as pc
 
     return pc.equal(column, value)
+
+
+def _counted(column: pa.ChunkedArray) -> dict[str, int]:
+    return {entry["values"]: entry["counts"] for entry in column.value_counts().to_pylist()}
 
 
 def _mask(flags: np.ndarray) -> pa.Array:

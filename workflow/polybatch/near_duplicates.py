@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from polybatch.ngrams import code_points, runs, units
-from polybatch.streams import scrambled
+from polybatch.streams import parts, scrambled
 
 PERMUTATIONS = 64  # of each side: a similarity of 0.9 is estimated to within 0.04 (one standard deviation)
 _SEED = 20210831
@@ -128,8 +128,9 @@ class NearDuplicates:
         with self._signatures.open("rb") as file:
             for band in range(self._bands):
                 keys = np.fromfile(self._band(band), dtype=np.uint64)
-                for run in _runs(keys, np.flatnonzero(alive)):
-                    gone[self._near_earlier(_rows(file.fileno(), run), run)] = True
+                for rows in parts(keys, alive):
+                    for run in _runs(keys, rows):
+                        gone[self._near_earlier(_rows(file.fileno(), run), run)] = True
                 alive &= ~gone
         return gone
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 10_000
 _SORTED_AT_ONCE = 50_000  # rows that are put in order in memory; more go through files
+_KEYS_AT_ONCE = 100_000  # that are sorted in memory
 _MAX_FILES = 256  # open at once
 _BUFFERED = 1_000  # rows that a file's buffer holds before it is written
 _HEX = frozenset("0123456789abcdef")
@@ -85,11 +86,27 @@ def scrambled(keys: np.ndarray) -> np.ndarray:
     return mixed ^ (mixed >> np.uint64(33))
 
 
+def parts(keys: np.ndarray, among: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    """Numbers of the rows, ascending, in parts of some 100,000: rows of equal keys are in the same part.
+
+    What is worked out for a part at a time needs no memory that grows with the rows. Keys are spread evenly, as hashes
+    are; rows outside the mask `among` are left out.
+    """
+    bits = min((len(keys) // _KEYS_AT_ONCE).bit_length(), 8)  # each part is a look at all keys
+    if not bits:
+        yield np.arange(len(keys)) if among is None else np.flatnonzero(among)
+        return
+    part_of = (keys >> np.uint64(64 - bits)).astype(np.uint16)
+    for part in range(2**bits):
+        own = part_of == part
+        yield np.flatnonzero(own if among is None else own & among)
+
+
 def is_first(keys: np.ndarray, among: np.ndarray | None = None) -> np.ndarray:
     """Whether a row is the first with its key, (n,) bool; rows outside the mask `among` do not count."""
-    rows = np.arange(len(keys)) if among is None else np.flatnonzero(among)
     first = np.zeros(len(keys), dtype=bool)
-    first[rows[np.unique(keys[rows], return_index=True)[1]]] = True
+    for rows in parts(keys, among):
+        first[rows[np.unique(keys[rows], return_index=True)[1]]] = True
     return first
 
 
