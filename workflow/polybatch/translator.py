@@ -207,7 +207,7 @@ def _load(folder: Path, card: dict[str, Any], options: DecodingOptions, threads:
 
 
 def workers_of(threads: int) -> int:
-    """How many batches a CPU of so many threads translates side by side: as many as the memory for a few batches allows.
+    """How many batches a CPU of so many threads translates side by side: one a thread, as far as there is memory.
 
     A thread that has a batch to itself waits for nobody; threads that share one wait for each other many times a token.
     The translations are the same. The weights are shared, but every batch at work holds its own scores of the whole
