@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+
 import pytest
 
 from polybatch.text import clean_markup, number_placeholders, text_key, unit_interval, word_count
@@ -24,6 +27,21 @@ def test_keys_ignore_case_punctuation_and_width() -> None:
     assert text_key("Turn  ON, the light!") == text_key("turn on the ｌｉｇｈｔ")
     assert text_key("Straße") == text_key("STRASSE")
     assert text_key("!!!") != text_key("???"), "texts without letters must not fall together"
+
+
+def test_keys_are_those_of_the_definition_for_every_character() -> None:
+    marks = "".join(c for c in map(chr, range(0x300, 0xFE30)) if unicodedata.category(c) in ("Mn", "Mc"))
+    not_word = re.compile(rf"(?:[^\w{marks}]|_)+")
+
+    def plain(text: str) -> str:
+        folded = unicodedata.normalize("NFKC", text).casefold()
+        return not_word.sub(" ", folded).strip() or folded.strip()
+
+    for start in range(0, 0x110000, 16):
+        characters = [chr(code) for code in range(start, start + 16)]
+        for text in ("".join(characters), " A_b".join(characters)):
+            assert text_key(text) == plain(text)
+    assert all(text_key(chr(code)) == plain(chr(code)) for code in range(0x3100))
 
 
 def test_placeholders_get_the_same_numbers_in_both_texts() -> None:
