@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 from pathlib import Path
 
 import pyarrow as pa
@@ -106,3 +107,15 @@ def test_progress_ends_with_a_line_in_a_log(caplog: pytest.LogCaptureFixture) ->
 def test_json_is_stable(tmp_path: Path) -> None:
     write_json(tmp_path / "a", {"b": 1, "a": "ü"})
     assert (tmp_path / "a").read_text("utf-8") == '{\n  "a": "ü",\n  "b": 1\n}\n'
+
+
+def test_imports_are_never_looked_through_for_garbage() -> None:
+    frozen = gc.get_freeze_count()
+    with stage.importing():
+        assert not gc.isenabled()
+        with stage.importing():
+            pass
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > frozen
+    gc.unfreeze()

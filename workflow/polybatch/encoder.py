@@ -73,11 +73,12 @@ class EncoderOptions(Options):
 
 def build_encoder(texts: Iterable[str], options: EncoderOptions, output: Path) -> None:
     """Trains the tokenizer on `texts` and saves it with random weights in `output`, atomically."""
-    import torch
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
-    from transformers.utils.logging import disable_progress_bar
+    with stage.importing():
+        import torch
+        from sentence_transformers import SentenceTransformer
+        from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+        from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+        from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
     tokenizer = PreTrainedTokenizerFast(

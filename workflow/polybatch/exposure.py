@@ -152,7 +152,8 @@ def _names(task: str) -> frozenset[str]:
 
 def _training(model: str) -> Training:
     """What mteb, and `_SAID_ELSEWHERE`, say about a model of the hub and those that it was adapted from."""
-    import mteb
+    with stage.importing():
+        import mteb
 
     listed = dict(_SAID_ELSEWHERE.get(model, {}))
     seen: list[str] = []

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from polybatch import stage
 from polybatch.errors import ConfigError, DataError
 from polybatch.files import read_json
 
@@ -54,8 +55,9 @@ def load_model(folder: Path, *, device: str | None = None, compute_dtype: str = 
         DataError: A module or its weights are missing, pickled, truncated or of another size than their configuration
             says; the tokenizer knows pieces that the model does not; one module's output does not fit the next.
     """
-    import torch
-    from sentence_transformers import SentenceTransformer
+    with stage.importing():
+        import torch
+        from sentence_transformers import SentenceTransformer
 
     require_whole(folder)
     require_allowed_code(folder, allowed=remote_code(folder))

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from polybatch import stage
 from polybatch.errors import ConfigError
 from polybatch.languages import from_mteb, language
 
@@ -87,8 +88,9 @@ def retrieval_task(name: str) -> AbsTaskRetrieval:
     Raises:
         ConfigError: There is none, or it is no retrieval of texts by texts.
     """
-    import mteb
-    from mteb.abstasks.retrieval import AbsTaskRetrieval
+    with stage.importing():
+        import mteb
+        from mteb.abstasks.retrieval import AbsTaskRetrieval
 
     try:
         task = mteb.get_task(name)
