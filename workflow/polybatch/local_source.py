@@ -25,6 +25,7 @@ from polybatch.text import clean_markup
 FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet", ".json": "squad"}
 _DEFAULT_COLUMNS = {name: name for name in ("query", "passage", "lang", "group", "hard_negatives")}
 _SHOWN_FAULTS = 10
+_ROWS_AT_ONCE = 5_000  # of Parquet
 
 Row = tuple[str, dict[str, Any]]  # where it stands ("line 7"), and its values by our own column names
 
@@ -167,11 +168,11 @@ def _parquet(path: Path, form: str) -> Iterator[Row]:
     import pyarrow.parquet as pq
 
     try:
-        parquet = pq.ParquetFile(path)
+        parquet = pq.ParquetFile(path, pre_buffer=False)  # else it holds on to every byte that was read
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError("The source is truncated or not Parquet.", where=path, found=str(error)) from error
     number = 0
-    for batch in parquet.iter_batches():
+    for batch in parquet.iter_batches(_ROWS_AT_ONCE):
         for row in batch.to_pylist():
             number += 1
             yield f"row {number}", row
