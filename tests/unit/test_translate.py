@@ -322,3 +322,16 @@ def test_shipped_translators_are_whole_and_say_where_they_come_from() -> None:
 @pytest.mark.parametrize(("threads", "workers"), [(1, 1), (2, 2), (3, 3), (4, 4), (5, 1), (6, 3), (8, 4), (16, 4)])
 def test_threads_are_all_used_by_few_workers(threads: int, workers: int) -> None:
     assert workers_of(threads) == workers
+
+
+def test_a_sentence_is_translated_once_over_all_calls(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    translator = Translator(folder, "en-de", DecodingOptions(device="cpu"))
+    first = translator.translate_texts(["Turns on the lamp. Opens the door.", "Opens the door.", ""])
+    assert translator.work.sentences == 2
+    assert translator.translate_texts(["Opens the door. Closes the valve."])[0].startswith(first[1])
+    assert translator.work.sentences == 3
+    monkeypatch.setattr("polybatch.translator._REMEMBERED_SENTENCES", 3)
+    again = [translator.translate_texts(["Stops the pump.", "Opens the door."]) for _ in range(2)]
+    assert again[0] == again[1]
+    assert again[0][1] == first[1]
+    assert translator.work.sentences == 5  # the last one is met with a full memory

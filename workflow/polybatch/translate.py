@@ -5,9 +5,10 @@ inputs: collected/en.parquet, the translators of both directions; decontaminatio
 outputs: translated/<lang>/<shard>.parquet (contracts.ROUND_TRIP), and beside it <shard>.stats.json: how much was
     translated in what time on what, from which the time of a larger translation is foretold
 
-Every distinct sentence of the shard is translated once, whether it stands in a query, a passage or a hard negative.
-Hard negatives are not translated back. A shard is written whole or not at all, so a killed translation redoes its
-unfinished shards only; of the collected pairs, no more than the shard's are held in memory.
+Every distinct sentence of the shard is translated once, whether it stands in a query, a passage or a hard negative; of
+very many, that holds for the first. Hard negatives are not translated back. A shard is written whole or not at all, so
+a killed translation redoes its unfinished shards only; of the collected pairs, no more than the shard's are held in
+memory.
 """
 
 from __future__ import annotations

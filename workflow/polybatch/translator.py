@@ -14,8 +14,10 @@ import ctypes
 import re
 import time
 import unicodedata
+from collections import ChainMap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ DEVICES = ("cpu", "cuda", "auto")
 AUTO = "auto"
 _POSITIONS = 1024  # of a card that does not say: M2M100's
 _MAX_WORKERS = 4
+_REMEMBERED_SENTENCES = 200_000  # some 60 MB
 _CLAUSE_END = ",;:)\u2013\u2014\u3001\uff0c\uff1b\uff1a\u3002\u060c\u061b"
 
 
@@ -125,6 +128,7 @@ class Translator:
         self.compute_type = self._model.compute_type
         stage.log.info("%s: translating on %s as %s", direction, self.device, self.compute_type)
         self._longest = min(card.get("positions", _POSITIONS), options.max_length)
+        self._known: dict[str, str] = {}
 
     def translate(self, sentences: list[str]) -> list[str]:
         """Translations in the order of `sentences`; an empty sentence stays empty."""
@@ -136,11 +140,18 @@ class Translator:
         return joined
 
     def translate_texts(self, texts: list[str]) -> list[str]:
-        """Translates texts of several sentences: split, each distinct sentence translated once, rejoined."""
+        """Translates texts of several sentences: split, each distinct one translated once over all calls, rejoined.
+
+        Of very many sentences the first are remembered, the others translated again if they come in another call.
+        """
         split = [list(_sentences(text, self.source_lang)) for text in texts]
-        distinct = list(dict.fromkeys(sentence for parts in split for sentence, _ in parts))
-        translated = dict(zip(distinct, self.translate(distinct), strict=True))
-        return [self._rejoin([(translated[sentence], space) for sentence, space in parts]) for parts in split]
+        distinct = dict.fromkeys(sentence for parts in split for sentence, _ in parts)
+        new = [sentence for sentence in distinct if sentence not in self._known]
+        found = dict(zip(new, self.translate(new), strict=True))
+        translated = ChainMap(found, self._known)
+        joined = [self._rejoin([(translated[sentence], space) for sentence, space in parts]) for parts in split]
+        self._known.update(islice(found.items(), max(0, _REMEMBERED_SENTENCES - len(self._known))))
+        return joined
 
     def _parts(self, sentence: str) -> Iterator[tuple[list[str], str]]:
         """(tokens, white space after them) of a sentence, or of the parts of a too long one."""
