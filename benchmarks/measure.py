@@ -273,15 +273,15 @@ def run(
     Args:
         command: Program and arguments.
         threads: OMP_NUM_THREADS of the command; the number of this machine's processors by default.
-        env: More of the environment.
+        env: More of the environment; stands over everything else.
         cwd: Working directory.
         units: Amount of work, for a command that does not print it (Snakemake). Its output is then not looked at.
 
     Raises:
         DataError: The command failed, or its last line is not JSON with `units`.
     """
-    outside = {**os.environ, "OMP_NUM_THREADS": str(threads or os.cpu_count()), **(env or {})}
-    outside["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT / "workflow"), os.environ.get("PYTHONPATH")]))
+    ours = os.pathsep.join(filter(None, [str(ROOT / "workflow"), os.environ.get("PYTHONPATH")]))
+    outside = {**os.environ, "PYTHONPATH": ours, "OMP_NUM_THREADS": str(threads or os.cpu_count()), **(env or {})}
     start = time.perf_counter()
     child = subprocess.Popen(
         list(command), env=outside, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
