@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import faiss
 import numpy as np
 import pyarrow as pa
 import pytest
 from small_benchmark import unit
 
-from polybatch.errors import ConfigError
+from polybatch import ranking
+from polybatch.errors import ConfigError, DataError
+from polybatch.files import sha256_file
 from polybatch.ranking import (
     Shard,
     _card_resources,
+    best,
     copy_on_card,
+    count_before,
     first_copies,
     merge,
     number_passages,
@@ -22,6 +28,7 @@ from polybatch.ranking import (
     set_search_parameters,
     without,
 )
+from polybatch.records import open_vectors
 
 
 def shard(vectors: np.ndarray, numbers: np.ndarray | None = None, factory: str = "Flat") -> Shard:
@@ -106,6 +113,77 @@ def test_excluded_passages_leave_no_gap(depth: int | str) -> None:
     left = numbers_of(without(keys, np.array([[3, 9], [-1, -1], [1, 4]]), depth))
     full = [[4, 2, 1, -1], [4, 3, 2, 1], [3, 2, -1, -1]]
     assert left.tolist() == (full if depth == "all" else [row[:2] for row in full])
+
+
+def lexical_ranks(scores: np.ndarray, numbers: np.ndarray, passages: np.ndarray) -> list[list[int]]:
+    return [
+        [sorted(zip(-row, numbers, strict=True)).index((-row[list(numbers).index(p)], p)) for p in wanted]
+        for row, wanted in zip(scores, passages, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("relevant", [1, 5], ids=["compared", "sorted"])
+@pytest.mark.parametrize("values", [2, 1000], ids=["ties", "no ties"])
+def test_ranks_are_counted_over_corpora_without_sorting(relevant: int, values: int) -> None:
+    rng = np.random.default_rng(values)
+    scores = (rng.integers(0, values, (6, 50)) / values).astype(np.float32)
+    numbers = rng.permutation(50)
+    passages = np.stack([rng.choice(50, relevant, replace=False) for _ in range(6)])
+    row_of = np.argsort(numbers)
+    own = np.take_along_axis(scores, row_of[passages], axis=1)
+    before = np.zeros(own.shape, np.int64)
+    for part in (slice(0, 20), slice(20, 50)):
+        held = np.isin(passages, numbers[part])
+        before += count_before(np.ascontiguousarray(scores[:, part]), numbers[part], own, passages, held)
+    assert before.tolist() == lexical_ranks(scores, numbers, passages)
+    own[0] = np.nan  # not retrieved
+    assert not count_before(scores, numbers, own, passages, np.zeros(own.shape, bool))[0].any()
+
+
+@pytest.mark.parametrize("values", [2, 1000], ids=["ties", "no ties"])
+def test_the_best_are_those_of_a_sort_ties_and_gaps_included(values: int) -> None:
+    rng = np.random.default_rng(values)
+    scores = (rng.integers(0, values, (6, 50)) / values).astype(np.float32)
+    scores[0, 5:] = -np.inf
+    numbers = rng.permutation(50)
+    for depth in (1, 10, 50):
+        keys = best(scores, numbers, depth)
+        for row, found in zip(scores, numbers_of(keys), strict=True):
+            there = [number for score, number in sorted(zip(-row, numbers, strict=True)) if np.isfinite(score)]
+            assert found.tolist() == (there + [-1] * depth)[:depth]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_vectors_that_pass_by_in_blocks_are_searched_as_those_in_memory(
+    dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(4)
+    vectors = unit(rng.standard_normal((500, 8))).astype(dtype)
+    vectors[100:] = vectors[100 + rng.integers(0, 300, 400)]  # copies, most of them in other blocks
+    queries, numbers = unit(rng.standard_normal((7, 8))), rng.permutation(500)
+    np.save(tmp_path / "vectors.npy", vectors)
+    record = {"rows": 500, "dim": 8, "sha256": sha256_file(tmp_path / "vectors.npy")}
+    file = open_vectors(tmp_path / "vectors.npy", record)
+    monkeypatch.setattr(ranking, "_PASSAGES_AT_A_TIME", 64)
+    resident = Shard(None, numbers, lambda: pa.array([]), vectors=file).search(queries, 90)
+    monkeypatch.setattr(ranking, "_RESIDENT_BYTES", 0)
+    streamed = Shard(None, numbers, lambda: pa.array([]), vectors=file).search(queries, 90)
+    assert np.array_equal(streamed, resident)
+    scores = queries @ vectors.astype(np.float32).T
+    assert np.allclose(scores_of(streamed), -np.sort(-scores, axis=1)[:, :90], atol=1e-6)
+    assert np.array_equal(file.take(np.array([3, 70, 499])), vectors[[3, 70, 499]].astype(np.float32))
+    (tmp_path / "vectors.npy").write_bytes((tmp_path / "vectors.npy").read_bytes()[:-8])
+    with pytest.raises(DataError, match="ends too early"):
+        Shard(None, numbers, lambda: pa.array([]), vectors=file).search(queries, 90)
+
+
+@pytest.mark.parametrize("depth", ["all", 2])
+def test_vectors_that_are_no_numbers_never_become_a_score(depth: int | str) -> None:
+    vectors = unit(np.eye(4, dtype=np.float32))
+    vectors[2, 1] = np.nan
+    index = shard(vectors)
+    with pytest.raises(DataError, match="not numbers"):
+        index.search(vectors[:2], depth)
 
 
 def test_first_copies() -> None:

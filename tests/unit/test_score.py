@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from small_benchmark import random_embeddings, unit, write_embeddings, write_parallel, write_qrels, write_side
 
 from polybatch import contracts
+from polybatch.benchmark import excluded_schema
 from polybatch.collection import pad_judgements
 from polybatch.errors import ConfigError, DataError
 from polybatch.files import read_parquet, write_rows
 from polybatch.index import IndexOptions, build_indexes
-from polybatch.score import ScoreOptions, main
+from polybatch.score import ScoreOptions, made_ahead, main
 
 LANGUAGES = ["en", "de", "tr"]
 QUERIES, PASSAGES = 7, 30
@@ -293,12 +297,77 @@ def test_what_an_index_did_not_find_is_no_passage(tmp_path: Path, benchmark: Pat
     assert np.allclose(full.value, run(tmp_path, benchmark)[0].value)
 
 
+def test_what_an_index_loses_is_said_with_the_scores(
+    tmp_path: Path, benchmark: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def recall() -> dict | None:
+        run(tmp_path, benchmark, metrics=["map"], search_parameters=parameters, depth=20)
+        found = (pq.read_schema(tmp_path / "scores.parquet").metadata or {}).get(b"index_recall")
+        return json.loads(found) if found else None
+
+    caplog.set_level("INFO")
+    parameters = ""
+    vectors = random_embeddings(tmp_path, benchmark, LANGUAGES)
+    assert recall() is None
+    build_indexes(tmp_path / "embeddings", LANGUAGES, "IVF4,Flat", IndexOptions(), tmp_path / "index")
+    found = recall()
+    assert list(found) == LANGUAGES and list(found["en"]) == ["recall@10", "recall@30"]
+    assert "the index in tr finds, of the exact lists: recall@10 0." in caplog.text
+    index = faiss.read_index(str(tmp_path / "index" / "de.faiss"))
+    queries = np.concatenate([vectors["queries"][lang] for lang in LANGUAGES])
+    exact = np.argsort(-queries @ vectors["corpus"]["de"].T, axis=1)[:, :10]
+    both = [len(set(a) & set(b)) for a, b in zip(exact, index.search(queries, 10)[1], strict=True)]
+    assert found["de"]["recall@10"] == pytest.approx(np.mean(both) / 10)
+    parameters = "nprobe=4"
+    assert set(recall()["tr"].values()) == {1.0}
+
+
 def test_a_depth_cuts_every_list(tmp_path: Path, benchmark: Path) -> None:
     random_embeddings(tmp_path, benchmark, LANGUAGES)
     cut, _, lists = run(tmp_path, benchmark, depth=10, metrics=["ndcg@10", "recall@100"])
     assert lists["rank"].max() == 10
     full, _, _ = run(tmp_path, benchmark, metrics=["ndcg@10", "recall@10"])
     assert np.allclose(cut.value, full.value)  # nothing beyond rank 10 counts in either
+
+
+def test_tables_are_made_ahead_in_their_order_and_faults_are_told() -> None:
+    def failing() -> Iterator[int]:
+        yield 1
+        raise DataError("no more")
+
+    assert list(made_ahead(iter(range(1, 20)), 4)) == list(range(1, 20))
+    with pytest.raises(DataError, match="no more"):
+        list(made_ahead(failing(), 4))
+
+
+def test_blocks_of_queries_and_of_scores_change_nothing(
+    tmp_path: Path, benchmark: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But the last bit of a score."""
+    random_embeddings(tmp_path, benchmark, LANGUAGES)
+    whole = run(tmp_path, benchmark)
+    monkeypatch.setattr("polybatch.score._MOST_SCORES", 2 * PASSAGES * len(LANGUAGES))
+    for one, other in zip(whole, run(tmp_path, benchmark), strict=True):
+        assert one.drop(columns="score", errors="ignore").equals(other.drop(columns="score", errors="ignore"))
+
+
+@pytest.mark.parametrize("depth", ["all", 20])
+def test_excluded_passages_have_no_rank(tmp_path: Path, benchmark: Path, depth: int | str) -> None:
+    vectors = random_embeddings(tmp_path, benchmark, LANGUAGES)
+    rankings = plain_rankings(vectors, "en", ["en"])
+    first = [ranking[0] for ranking in rankings]
+    pairs = [(f"q{i}-en", passage) for i, passage in enumerate(first) if passage != f"p{i}-en"]
+    columns: list[dict[str, object]] = [{"query_id": query, "passage_id": passage} for query, passage in pairs]
+    write_rows(benchmark / "excluded.parquet", columns, excluded_schema())
+    settings = ["monolingual", "multilingual"]
+    _, per_query, lists = run(tmp_path, benchmark, metrics=["mrr"], depth=depth, settings=settings)
+    assert pairs and not set(pairs) & set(zip(lists.query_id, lists.passage_id, strict=True))
+    mine = per_query[(per_query.setting == "monolingual") & (per_query.query_lang == "en")]
+    for query, value in zip(mine.query_id, mine.value, strict=True):
+        i = int(query[1 : query.index("-")])
+        left = [p for p in rankings[i] if (query, p) not in pairs][: None if depth == "all" else depth]
+        wanted = f"p{i}-en"
+        assert value == pytest.approx(1 / (left.index(wanted) + 1) if wanted in left else 0)
 
 
 @pytest.mark.parametrize(

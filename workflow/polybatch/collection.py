@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+_RECALL_QUERIES, _RECALL_DEPTHS = 100, (10, 100)
+
 
 @dataclass(frozen=True)
 class Ranking:
@@ -152,6 +154,27 @@ class Collection:
         for code, shard in enumerate(self.shards.values()):
             langs[shard.numbers], places[shard.numbers] = code, np.arange(len(shard.numbers))
         return langs, places
+
+    def index_recall(self) -> dict[str, dict[str, float]]:
+        """What the indexes that are not exact find of the exact best passages, with their search parameters.
+
+        Returns:
+            corpus language -> "recall@10", "recall@100" (less where the corpus is smaller): the mean share over 100
+            queries of all languages, evenly taken. Only languages whose index is not exact.
+        """
+        import numpy as np
+
+        queries = np.concatenate(list(self.queries.values()))
+        some = queries[np.linspace(0, len(queries) - 1, min(len(queries), _RECALL_QUERIES)).astype(int)]
+        found: dict[str, dict[str, float]] = {}
+        for lang, shard in self.shards.items():
+            for depth in sorted(
+                {min(depth, len(shard.numbers)) for depth in _RECALL_DEPTHS} if not shard.exact else ()
+            ):
+                exact, ours = (numbers_of(search(some, depth)) for search in (shard.search_vectors, shard.search))
+                both = [len(np.intersect1d(*lists)) for lists in zip(exact, ours, strict=True)]
+                found.setdefault(lang, {})[f"recall@{depth}"] = float(np.mean(both)) / depth
+        return found
 
     def search(self, query_lang: str, rows: slice, corpus_lang: str, depth: int | str) -> np.ndarray:
         """Ranks one language's corpus for some queries, without the passages that are excluded for them.

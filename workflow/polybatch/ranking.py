@@ -14,6 +14,7 @@ A rank needs no sorting: it is one more than the number of passages that stand b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -37,9 +38,11 @@ _SIGN = 0x8000_0000
 # The longest list that FAISS selects on a card (GPU_MAX_SELECTION_K in its gpu/utils/DeviceDefs.cuh).
 _DEEPEST_ON_CARD = 2048
 # Corpora up to this size stay in memory; greater ones are read again for each block of queries.
-_RESIDENT_BYTES = 256 * 2**20
+_RESIDENT_BYTES = 64 * 2**20
 # Passages at a time: with a thousand queries, a block of their scores has 16 MB.
 _PASSAGES_AT_A_TIME = 4096
+# Comparing a row with so many scores takes as long as one of the steps of sorting it, of which there are log2(N).
+_COMPARISONS_OF_A_SORT = 3
 
 
 def pack(scores: np.ndarray, numbers: np.ndarray) -> np.ndarray:
@@ -130,16 +133,30 @@ def count_before(
     """
     import numpy as np
 
-    before = np.zeros(own.shape, np.int64)
-    for place in np.flatnonzero(~np.isnan(own).all(axis=0)):
-        score, number = own[:, place, None], passages[:, place, None]
-        before[:, place] = _true_in_rows(scores > score)
-        ties = _true_in_rows(scores >= score) - before[:, place] - held[:, place]
-        rows = np.flatnonzero(ties > 0)
-        if len(rows):
-            lower = (scores[rows] == score[rows]) & (numbers < number[rows])
-            before[rows, place] += _true_in_rows(lower)
-    return before
+    above, at_least = _counts(scores, own)
+    ties = at_least - above - held
+    for place in np.flatnonzero((ties > 0).any(axis=0)):
+        rows = np.flatnonzero(ties[:, place] > 0)
+        equal = scores[rows] == own[rows, place, None]
+        above[rows, place] += _true_in_rows(equal & (numbers < passages[rows, place, None]))
+    return above
+
+
+def _counts(scores: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How many of a row's scores are above, and how many at least, each of some others: (n, R) int64 both."""
+    import numpy as np
+
+    above, at_least = (np.zeros(own.shape, np.int64) for _ in range(2))
+    passages, each = scores.shape[1], own.shape[1]
+    if each * _COMPARISONS_OF_A_SORT > math.log2(max(passages, 2)):
+        for row, of_row in enumerate(np.sort(scores, axis=1)):
+            above[row] = passages - of_row.searchsorted(own[row], "right")
+            at_least[row] = passages - of_row.searchsorted(own[row])
+    else:
+        for place in range(each):
+            above[:, place] = _true_in_rows(scores > own[:, place, None])
+            at_least[:, place] = _true_in_rows(scores >= own[:, place, None])
+    return above, at_least
 
 
 def _true_in_rows(mask: np.ndarray) -> np.ndarray:

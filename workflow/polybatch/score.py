@@ -3,7 +3,8 @@
 inputs: embeddings/<run>/<name>/, index/<run>/<name>/, benchmarks/<name>/
 outputs: scores/<run>/<name>.parquet (contracts.SCORES, means over queries), <name>.per_query.parquet
 (contracts.PER_QUERY), runs/<run>/<name>.parquet (contracts.RUN, the top of every ranked list); on demand a folder
-with TREC run and qrels files
+with TREC run and qrels files. With an index that is not exact, the metadata `index_recall` of the scores' file says
+which share of the exact lists it finds in each language, as JSON.
 
 The pairs of query and corpus language of a setting are those that the benchmark has by design: with queries in de,
 en and fr over an English corpus, monolingual is en-en and cross-lingual is de-en and fr-en. Shares of languages
@@ -21,10 +22,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from polybatch import contracts, stage, trec
 from polybatch.benchmark import Benchmark, Texts
@@ -54,6 +56,9 @@ from polybatch.token_f1 import token_f1
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+
+T = TypeVar("T")
+INDEX_RECALL = "index_recall"
 
 # Scores held at a time, in float32: 256 MB. Ten million passages are ranked in full for six queries at a time.
 _MOST_SCORES = 2**26
@@ -423,10 +428,39 @@ def score_benchmark(job: Job, grid: dict[str, Any], trec_folder: Path | None = N
                     trec.write(trec_partial, run, cell, collection)
                 yield run
 
-        write_parquet(job.run, runs(), contracts.RUN)
+        ahead = len(collection.shards) + 1
+        write_parquet(job.run, made_ahead(runs(), ahead), contracts.RUN)
     write_parquet(job.per_query, per_query, contracts.PER_QUERY)
-    write_rows(job.scores, rows, contracts.SCORES)
+    write_rows(job.scores, rows, _schema_of(collection))
     stage.log.info("%s: %d scores of %d queries", job.scores, len(rows), sum(map(len, collection.queries.values())))
+
+
+def _schema_of(collection: Collection) -> pa.Schema:
+    """contracts.SCORES; where an index is not exact, with what it finds, as metadata, which is logged too."""
+    recall = collection.index_recall()
+    for lang, shares in recall.items():
+        told = ", ".join(f"{name} {share:.3f}" for name, share in shares.items())
+        stage.log.info("%s: the index in %s finds, of the exact lists: %s", collection.benchmark.name, lang, told)
+    return contracts.SCORES.with_metadata({INDEX_RECALL: json.dumps(recall)}) if recall else contracts.SCORES
+
+
+def made_ahead(items: Iterator[T], most: int) -> Iterator[T]:
+    """Yields what an iterator makes, which a thread does meanwhile, up to `most` items ahead.
+
+    Writing the ranked lists takes a third of the time, and neither numpy nor Arrow keeps the other waiting.
+    """
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as maker:
+        coming: deque[Future[T | None]] = deque()
+        try:
+            coming.extend(maker.submit(next, items, None) for _ in range(most))
+            while (item := coming.popleft().result()) is not None:
+                coming.append(maker.submit(next, items, None))
+                yield item
+        finally:
+            for future in coming:
+                future.cancel()
 
 
 def jobs_of(args: argparse.Namespace) -> list[Job]:
