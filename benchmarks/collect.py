@@ -35,7 +35,7 @@ from polybatch.errors import DataError
 
 SIZES = (10_000, 100_000, 1_000_000)
 QUICK_SIZES = (300, 600)
-PAIRED_ROWS = 50_000
+PAIRED_ROWS = 30_000
 EVALUATION_QUERIES, EVALUATION_PASSAGES = 2_000, 10_000
 RULES = {"max_passages_per_query": 1000, "max_words": 400, "near_duplicate_threshold": 0.85}
 _BASE_WORDS = 20_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 
@@ -88,14 +89,10 @@ def word_count(text: str) -> int:
 
 def unit_interval(*parts: str) -> float:
     """A number in [0, 1) that depends on the strings alone: splits by it survive reordering and growth."""
-    import hashlib
-
     digest = hashlib.sha256("\x1f".join(parts).encode("utf-8")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def hash64(*parts: str) -> int:
     """A number of 64 bits that depends on the strings alone: stands for them where all texts would not fit."""
-    import hashlib
-
     return int.from_bytes(hashlib.blake2b("\x1f".join(parts).encode("utf-8"), digest_size=8).digest(), "big")
