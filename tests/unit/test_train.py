@@ -1,5 +1,6 @@
 """Trainings of a toy encoder; a killed one is a forked child that really receives SIGKILL."""
 
+import itertools
 import json
 import logging
 import multiprocessing
@@ -7,6 +8,7 @@ import os
 import shutil
 import signal
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from toy_training import ELABORATE, HYBRID, LANGS, OPTIONS, command, make_study, options, run, text, weights
@@ -20,8 +22,10 @@ from polybatch.train import (
     TrainingOptions,
     load_encoder,
     main,
+    on_this_machine,
     training_arguments,
 )
+from polybatch.trainer import LengthBuckets, pass_sizes
 
 
 @pytest.fixture(scope="module")
@@ -151,17 +155,64 @@ def test_prompts_are_trained_with_and_saved(study, tmp_path, unbroken):
     assert weights(saved) == other
 
 
-@pytest.mark.parametrize("changes", [{"bucket_width": 4}, {"mini_batch_size": 3}], ids=str)
+@pytest.mark.parametrize("changes", [{"bucket_width": 4}, {"bucket_width": "auto"}, {"mini_batch_size": 3}], ids=str)
 @pytest.mark.parametrize("common", [{}, {"hard_negatives": 2, "matryoshka_dims": [8]}], ids=["plain", "elaborate"])
 def test_ways_to_save_work_do_not_change_the_training(study, tmp_path, common, changes):
     import torch
 
     plain, saving = (
         run(study, tmp_path / name, options(max_steps=6, **common, **extra), encoder="without_dropout")[0].state_dict()
-        for name, extra in (("plain", {}), ("saving", changes))
+        for name, extra in (("plain", {"bucket_width": None}), ("saving", changes))
     )
     for name, tensor in plain.items():
         torch.testing.assert_close(saving[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+def all_cuts(number):
+    """Every way to cut a row of so many texts."""
+    for ends in itertools.chain.from_iterable(itertools.combinations(range(1, number), k) for k in range(number)):
+        yield [end - start for start, end in itertools.pairwise((0, *ends, number))]
+
+
+@pytest.mark.parametrize("pass_cost", [0, 3, 20, 1000])
+@pytest.mark.parametrize("lengths", [[7], [2, 2, 2], [1, 2, 3, 40], [3, 3, 4, 9, 9, 10, 10, 31, 90]], ids=str)
+def test_passes_are_cut_where_they_cost_least(lengths, pass_cost):
+    def cost(sizes):
+        ends = itertools.accumulate(sizes)
+        return sum(size * lengths[end - 1] + pass_cost for size, end in zip(sizes, ends, strict=True))
+
+    sizes = pass_sizes(np.array(lengths), pass_cost)
+    assert sum(sizes) == len(lengths)
+    assert cost(sizes) == min(map(cost, all_cuts(len(lengths))))
+
+
+def test_passes_without_padding_embed_and_learn_as_one_pass(study):
+    import torch
+
+    model = load_encoder(str(study / "without_dropout"))
+    # Texts of 3 to 24 tokens in no order: short ones would be padded to eight times their length.
+    texts = [" ".join(["en1"] * (20 if i % 4 == 1 else 1 + i % 3)) for i in range(40)]
+    features, seen = model.preprocess(texts), []
+    model.register_forward_pre_hook(lambda _, args: seen.append(args[0]["input_ids"].shape))
+    embeddings, gradients = [], []
+    for embedder in (model, LengthBuckets(model, None)):
+        model.zero_grad()
+        embeddings.append(embedder(dict(features))["sentence_embedding"])
+        (embeddings[-1] ** 3).sum().backward()
+        gradients.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
+    assert len(seen) == 3 and seen[1][1] < seen[2][1] == seen[0][1]
+    assert seen[1][0] + seen[2][0] == 40
+    torch.testing.assert_close(embeddings[1], embeddings[0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "width"),
+    [({}, "auto"), ({"mini_batch_size": 3}, None), ({"bucket_width": 4}, 4), ({"bucket_width": None}, None)],
+    ids=str,
+)
+def test_buckets_by_themselves_are_for_a_processor_that_pads(changes, width):
+    assert on_this_machine(options(**changes)).bucket_width == width
 
 
 @pytest.mark.parametrize("changes", [{"precision": "bf16"}, {"gradient_checkpointing": True}], ids=str)
@@ -300,6 +351,9 @@ def test_faults_of_the_command_line_are_told(study, tmp_path):
     with pytest.raises(ConfigError) as fault:
         TrainingOptions.from_json('{"matryoshka_dims": [8, 0], "lora_targets": [1], "epochs": 0, "lora_dropout": 1}')
     assert all(name in str(fault.value) for name in ("matryoshka_dims", "lora_targets", "epochs", "lora_dropout"))
+    for unusable in ('{"bucket_width": 0}', '{"bucket_width": "wide"}', '{"bucket_width": 8, "mini_batch_size": 4}'):
+        with pytest.raises(ConfigError, match="bucket_width"):
+            TrainingOptions.from_json(unusable)
 
 
 def test_the_trainer_reports_to_nobody(tmp_path):

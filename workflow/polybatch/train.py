@@ -116,7 +116,7 @@ def _found_checkpoint(folder: Path, fingerprint: dict[str, Any], ranks: Ranks) -
 
 
 def on_this_machine(options: TrainingOptions) -> TrainingOptions:
-    """The options with a precision in place of `auto`.
+    """The options with a precision in place of `auto`, and without buckets by `auto` where they do not pay.
 
     Raises:
         ConfigError: The card has no bf16.
@@ -132,9 +132,11 @@ def on_this_machine(options: TrainingOptions) -> TrainingOptions:
             expected="auto or fp32, or a card of NVIDIA's Ampere generation (2020) or later",
             found=f"bf16 on {torch.cuda.get_device_name()}",
         )
-    if options.precision != "auto":
-        return options
-    return replace(options, precision="bf16" if able else "fp32")
+    if options.precision == "auto":
+        options = replace(options, precision="bf16" if able else "fp32")
+    if options.bucket_width == "auto" and (options.mini_batch_size is not None or torch.accelerator.is_available()):
+        options = replace(options, bucket_width=None)
+    return options
 
 
 def _resolved(options: TrainingOptions, num_pairs: int) -> TrainingOptions:
@@ -254,7 +256,8 @@ def _loss(model: SentenceTransformer, options: TrainingOptions, *, gather: bool)
     from polybatch.trainer import LengthBuckets
 
     scale = 1.0 / options.temperature
-    embedder: Any = model if options.bucket_width is None else LengthBuckets(model, options.bucket_width)
+    width = options.bucket_width
+    embedder: Any = model if width is None else LengthBuckets(model, width if isinstance(width, int) else None)
     loss = (
         losses.MultipleNegativesRankingLoss(embedder, scale=scale, gather_across_devices=gather)
         if options.mini_batch_size is None

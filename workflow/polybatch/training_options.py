@@ -38,8 +38,9 @@ class TrainingOptions(Options):
         gradient_checkpointing: Computes activations twice instead of keeping them.
         mini_batch_size: If given, embeds this many texts at a time (GradCache), so that batch_size is not bound
             by memory.
-        bucket_width: If given, texts whose lengths differ by less than this many tokens share a forward pass,
-            which spares a CPU most of the padding. Not together with mini_batch_size.
+        bucket_width: auto cuts a batch, sorted by length, into the forward passes that cost a CPU least, padding
+            included, and does nothing on a card or with mini_batch_size; a number has texts whose lengths differ by
+            less than this many tokens share a pass, not together with mini_batch_size; null embeds a batch in one pass.
         num_workers: Processes that prepare batches; 0 prepares them in the training process.
         query_prompt, passage_prompt: Put before every text; null keeps the encoder's own.
         source_temperature: A data source is drawn with its number of pairs ** (1 / temperature): 1 in proportion to its
@@ -74,7 +75,7 @@ class TrainingOptions(Options):
     precision: str = "auto"
     gradient_checkpointing: bool = False
     mini_batch_size: int | None = None
-    bucket_width: int | None = None
+    bucket_width: int | str | None = "auto"
     num_workers: int = 0
     query_prompt: str | None = None
     passage_prompt: str | None = None
@@ -103,11 +104,10 @@ class TrainingOptions(Options):
             yield from require(getattr(self, name) >= 0, f"{name} must not be negative")
         yield from require(0 <= self.hard_negatives <= 100, "hard_negatives must be from 0 to 100")
         yield from require(self.epochs is None or self.epochs > 0, "epochs must be above 0, or null")
-        for name in ("max_length", "mini_batch_size", "bucket_width", "lora_r"):
+        for name in ("max_length", "mini_batch_size", "lora_r"):
             value = getattr(self, name)
             yield from require(value is None or value >= 1, f"{name} must be at least 1, or null")
-        if self.bucket_width is not None and self.mini_batch_size is not None:
-            yield "bucket_width and mini_batch_size exclude each other"
+        yield from self._bucket_faults()
         yield from require(self.scheduler in SCHEDULERS, f"scheduler must be one of {', '.join(SCHEDULERS)}")
         yield from require(self.precision in PRECISIONS, f"precision must be one of {', '.join(PRECISIONS)}")
         yield from require(
@@ -119,6 +119,13 @@ class TrainingOptions(Options):
             "matryoshka_dims must be a list of whole numbers from 1, or null",
         )
         yield from require(_holds(self.lora_targets, str), "lora_targets must be a list of names, or null")
+
+    def _bucket_faults(self) -> Iterator[str]:
+        width = self.bucket_width
+        usable = width in (None, "auto") or (isinstance(width, int) and width >= 1)
+        yield from require(usable, "bucket_width must be at least 1, auto, or null")
+        if isinstance(width, int) and self.mini_batch_size is not None:
+            yield "bucket_width and mini_batch_size exclude each other"
 
 
 def _holds(values: list | None, kind: type) -> bool:
