@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 TRAIN, DEV, TEST, DROPPED = range(4)
 SPLITS = ("train", "dev", "test")
+KINDS = ("parallel", "english_only", "english")
 
 
 @dataclass(frozen=True)
@@ -268,7 +269,7 @@ def _one_a_passage(rows: Rows, fit: np.ndarray, wanted: int) -> np.ndarray:
 
 
 def kinds(rows: Rows, fate: np.ndarray, has_translations: Sequence[bool], is_translated: Sequence[bool]) -> np.ndarray:
-    """How each row reaches other languages, (n,) text: `kind` of contracts.COLLECTED.
+    """How each row reaches other languages, (n,) int8, a place in KINDS: `kind` of contracts.COLLECTED.
 
     Args:
         rows, fate: The rows and their splits.
@@ -277,7 +278,7 @@ def kinds(rows: Rows, fate: np.ndarray, has_translations: Sequence[bool], is_tra
     """
     supplied, machine = (np.array(flags, dtype=bool)[rows.source] for flags in (has_translations, is_translated))
     parallel = supplied & ~((fate == TRAIN) & rows.aside)
-    return np.where(parallel, "parallel", np.where(machine, "english_only", "english"))
+    return np.where(parallel, 0, np.where(machine, 1, 2)).astype(np.int8)  # in the order of KINDS
 
 
 def translatable(spec: dict[str, Any]) -> bool:
@@ -299,12 +300,16 @@ def _tables(paths: Sequence[Path], fate: np.ndarray, kind: np.ndarray) -> Iterat
     """The second reading: the rows that are taken, with split and kind."""
     import pyarrow as pa
 
-    names, start = np.array([*SPLITS, ""]), 0
+    names, called, start = np.array([*SPLITS, ""]), np.array(KINDS), 0
     for path in paths:
         for table in batches(path, contracts.COLLECTED):
             here = slice(start, start + len(table))
             start += len(table)
-            columns = [*table.columns[:-2], pa.array(names[fate[here]], pa.string()), pa.array(kind[here], pa.string())]
+            columns = [
+                *table.columns[:-2],
+                pa.array(names[fate[here]], pa.string()),
+                pa.array(called[kind[here]], pa.string()),
+            ]
             yield pa.table(columns, schema=contracts.COLLECTED).filter(pa.array(fate[here] != DROPPED))
 
 
@@ -360,7 +365,7 @@ def collect(
         },
         "splits": {
             **{name: int((fate == number).sum()) for number, name in enumerate(SPLITS)},
-            "train, english_only": int(((fate == TRAIN) & (kind == "english_only")).sum()),
+            "train, english_only": int(((fate == TRAIN) & (kind == KINDS.index("english_only"))).sum()),
         },
     }
 
