@@ -26,7 +26,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polybatch import chrf, comet, contracts, stage, streams
+from polybatch import comet, contracts, stage, streams
 from polybatch.convert_translator import corpus_scores
 from polybatch.errors import DataError
 from polybatch.files import write_json, write_parquet
@@ -53,7 +53,7 @@ class AcceptOptions(Options):
     """Thresholds of the filter. A threshold at its end lets everything pass.
 
     Attributes:
-        min_query_chrf, min_passage_chrf: chrF2, as sacrebleu's, of the back-translation, 0 to 100.
+        min_query_chrf, min_passage_chrf: sacrebleu's chrF2 of the back-translation, 0 to 100.
         min_length_ratio, max_length_ratio: Of the passage's characters to those expected from the English ones.
         max_repetition: Share of a text's word trigrams that are repeats, 0 to 1.
         min_language_confidence: That the passage is in the language, 0 to 1; 0 also takes languages that cannot be
@@ -185,9 +185,16 @@ class Verdict:
     def __init__(
         self, lang: str, held_out: set[str], options: AcceptOptions, evaluation_text: Index | None = None
     ) -> None:
+        from sacrebleu.metrics import CHRF
+
         self.options, self.held_out, self.evaluation_text = options, held_out, evaluation_text
         self.lang, self.length = lang, language(lang).length
         self._confidence = language_confidence(lang) if options.min_language_confidence > 0 else None
+        self._chrf = CHRF()
+
+    def chrf(self, english: str, back: str) -> float:
+        """Sentence chrF2 of a back-translation against its English original."""
+        return self._chrf.sentence_score(back, [english]).score
 
     def fault(self, row: dict, query_chrf: float, passage_chrf: float) -> str:
         """The first fault of the translation itself, in the order of the module's docstring; empty if it has none."""
@@ -234,9 +241,10 @@ def judge(rows: Iterable[dict], verdict: Verdict) -> list[dict]:
 
     The hard negatives of an accepted pair are as many as its round trip has, "" in the place of each that is left out.
     """
-    rows, table = list(rows), []
-    sides = [_round_trip_chrf(rows, side) for side in ("query", "passage")]
-    for row, query_chrf, passage_chrf in zip(rows, *sides, strict=True):
+    table = []
+    for row in rows:
+        query_chrf = verdict.chrf(row["english_query"], row["query_back"])
+        passage_chrf = verdict.chrf(row["english_passage"], row["passage_back"])
         table.append(
             {
                 **{k: row[k] for k in ("pair_id", "source", "query", "passage", "query_back", "passage_back")},
@@ -251,12 +259,6 @@ def judge(rows: Iterable[dict], verdict: Verdict) -> list[dict]:
         row["accepted"] = row["reason"] == ACCEPTED
         row["hard_negatives"] = row["hard_negatives"] if row["accepted"] else []
     return table
-
-
-def _round_trip_chrf(rows: Sequence[dict], side: str) -> list[float]:
-    """chrF2 of every back-translation against its English original."""
-    counts = chrf.statistics([row[f"{side}_back"] for row in rows], [row[f"english_{side}"] for row in rows])
-    return [float(score) for score in chrf.scores(counts)]
 
 
 def _refuse_leaks(rows: list[dict], verdict: Verdict) -> None:

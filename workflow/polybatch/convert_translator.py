@@ -15,7 +15,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from polybatch import chrf, stage
+from polybatch import stage
 from polybatch.errors import DataError, TrainingError
 from polybatch.files import atomic_path, read_json, write_json
 from polybatch.languages import language
@@ -61,14 +61,14 @@ def measure(folder: Path, strings: dict[str, Path], directions: list[str], optio
 
 def corpus_scores(outputs: list[str], references: list[str], target_lang: str) -> dict[str, float]:
     """sacrebleu's corpus BLEU (13a, or zh/ja-mecab's stand-in `char` for unspaced scripts) and chrF2, 0 to 100."""
-    from sacrebleu.metrics import BLEU
+    from sacrebleu.metrics import BLEU, CHRF
 
     if not outputs:
         raise DataError("There is nothing to score: no output has a reference.", expected="at least one text")
     tokenize = {"zh": "zh", "ja": "char", "th": "char"}.get(target_lang, "13a")
     return {
         "bleu": round(BLEU(tokenize=tokenize).corpus_score(outputs, [references]).score, 2),
-        "chrf": round(chrf.corpus_score(chrf.statistics(outputs, references)), 2),
+        "chrf": round(CHRF().corpus_score(outputs, [references]).score, 2),
         "count": len(outputs),
     }
 
