@@ -115,9 +115,12 @@ def _growth_table(measured: Mapping[str, Any]) -> str:
         ]
         for size in sorted(growth.sizes)
     ]
+    table = _markdown(head, rows)
+    if len(growth.sizes) < 2:
+        return table
     exponent = growth.exponent("inner_seconds" if inner else "seconds")
     what = "time without start-up" if inner else "wall clock"
-    return _markdown(head, rows) + f"\nExponent of {what} against {measured['unit']}: {exponent:.2f}.\n"
+    return f"{table}\nExponent of {what} against {measured['unit']}: {exponent:.2f}.\n"
 
 
 def _growth(measured: Mapping[str, Any]) -> measure.Growth:

@@ -77,7 +77,10 @@ def test_the_page_marks_every_goal(tmp_path: Path) -> None:
         measure.Goal("on a card", 0.0, 2, missing=True),
     ]
     growth = measure.Growth({10: [_result(1)], 100: [_result(10)]})
-    measure.write("encode", {"mixed lengths": measured, "growth": growth}, goals, folder=tmp_path / "results")
+    one = measure.Growth({10: [_result(1)]})
+    measure.write(
+        "encode", {"mixed lengths": measured, "growth": growth, "one size": one}, goals, folder=tmp_path / "results"
+    )
     report.main(["--results", str(tmp_path / "results"), "--docs", str(tmp_path / "docs")])
     text = (tmp_path / "docs/performance.md").read_text("utf-8")
     assert "| encode | speed | at least 3x | 3.5x (3 to 4) | met |" in text
