@@ -42,7 +42,9 @@ QUICK_RESULTS = ROOT / "build" / "benchmarks"
 
 Of = Literal["rate", "inner_rate", "seconds", "inner_seconds", "cpu_seconds", "peak_bytes"]
 
-_SAMPLE_EVERY_S = 0.02
+# Memory is looked at 50 times a second, and seldom enough to take no more than this share of one processor.
+_LOOK_EVERY_S = 0.02
+_LOOK_SHARE = 0.02
 _STDERR_LINES = 25
 _LIBRARIES = (
     "polybatch",
@@ -267,8 +269,9 @@ def run(
     """Runs one command in a process of its own and measures it.
 
     Peak memory: the process's resident set where it is alone; where it has children, the sum over all of their
-    proportional sets (PSS: a page shared by two counts half for each), looked at 50 times a second. Where the kernel's
-    own record of the largest single process is higher, that is taken.
+    proportional sets (PSS: a page shared by two counts half for each), looked at up to 50 times a second, but
+    less often where that is dear (many processes, many pages). Where the kernel's own record of the largest single
+    process is higher, that is taken.
 
     Args:
         command: Program and arguments.
@@ -354,11 +357,14 @@ class _Watch(threading.Thread):
         self._done = threading.Event()
 
     def run(self) -> None:
-        while not self._done.wait(_SAMPLE_EVERY_S):
+        wait = _LOOK_EVERY_S
+        while not self._done.wait(wait):
+            start = time.thread_time()
             pids = _tree(self._pid)
             field_, file = ("VmHWM", "status") if len(pids) == 1 else ("Pss", "smaps_rollup")
             now = sum(_kilobytes(Path(f"/proc/{pid}/{file}"), field_) for pid in pids) * 1024
             self.peak = max(self.peak, now)
+            wait = max(_LOOK_EVERY_S, (time.thread_time() - start) / _LOOK_SHARE)
 
     def stop(self) -> None:
         self._done.set()
