@@ -83,6 +83,7 @@ def _paired_table(measured: Mapping[str, Any]) -> str:
     cases = {name: [measure.Result(**result) for result in measured["cases"][name]] for name in measured["order"]}
     pairs = measure.Measurement(cases, unit=unit, peer=peer)
     inner = all(result.inner_seconds is not None for results in cases.values() for result in results)
+    several = len(cases) > 1
     rows = []
     for name in cases:
         ratio = pairs.ratio(name, peer)
@@ -92,14 +93,20 @@ def _paired_table(measured: Mapping[str, Any]) -> str:
             _number(pairs.median(name, "cpu_seconds")),
             _number(pairs.median(name)),
             f"{pairs.median(name, 'peak_bytes') / 1e6:,.0f}",
-            "1" if name == peer else f"{_number(ratio.median)} ({_number(ratio.low)} to {_number(ratio.high)})",
         ]
-        rows.append(row)
+        spread = f"{_number(ratio.median)} ({_number(ratio.low)} to {_number(ratio.high)})"
+        rows.append([*row, *([] if not several else ["1"] if name == peer else [spread])])
     head = ["", "wall, s", *(["without start-up, s"] if inner else [])]
-    head += ["processor, s", f"{unit} per s", "peak memory, MB", f"speed against {peer}"]
-    rounds = len(next(iter(cases.values())))
-    said = f"Medians of {rounds} alternate runs; in brackets the least and the greatest ratio of a pair."
-    return _markdown(head, rows) + f"\n{said}\n"
+    head += ["processor, s", f"{unit} per s", "peak memory, MB", *([f"speed against {peer}"] if several else [])]
+    return _markdown(head, rows) + f"\n{_rounds(len(next(iter(cases.values()))), several)}\n"
+
+
+def _rounds(count: int, several: bool) -> str:
+    """What the numbers of a table stand for."""
+    if count == 1:
+        return "One run each, one after the other." if several else "One run."
+    spread = "; in brackets the least and the greatest ratio of a pair" if several else ""
+    return f"Medians of {count} {'alternate ' if several else ''}runs{spread}."
 
 
 def _growth_table(measured: Mapping[str, Any]) -> str:
