@@ -227,7 +227,7 @@ def limits() -> None:
     from polybatch.model import load_model
 
     threads = torch.get_num_threads()
-    for rows, width, to in ((2048, 384, 384), (2048, 384, 1536), (2048, 1536, 384), (2048, 768, 3072)):
+    for rows, width, to in ((1024, 384, 384), (1024, 384, 1536), (1024, 1536, 384), (1024, 768, 3072)):
         plain, fast = (torch.nn.Linear(width, to) for _ in range(2))
         multiply_with_onednn(fast)
         of = [_gigaflops(layer, torch.randn(rows, width), 2e-9 * rows * width * to) for layer in (plain, fast)]
@@ -242,7 +242,7 @@ def limits() -> None:
     told = time.perf_counter() - start
     import numpy as np
 
-    batches = plan(np.array([len(ids) for ids in found]), 512, 2048)
+    batches = plan(np.array([len(ids) for ids in found]), 512, 1024)
     made = [tokens.features([texts[i] for i in batch], [found[i] for i in batch]) for batch in batches]
     with torch.inference_mode():
         model(dict(made[0]), task="document")

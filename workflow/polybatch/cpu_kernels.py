@@ -11,11 +11,14 @@ where these have AVX-512. oneDNN, which PyTorch carries too, chooses by what the
 from __future__ import annotations
 
 import functools
+import os
 import platform
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
+
+_SHAPES_A_THREAD = 16
 
 
 def multiply_with_onednn(model: torch.nn.Module) -> int:
@@ -29,6 +32,9 @@ def multiply_with_onednn(model: torch.nn.Module) -> int:
     """
     import torch
 
+    # oneDNN makes code for every shape and keeps that of the last 1024, which comes to hundreds of megabytes where
+    # every batch has a shape of its own. A batch needs that of a few layers; the variable is read at the first use.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(_SHAPES_A_THREAD * torch.get_num_threads()))
     if platform.machine() not in ("x86_64", "AMD64") or not torch.backends.mkldnn.is_available():
         return 0
     # Subclasses (LoRA, quantised weights) do something else.

@@ -39,7 +39,7 @@ AUTO = "auto"
 PROMPT_NAMES = {"queries": ("query",), "corpus": ("document", "passage", "corpus")}
 
 # On a CPU what is between two layers stays in the cache; a card wants more to do at a time.
-_BATCH_TOKENS_CPU = 2048
+_BATCH_TOKENS_CPU = 1024
 _BATCH_TOKENS_CARD = 16_384
 _LINE_EVERY_S = 10.0
 # Another version of one of these may embed another way.
@@ -56,7 +56,7 @@ class EncodeOptions(Options):
     Attributes:
         batch_size: Most texts at a time; texts are sorted by their number of tokens first.
         batch_tokens: Most tokens at a time, padding included, so that short texts go in large batches, and long ones in
-            batches that still fit the memory; null is 2,048 on a CPU (for each of its threads) and 16,384 on a card.
+            batches that still fit the memory; null is 1,024 on a CPU (for each of its threads) and 16,384 on a card.
         dtype: Of the stored embeddings: float32 or float16.
         compute_dtype: Of the model while it runs: float32, bfloat16 or float16; auto is bfloat16 on a card that
             computes in it, else float32.
