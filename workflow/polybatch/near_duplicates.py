@@ -5,9 +5,8 @@ outputs: which rows are near duplicates of an earlier one
 
 Two pairs are near duplicates if their queries are and their passages are: two questions about one passage are two
 pairs. Compared are word trigrams of passages and character 4-grams of queries, both of `text.text_key`. MinHash is
-Broder's (1997), its permutations linear ones (Bohman, Cooper and Frieze 2000, "Min-wise independent linear
-permutations") over 32 bits; the bands are those of locality-sensitive hashing. Memory is flat: signatures (512 bytes a
-row) and band keys lie in files, and a band is looked up by sorting its keys.
+Broder's (1997), in the implementation of rensa; the bands are those of locality-sensitive hashing. Memory is flat:
+signatures (512 bytes a row) and band keys lie in files, and a band is looked up by sorting its keys.
 """
 
 from __future__ import annotations
@@ -18,70 +17,24 @@ from pathlib import Path
 
 import numpy as np
 
-from polybatch.ngrams import code_points, runs, units
-from polybatch.streams import parts, scrambled
+from polybatch.streams import parts
 
 PERMUTATIONS = 64  # of each side: a similarity of 0.9 is estimated to within 0.04 (one standard deviation)
 _SEED = 20210831
 _DETECTED = 0.99  # share of the pairs at the threshold that share a band
 _QUERY_GRAM, _PASSAGE_GRAM = 4, 3
-_TEXTS_AT_ONCE = 256  # whose signatures are worked out together
 _ROW = np.dtype((np.uint32, 2 * PERMUTATIONS))
 
 
-def passage_shingles(keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Word trigrams; the whole text if it has fewer words. See `_in_order` for what is returned."""
-    found = units(keys)
-    return _in_order(found.hashes, found.counts, _PASSAGE_GRAM)
+def passage_shingles(key: str) -> list[str]:
+    """Word trigrams; the whole text if it has fewer words."""
+    words = key.split()
+    return [" ".join(words[i : i + _PASSAGE_GRAM]) for i in range(max(1, len(words) - _PASSAGE_GRAM + 1))]
 
 
-def query_shingles(keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Character 4-grams; the whole text if it is shorter. See `_in_order` for what is returned."""
-    points, lengths = code_points(keys)
-    return _in_order(scrambled(points.astype(np.uint64) + np.uint64(1)), lengths, _QUERY_GRAM)
-
-
-def _in_order(hashes: np.ndarray, counts: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Hashes of the runs of units, (m,) uint64, one text after the other, and each text's number, (texts,) int64."""
-    owners, found = runs(hashes, counts, np.clip(counts, 1, size))
-    return found[np.argsort(owners, kind="stable")], np.bincount(owners, minlength=len(counts))
-
-
-def signatures(shingles: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """MinHash signatures.
-
-    Args:
-        shingles: (m,) uint64 hashes, evenly spread, one text after the other.
-        counts: (texts,) how many of them each text has.
-
-    Returns:
-        (texts, PERMUTATIONS) uint32: the share of equal columns of two rows estimates their Jaccard similarity.
-    """
-    values, starts = (shingles >> np.uint64(32)).astype(np.uint32), np.cumsum(counts) - counts
-    factors, terms = _permutations()
-    found = np.empty((len(counts), PERMUTATIONS), dtype=np.uint32)
-    longest_first = np.argsort(-counts, kind="stable")
-    permuted = np.empty((PERMUTATIONS, _TEXTS_AT_ONCE), dtype=np.uint32)  # the processor's cache holds it
-    for block in range(0, len(counts), _TEXTS_AT_ONCE):
-        rows = longest_first[block : block + _TEXTS_AT_ONCE]
-        lowest = np.full((PERMUTATIONS, len(rows)), np.iinfo(np.uint32).max, dtype=np.uint32)
-        # All texts' first shingles, then their second ones: those that have so many stand first.
-        longer = len(rows) - np.searchsorted(counts[rows][::-1], np.arange(counts[rows[0]]), side="right")
-        for place, many in enumerate(longer.tolist()):
-            now, low = permuted[:, :many], lowest[:, :many]
-            np.multiply(factors, values[starts[rows[:many]] + place], out=now)
-            np.add(now, terms, out=now)
-            np.minimum(low, now, out=low)
-        found[rows] = lowest.T
-    return found
-
-
-def _permutations() -> tuple[np.ndarray, np.ndarray]:
-    """Odd factors and terms, (PERMUTATIONS, 1) uint32 each."""
-    drawn = (scrambled(np.arange(2 * PERMUTATIONS, dtype=np.uint64) + np.uint64(_SEED)) >> np.uint64(32)).astype(
-        np.uint32
-    )
-    return drawn[:PERMUTATIONS, None] | np.uint32(1), drawn[PERMUTATIONS:, None]
+def query_shingles(key: str) -> list[str]:
+    """Character 4-grams; the whole text if it is shorter."""
+    return [key[i : i + _QUERY_GRAM] for i in range(max(1, len(key) - _QUERY_GRAM + 1))]
 
 
 def band_rows(threshold: float) -> int:
@@ -112,7 +65,7 @@ class NearDuplicates:
         """Takes in rows, given as `text.text_key`s of their texts."""
         if not query_keys:
             return
-        sides = [signatures(*passage_shingles(passage_keys)), signatures(*query_shingles(query_keys))]
+        sides = [_signatures(map(passage_shingles, passage_keys)), _signatures(map(query_shingles, query_keys))]
         self.rows += len(query_keys)
         _append(self._signatures, np.concatenate(sides, axis=1))
         for band in range(self._bands):
@@ -160,6 +113,14 @@ def _runs(keys: np.ndarray, rows: np.ndarray) -> Iterable[np.ndarray]:
     starts, ends = np.concatenate([[0], cuts]), np.concatenate([cuts, [len(order)]])
     for at in np.flatnonzero(ends - starts > 1):
         yield order[starts[at] : ends[at]]
+
+
+def _signatures(shingles: Iterable[list[str]]) -> np.ndarray:
+    """MinHash signatures, (n, PERMUTATIONS) uint32."""
+    from rensa import RMinHash
+
+    matrix = RMinHash.digest_matrix_from_token_sets(list(shingles), PERMUTATIONS, _SEED)
+    return np.array(matrix.to_rows(), dtype=np.uint32)
 
 
 def _rows(file: int, rows: np.ndarray) -> np.ndarray:
