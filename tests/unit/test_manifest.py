@@ -92,6 +92,6 @@ def test_it_is_json_and_names_the_packages(tmp_path):
     found = build(tmp_path)
     write_json(tmp_path / "manifest.json", found)
     assert found["packages"]["pyarrow"][0].isdigit()
-    assert {"torch", "ranx", "python"} <= found["packages"].keys()
+    assert {"torch", "faiss-cpu", "python"} <= found["packages"].keys()
     assert found["hardware"]["cores"] >= 1
     assert found["seeds"] == [0, 1]
