@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 SNAKEMAKE := PATH="$(abspath $(BIN)):$$PATH" snakemake
 
-.PHONY: demo test unit lint toy test-cluster standins standin help
+.PHONY: demo test unit lint toy test-cluster bench standins standin help
 
 help:
 	@echo "make demo   set up, run the default study, print its main table"
 	@echo "make test   set up, lint, unit tests, a toy study and two studies on stand-ins end to end"
 	@echo "make test-cluster   a real Slurm on this machine (root, Debian or Ubuntu), and the pipeline on it"
+	@echo "make bench  each stage beside what one would otherwise run"
 	@echo "make report the study's HTML report"
 	@echo "make standins, make standin STUDY=paper   a study on stand-ins, offline"
 
@@ -52,6 +53,16 @@ toy: $(VENV)/.tested
 CLUSTER ?=
 test-cluster: $(VENV)/.tested
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest $(CLUSTER) tests/cluster
+
+$(VENV)/.bench: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable ".[bench]"
+	touch $@
+
+# Each stage beside what one would otherwise run; the page is docs/performance.md. On a quiet machine.
+BENCH := collect translate train encode search pipeline
+bench: $(VENV)/.bench
+	for stage in $(BENCH); do PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/$$stage.py || exit 1; done
+	$(BIN)/python benchmarks/report.py
 
 # Stand-ins for models and data of the hub, and a study on them: offline, in minutes, without meaning.
 standins: $(VENV)/.installed
