@@ -71,7 +71,7 @@ def _is_prose(text: str) -> bool:
 def varied(texts: list[str], count: int) -> Iterator[str]:
     """The texts, and then again and again with a third of their words exchanged."""
     draw = random.Random(_SEED)
-    words = sorted({word for text in texts for word in text.split()})
+    words = [word for text in texts for word in text.split()]  # as often as they are used: rare words have more tokens
     for number in range(count):
         text = texts[number % len(texts)]
         if number >= len(texts):
