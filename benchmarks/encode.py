@@ -36,7 +36,7 @@ import measure
 from polybatch.errors import DataError
 
 OURS, PEER = "Polybatch", "SentenceTransformer.encode"
-PASSAGES = {"cpu": 3_000, "cuda": 200_000}
+PASSAGES = {"cpu": 2_000, "cuda": 200_000}
 SIZES = {"cpu": (1_000, 10_000, 100_000), "cuda": (10_000, 100_000, 1_000_000)}
 QUICK_PASSAGES, QUICK_SIZES = 60, (50, 100, 200)
 OTHER_BATCH = {"cpu": 8, "cuda": 256}
