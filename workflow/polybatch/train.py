@@ -194,7 +194,7 @@ def _run(
             model=model,
             args=args,
             validation=validation,
-            loss=_loss(model, options, gather=ranks.several),
+            loss=loss_of(model, options, gather=ranks.several),
             callbacks=list(watching),
         )
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -250,7 +250,8 @@ def training_arguments(
     return arguments
 
 
-def _loss(model: SentenceTransformer, options: TrainingOptions, *, gather: bool) -> Any:
+def loss_of(model: SentenceTransformer, options: TrainingOptions, *, gather: bool) -> Any:
+    """The library's loss for our options, a torch module; `gather` takes candidates from all processes."""
     from sentence_transformers.sentence_transformer import losses
 
     from polybatch.trainer import LengthBuckets
@@ -428,7 +429,8 @@ def _number(value: str) -> int | None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    from polybatch import preemption
+    with stage.importing():
+        from polybatch import preemption
 
     ranks = Ranks.of_environment()
     if not ranks.first:

