@@ -5,7 +5,7 @@ outputs: the same model, whose linear layers are multiplied by oneDNN
 
 PyTorch multiplies float32 matrices with Intel's MKL, which runs its AVX2 kernels on processors of other makers, even
 where these have AVX-512. oneDNN, which PyTorch carries too, chooses by what the processor can do: on an AMD EPYC of
-2024 it is more than twice as fast (benchmarks/notes/encode.md). On Intel's own processors both do the same.
+2024 it is more than twice as fast (benchmarks/notes/encode.md). On Intel's own processors it was not measured.
 """
 
 from __future__ import annotations
@@ -28,14 +28,16 @@ def multiply_with_onednn(model: torch.nn.Module) -> int:
         model: As it is after its last change of device and type.
 
     Returns:
-        How many layers: those in float32 on an x86 CPU; 0 where this build of PyTorch has no oneDNN.
+        How many layers: those in float32 on an x86 CPU; 0 where this build of PyTorch has no oneDNN for it.
     """
     import torch
 
     # oneDNN makes code for every shape and keeps that of the last 1024, which comes to hundreds of megabytes where
     # every batch has a shape of its own. A batch needs that of a few layers; the variable is read at the first use.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(_SHAPES_A_THREAD * torch.get_num_threads()))
-    if platform.machine() not in ("x86_64", "AMD64") or not torch.backends.mkldnn.is_available():
+    # The operator is not part of PyTorch's public interface, so a later version may be without it.
+    there = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    if platform.machine() not in ("x86_64", "AMD64") or not there:
         return 0
     # Subclasses (LoRA, quantised weights) do something else.
     layers = [layer for layer in model.modules() if type(layer) is torch.nn.Linear and _fits(layer)]
