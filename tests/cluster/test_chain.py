@@ -218,7 +218,7 @@ def test_a_training_on_two_cards_draws_the_same_batches(finished: tuple[Project,
 
 def test_too_little_memory_grows_with_the_tries(finished: tuple[Project, str]) -> None:
     project = finished[0]
-    grown = ["--set-resources", "score_run:mem_mb=450 * attempt"]
-    done = project.snakemake("score", "--forcerun", "score_run", "--retries", "3", *grown)
+    grown = ["--set-resources", "encode:mem_mb=500 * attempt"]
+    done = project.snakemake(f"{BASE}/embeddings/{RUN}/test/embeddings.json", "--force", "--retries", "3", *grown)
     assert "Trying to restart job" in done.stdout
     assert done.returncode == 0, done.stdout[-4000:]
