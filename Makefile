@@ -49,7 +49,7 @@ unit: $(VENV)/.tested
 toy: $(VENV)/.tested
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest tests/workflow
 
-# CLUSTER='-m "not whole"' leaves out what takes many minutes.
+# CLUSTER='-m "not whole"' leaves out what CI leaves out to stay within its time.
 CLUSTER ?=
 test-cluster: $(VENV)/.tested
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest $(CLUSTER) tests/cluster
