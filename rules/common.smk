@@ -47,6 +47,9 @@ DECONTAMINATED = CONFIG["decontamination"]["enabled"]
 # Encoders of the hub, whose own training data may hold evaluation sets.
 PRETRAINED = [name for name in CONFIG["study"]["encoders"] if "model" in CONFIG["encoders"][name]]
 
+# On a cluster: with the preparation, unless translated queries, which come between the two, are evaluation text.
+DECONTAMINATION_GROUP = "decontaminate" if DERIVED_BENCHMARKS else "prepare"
+
 # Run -> jobs among which its texts are divided to be embedded.
 ENCODING_SHARDS = {name: configuration.encoding_shards(CONFIG, run.encoder) for name, run in RUNS.items()}
 # On a cluster a training, its embeddings, indexes and scores are one job, unless embedding is divided.

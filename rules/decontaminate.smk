@@ -19,7 +19,7 @@ rule evaluation_text:
     benchmark:
         f"{BASE}/timings/decontaminate/text.tsv"
     group:
-        "decontaminate"
+        DECONTAMINATION_GROUP
     conda:
         "../envs/data.yaml"
     resources:
@@ -49,7 +49,7 @@ rule contaminated_pairs:
     benchmark:
         f"{BASE}/timings/decontaminate/pairs.tsv"
     group:
-        "decontaminate"
+        DECONTAMINATION_GROUP
     conda:
         "../envs/data.yaml"
     resources:

@@ -86,7 +86,7 @@ rule validation:
     benchmark:
         f"{BASE}/timings/parallel/validation.tsv"
     group:
-        "decontaminate"
+        DECONTAMINATION_GROUP
     conda:
         "../envs/data.yaml"
     resources:
@@ -178,7 +178,7 @@ rule train_run:
         "../envs/train.yaml"
     resources:
         gpu=0,
-        mem_mb=memory(4000, pretrained=16000),
+        mem_mb=memory(2500, pretrained=16000),
         runtime=minutes(480),
     params:
         code=code_digest("train"),
