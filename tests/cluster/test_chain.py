@@ -17,6 +17,8 @@ import pytest
 import yaml
 from lab import Project, Slurm, copy_project, output, wait_until
 
+pytestmark = pytest.mark.whole
+
 BASE = Path("results/toy")
 RUN = "toy/hybrid-a0.5/nall/en+de/s1"
 OTHER_RUN = "toy/x-x-mono/nall/en+de/s1"
@@ -177,7 +179,6 @@ def test_a_single_stage_again(finished: tuple[Project, str]) -> None:
     assert scores(project) == before
 
 
-@pytest.mark.whole
 def test_cards_are_given_to_those_who_ask_and_to_no_one_else(finished: tuple[Project, str], slurm: Slurm) -> None:
     """From the translation on, embedding in two shards: what asks for a card runs in the partition with cards."""
     project = copied(finished[0], "cards")
@@ -204,7 +205,6 @@ def test_cards_are_given_to_those_who_ask_and_to_no_one_else(finished: tuple[Pro
     assert "BUT COMPUTING ON THE CPU" in rule_log(project, f"train/{RUN}.log")  # these cards are stand-ins
 
 
-@pytest.mark.whole
 def test_a_training_on_two_cards_draws_the_same_batches(finished: tuple[Project, str]) -> None:
     project = copied(finished[0], "ranks")
     model = f"{BASE}/models/{RUN}"
@@ -218,7 +218,6 @@ def test_a_training_on_two_cards_draws_the_same_batches(finished: tuple[Project,
     assert first[0] == pytest.approx(first[1], rel=1e-3)
 
 
-@pytest.mark.whole
 def test_too_little_memory_grows_with_the_tries(finished: tuple[Project, str]) -> None:
     project = finished[0]
     grown = ["--set-resources", "encode:mem_mb=500 * attempt"]
