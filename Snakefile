@@ -60,6 +60,7 @@ rule all:
 onstart:
     try:
         cluster.check(workflow)
+        polling.look_in_time(workflow)
     except PolybatchError as error:
         raise WorkflowError(str(error)) from None
 

@@ -3,8 +3,12 @@
 inputs: the project; a Slurm (`tests/cluster/slurm up`), its settings in POLYBATCH_* (docs/cluster.md)
 outputs: benchmarks/results/cluster.json; an error if a score differs
 
-The two take turns. What comes from a network is fetched before, and counted for neither. Both have the same processors:
-the nodes of that Slurm are this machine. Not part of `make bench`: a round takes twelve minutes.
+The two take turns. What comes from a network is fetched before, and counted for neither. Both must have the same
+processors: on that Slurm, whose nodes are all this machine, one node with as many CPUs as there are,
+
+    export POLYBATCH_GPUS=0 POLYBATCH_SMALL=1 POLYBATCH_CPU_PARTITION=one POLYBATCH_JOB_CPUS=2 POLYBATCH_JOB_MEM_MB=6000
+
+Not part of `make bench`: a round takes eleven minutes.
 """
 
 from __future__ import annotations

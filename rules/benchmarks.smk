@@ -112,6 +112,8 @@ rule translated_queries:
         f"{BASE}/timings/benchmark/{{bench}}.tsv"
     wildcard_constraints:
         bench=one_of(DERIVED_BENCHMARKS),
+    group:
+        TRANSLATOR_GROUP
     conda:
         "../envs/translate.yaml"
     resources:

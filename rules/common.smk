@@ -10,7 +10,7 @@ sys.path.insert(0, os.path.join(workflow.basedir, "workflow"))
 # Stages run as `python -m polybatch.<stage>`, also where the package is not installed.
 shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(sys.path[0])}; ")
 
-from polybatch import cluster, failures
+from polybatch import cluster, failures, polling
 from polybatch import config as configuration
 from polybatch.code import code_digest
 from polybatch.errors import ConfigError, PolybatchError
@@ -47,8 +47,13 @@ DECONTAMINATED = CONFIG["decontamination"]["enabled"]
 # Encoders of the hub, whose own training data may hold evaluation sets.
 PRETRAINED = [name for name in CONFIG["study"]["encoders"] if "model" in CONFIG["encoders"][name]]
 
-# On a cluster: with the preparation, unless translated queries, which come between the two, are evaluation text.
-DECONTAMINATION_GROUP = "decontaminate" if DERIVED_BENCHMARKS else "prepare"
+# On a cluster all that comes before the trainings is one job where a study takes minutes (profiles/slurm says so).
+SMALL = os.environ.get("POLYBATCH_SMALL") == "1"
+TRANSLATION_GROUP = "prepare" if SMALL else "translate"
+TRAINING_TEXT_GROUP = "prepare" if SMALL else "training_text"
+TRANSLATOR_GROUP = "prepare" if SMALL else None
+# With the preparation, unless translated queries, which come between the two, are evaluation text.
+DECONTAMINATION_GROUP = "decontaminate" if DERIVED_BENCHMARKS and not SMALL else "prepare"
 
 # Run -> jobs among which its texts are divided to be embedded.
 ENCODING_SHARDS = {name: configuration.encoding_shards(CONFIG, run.encoder) for name, run in RUNS.items()}

@@ -25,7 +25,7 @@ rule parallel:
     benchmark:
         f"{BASE}/timings/parallel/{{lang}}.tsv"
     group:
-        "training_text"
+        TRAINING_TEXT_GROUP
     conda:
         "../envs/data.yaml"
     resources:
@@ -57,7 +57,7 @@ rule paraphrases:
     benchmark:
         f"{BASE}/timings/parallel/paraphrase.tsv"
     group:
-        "training_text"
+        TRAINING_TEXT_GROUP
     conda:
         "../envs/data.yaml"
     resources:
@@ -118,7 +118,7 @@ rule new_encoder:
     wildcard_constraints:
         encoder=one_of(SCRATCH_ENCODERS),
     group:
-        "training_text"
+        TRAINING_TEXT_GROUP
     conda:
         "../envs/train.yaml"
     resources:

@@ -19,7 +19,7 @@ rule translate_shard:
     benchmark:
         f"{BASE}/timings/translate/{{lang}}-{{shard}}.tsv"
     group:
-        "translate"
+        TRANSLATION_GROUP
     conda:
         "../envs/translate.yaml"
     resources:
@@ -61,7 +61,7 @@ rule accept_translations:
     benchmark:
         f"{BASE}/timings/accept/{{lang}}.tsv"
     group:
-        "training_text"
+        TRAINING_TEXT_GROUP
     conda:
         "../envs/translate.yaml"
     resources:

@@ -19,6 +19,8 @@ rule convert_hub_translator:
         f"{BASE}/timings/convert_translator/{{translator}}.tsv"
     wildcard_constraints:
         translator=one_of(HUB_TRANSLATORS),
+    group:
+        TRANSLATOR_GROUP
     conda:
         "../envs/translate.yaml"
     resources:
@@ -44,6 +46,8 @@ rule translator_strings:
         f"{BASE}/logs/translator_strings/{{lang}}.log",
     benchmark:
         f"{BASE}/timings/translator_strings/{{lang}}.tsv"
+    group:
+        TRANSLATOR_GROUP
     conda:
         "../envs/data.yaml"
     resources:
@@ -69,6 +73,8 @@ rule train_translator:
         f"{BASE}/timings/train_translator/{{translator}}.tsv"
     wildcard_constraints:
         translator=one_of(TRAINED_TRANSLATORS),
+    group:
+        TRANSLATOR_GROUP
     conda:
         "../envs/train.yaml"
     resources:
@@ -100,6 +106,8 @@ rule convert_translator:
         f"{BASE}/timings/convert_translator/{{translator}}.tsv"
     wildcard_constraints:
         translator=one_of(TRAINED_TRANSLATORS),
+    group:
+        TRANSLATOR_GROUP
     conda:
         "../envs/train.yaml"
     resources:

@@ -2,16 +2,27 @@
 
 Counted is what runs: the syntax trees of the stage's module and of every module of this package that it
 imports, directly or not, without comments and docstrings.
+
+To parse all modules takes a second, and every Snakemake asks, the two inside of each job of a cluster among them. So
+what a module's text comes to is kept beside Snakemake's own records, under a digest of that text.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import hashlib
+import json
+import sys
 from pathlib import Path
 
+from polybatch.files import write_json
+
 _PACKAGE = Path(__file__).parent
+# Snakemake's folder, in the working directory. Where there is none, nothing is kept.
+_RECORDS = Path(".snakemake")
+_KEPT = "polybatch-code.json"
 
 
 def code_digest(stage: str) -> str:
@@ -35,19 +46,50 @@ def _closure(stage: str) -> frozenset[str]:
 
 
 @functools.cache
-def _module(name: str) -> tuple[str, tuple[str, ...]]:
-    """A module's code without comments and docstrings, and the modules of this package that it imports anywhere.
+def _module(name: str) -> tuple[str, list[str]]:
+    """A digest of a module's code, and the modules of this package that it imports anywhere."""
+    digest, imports = _parsed_modules()[name]
+    return digest, [other for other in imports if (_PACKAGE / f"{other}.py").exists()]
 
-    One walk gives both, and the tree is not kept: a Snakefile asks for all stages at every start.
-    """
-    tree = ast.parse((_PACKAGE / f"{name}.py").read_text("utf-8"))
+
+@functools.cache
+def _parsed_modules() -> dict[str, tuple[str, list[str]]]:
+    """Name -> (digest of its code, names that it may import from here), for every module of this package."""
+    known = _read_kept()
+    # How a tree is written out is a matter of Python's version.
+    version = f"{sys.version_info[:2]}".encode()
+    texts = {path.stem: path.read_bytes() for path in sorted(_PACKAGE.glob("*.py"))}
+    keys = {name: hashlib.sha256(version + text).hexdigest() for name, text in texts.items()}
+    found = {key: known.get(key) or _parse(texts[name]) for name, key in keys.items()}
+    if found.keys() - known.keys():
+        _keep(found)
+    return {name: found[key] for name, key in keys.items()}
+
+
+def _parse(text: bytes) -> tuple[str, list[str]]:
+    tree = ast.parse(text)
     imports: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node, False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             imports += _imported(node)
-    return ast.unparse(tree), tuple(name for name in dict.fromkeys(imports) if (_PACKAGE / f"{name}.py").exists())
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), list(dict.fromkeys(imports))
+
+
+def _read_kept() -> dict[str, tuple[str, list[str]]]:
+    """Digest of a text -> what it came to. What cannot be read is parsed again."""
+    try:
+        kept = json.loads((_RECORDS / _KEPT).read_text("utf-8"))
+        return {str(key): (str(digest), list(map(str, imports))) for key, (digest, imports) in kept.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _keep(found: dict[str, tuple[str, list[str]]]) -> None:
+    if _RECORDS.is_dir():
+        with contextlib.suppress(OSError):
+            write_json(_RECORDS / _KEPT, found)
 
 
 def _imported(node: ast.Import | ast.ImportFrom) -> list[str]:
