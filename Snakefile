@@ -49,6 +49,13 @@ localrules:
     plan,
 
 
+# Seconds of work for a small study, so they are not submitted but done where Snakemake runs, as the report is.
+if SMALL:
+
+    localrules:
+        make_tables,
+
+
 # The tables of the configured study.
 rule all:
     default_target: True
