@@ -1,8 +1,8 @@
 """A study as one hand-written script: every stage's `main`, one after the other, in one process, without Snakemake.
 
 What a script could do at its best: each library is imported once, no process is started, nothing is checked that a
-stage does not check itself, and every stage has all of the machine's threads. It is the same work, to the argument:
-the steps are what a dry run of the workflow prints, put in order by their inputs and outputs.
+stage does not check itself, and every stage has all threads that OMP_NUM_THREADS allows. It is the same work, to the
+argument: the steps are what a dry run of the workflow prints, put in order by their inputs and outputs.
 
     python benchmarks/one_process.py steps --output steps.json -- --configfile mine.yaml   # in a working directory
     python benchmarks/one_process.py run --steps steps.json
@@ -123,7 +123,7 @@ def _without_launcher(words: list[str]) -> tuple[str, list[str]]:
         words = words[first:]
     arguments = words[1:]
     if "--threads" in arguments:
-        arguments[arguments.index("--threads") + 1] = str(os.cpu_count())
+        arguments[arguments.index("--threads") + 1] = os.environ.get("OMP_NUM_THREADS", str(os.cpu_count()))
     return words[0].removeprefix("polybatch."), arguments
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,9 +137,8 @@ def sorted_by_id(tables: Iterable[pa.Table], schema: pa.Schema, rows: int, folde
         return
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".sort-") as scratch:
-        files = _parted(tables, schema, parts, Path(scratch))
-        for file in files:
-            yield from _in_order([open_parquet(file).read()], schema)
+        for file in _parted(tables, schema, parts, Path(scratch)):
+            yield from _in_order([_read_stream(file)], schema)
 
 
 def _in_order(tables: list[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
@@ -149,26 +149,34 @@ def _in_order(tables: list[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
 
 
 def _parted(tables: Iterable[pa.Table], schema: pa.Schema, parts: int, folder: Path) -> list[Path]:
-    """Writes each row to the file of its range of keys; returns the files in the order of their keys."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    """Writes each row to the file of its range of keys; returns the files in the order of their keys.
 
-    paths = [folder / f"{part:04d}.parquet" for part in range(parts)]
-    writers = [pq.ParquetWriter(path, schema, compression="lz4") for path in paths]
+    Arrow's own format: a Parquet file of many small writes keeps statistics of every one of them in memory.
+    """
+    import pyarrow as pa
+
+    paths = [folder / f"{part:04d}.arrow" for part in range(parts)]
     waiting: list[list[pa.Table]] = [[] for _ in paths]
     width = np.uint64(2**64 // parts + 1)
-    try:
+    with ExitStack() as files:
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        sinks = [files.enter_context(pa.OSFile(str(path), "wb")) for path in paths]
+        writers = [files.enter_context(pa.ipc.new_stream(sink, schema, options=options)) for sink in sinks]
         for table in tables:
             part_of = (id_keys(table.column("pair_id")) // width).astype(np.int64)
             for part in np.unique(part_of).tolist():
                 waiting[part].append(table.select(schema.names).cast(schema).filter(pa.array(part_of == part)))
                 if sum(len(piece) for piece in waiting[part]) >= _BUFFERED:
-                    writers[part].write_table(pa.concat_tables(waiting[part]))
+                    writers[part].write_table(pa.concat_tables(waiting[part]).combine_chunks())
                     waiting[part].clear()
         for writer, pieces in zip(writers, waiting, strict=True):
             if pieces:
-                writer.write_table(pa.concat_tables(pieces))
-    finally:
-        for writer in writers:
-            writer.close()
+                writer.write_table(pa.concat_tables(pieces).combine_chunks())
     return paths
+
+
+def _read_stream(path: Path) -> pa.Table:
+    import pyarrow as pa
+
+    with pa.OSFile(str(path), "rb") as file, pa.ipc.open_stream(file) as reader:
+        return reader.read_all()
