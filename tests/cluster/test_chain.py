@@ -218,9 +218,14 @@ def test_a_training_on_two_cards_draws_the_same_batches(finished: tuple[Project,
     assert first[0] == pytest.approx(first[1], rel=1e-3)
 
 
-def test_too_little_memory_grows_with_the_tries(finished: tuple[Project, str]) -> None:
-    project = finished[0]
-    grown = ["--set-resources", "encode:mem_mb=500 * attempt"]
-    done = project.snakemake(f"{BASE}/embeddings/{RUN}/test/embeddings.json", "--force", "--retries", "3", *grown)
-    assert "Trying to restart job" in done.stdout
+def test_too_little_memory_grows_with_the_tries(finished: tuple[Project, str], slurm: Slurm) -> None:
+    """A training, because it lasts longer than the five seconds between two looks of Slurm at a job's memory."""
+    project = copied(finished[0], "memory")
+    grown = ["--set-resources", "train_run:mem_mb=300 * attempt"]
+    done = project.snakemake(f"{BASE}/models/{RUN}", "--force", "--retries", "4", *grown)
     assert done.returncode == 0, done.stdout[-4000:]
+    tries = [slurm.accounting(job, "State", "ReqTRES") for job in re.findall(r"SLURM jobid (\d+)", done.stdout)]
+    assert len(tries) > 1
+    assert [f"mem={300 * number}M" in told["ReqTRES"] for number, told in enumerate(tries, 1)] == [True] * len(tries)
+    # Without cgroups Slurm says FAILED of a job that it ended for its memory.
+    assert [told["State"] == "COMPLETED" for told in tries] == [False] * (len(tries) - 1) + [True]
