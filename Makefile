@@ -59,9 +59,13 @@ $(VENV)/.bench: $(VENV)/.installed
 	touch $@
 
 # Each stage beside what one would otherwise run; the page is docs/performance.md. On a quiet machine.
-BENCH := collect translate train encode search pipeline
+# DEVICE=cuda measures, on a card, the stages that use one.
+DEVICE ?= cpu
+BENCH ?= $(if $(filter cuda,$(DEVICE)),translate train encode search,collect translate train encode search pipeline)
 bench: $(VENV)/.bench
-	for stage in $(BENCH); do PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/$$stage.py || exit 1; done
+	for stage in $(BENCH); do \
+		PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/$$stage.py --device $(DEVICE) || exit 1; \
+	done
 	$(BIN)/python benchmarks/report.py
 
 # Stand-ins for models and data of the hub, and a study on them: offline, in minutes, without meaning.
