@@ -236,7 +236,7 @@ def goals(paired: measure.Measurement, growth: measure.Growth) -> list[measure.G
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = measure.arguments(__doc__)
+    parser = measure.arguments(__doc__, rounds=2)
     parser.add_argument("--text", type=Path, help="Parquet file with a column passage: sentences to make pairs from")
     parser.add_argument("--case", choices=("polybatch", "peer"), help=argparse.SUPPRESS)
     parser.add_argument("--data", type=Path, help=argparse.SUPPRESS)

@@ -269,7 +269,7 @@ def _gigaflops(layer: Any, values: Any, work: float) -> float:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = measure.arguments(__doc__)
+    parser = measure.arguments(__doc__, rounds=2)
     parser.add_argument("--passages", type=int, help="how many are embedded side by side")
     parser.add_argument("--sizes", type=int, nargs="+", help="passages of the growth")
     parser.add_argument("--limits", action="store_true", help="show what limits this machine, and measure nothing else")

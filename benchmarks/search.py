@@ -60,7 +60,7 @@ QUERIES_OF_GROWTH, TOP_OF_GROWTH = 1000, 100
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = measure.arguments(__doc__)
+    parser = measure.arguments(__doc__, rounds=2)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="passages of the exact search")
     parser.add_argument("--dim", type=int, default=DIM, help="of the exact search's vectors")
     parser.add_argument("--factory", default="", help="the index beside it, at the second greatest size")
