@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = measure.arguments(__doc__, rounds=1)
     parser.add_argument("--full", action="store_true", help="the whole default study: many minutes a round")
     parser.add_argument(
-        "--one-thread", action="store_true", help="the script with one thread as well: two minutes more"
+        "--one-thread", action="store_true", help="the script with one thread as well"
     )
     parser.add_argument("--folder", type=Path, help="where the studies are run; a temporary folder by default")
     args = measure.settle(parser.parse_args(argv))
@@ -97,8 +97,7 @@ def goals(study: measure.Measurement, idle: measure.Measurement, dry: measure.Gr
             1.15,
             at_least=False,
             unit="x",
-            note="Independent jobs run side by side in the workflow, with one thread each; the script does one after the "
-            "other.",
+            note="Independent jobs run side by side in the workflow, with one thread each; the script does them in turn.",
         ),
         measure.Goal("a run with nothing to do", idle.median("no-op run", "seconds"), 5, at_least=False, unit=" s"),
         measure.Goal(f"dry run of {thousand:,} jobs", dry.median(thousand), 15, at_least=False, unit=" s"),

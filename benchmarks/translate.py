@@ -12,7 +12,7 @@ what came out back into English.
 |---|---|---|
 | polybatch | polybatch.translate and polybatch.accept, Parquet to Parquet, every text in the pairs | nothing |
 | ctranslate2 | `Translator.translate_batch`, the limit: tokens in, tokens out | sentences, tokens, sorting, no filter |
-| transformers | `M2M100ForConditionalGeneration.generate`, batches of as many tokens, every sixth of them or fewer | the same |
+| transformers | `M2M100ForConditionalGeneration.generate`, batches of as many tokens, a part of them | the same |
 
 The models are the shipped translator, dequantised, and the same one widened (Chen, Goodfellow and Shlens 2016,
 "Net2Net: Accelerating Learning via Knowledge Transfer") to the size of an OPUS-MT model, on a GPU of NLLB-600M: it is
