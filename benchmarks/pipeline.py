@@ -97,7 +97,7 @@ def goals(study: measure.Measurement, idle: measure.Measurement, dry: measure.Gr
             1.15,
             at_least=False,
             unit="x",
-            note="Independent jobs run side by side in the workflow, with one thread each; the script does them in turn.",
+            note="Independent jobs run side by side in the workflow, one thread each; the script does them in turn.",
         ),
         measure.Goal("a run with nothing to do", idle.median("no-op run", "seconds"), 5, at_least=False, unit=" s"),
         measure.Goal(f"dry run of {thousand:,} jobs", dry.median(thousand), 15, at_least=False, unit=" s"),
