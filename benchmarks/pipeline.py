@@ -68,9 +68,7 @@ def main(argv: list[str] | None = None) -> None:
     """Measures all three and writes them down with their goals."""
     parser = measure.arguments(__doc__, rounds=1)
     parser.add_argument("--full", action="store_true", help="the whole default study: many minutes a round")
-    parser.add_argument(
-        "--one-thread", action="store_true", help="the script with one thread as well"
-    )
+    parser.add_argument("--one-thread", action="store_true", help="the script with one thread as well")
     parser.add_argument("--folder", type=Path, help="where the studies are run; a temporary folder by default")
     args = measure.settle(parser.parse_args(argv))
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
