@@ -91,7 +91,7 @@ def trainings(args: argparse.Namespace, scratch: Path, data: Path, text: str) ->
     from encode import pretrained
 
     return [
-        Training(f"all-MiniLM-L6-v2, {text}", pretrained(), 16, 32, 8, 3e-5),
+        Training(f"all-MiniLM-L6-v2, {text}", pretrained(), 12, 32, 6, 3e-5),
         Training(f"the default study's encoder, {text}", tiny_encoder(scratch, data), 120, 128, 60, 4e-3),
     ]
 
