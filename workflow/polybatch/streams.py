@@ -151,7 +151,7 @@ def _in_order(tables: list[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
 def _parted(tables: Iterable[pa.Table], schema: pa.Schema, parts: int, folder: Path) -> list[Path]:
     """Writes each row to the file of its range of keys; returns the files in the order of their keys.
 
-    Arrow's own format: a Parquet file of many small writes keeps statistics of every one of them in memory.
+    In Arrow's own format, because each is written in small pieces and read once.
     """
     import pyarrow as pa
 
