@@ -27,7 +27,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -197,8 +197,8 @@ def side_by_side(args: argparse.Namespace, scratch: Path) -> measure.Measurement
     return measured
 
 
-def growth(args: argparse.Namespace, scratch: Path) -> measure.Growth:
-    sizes = QUICK_SIZES if args.quick else tuple(args.sizes or SIZES[args.device])
+def growth(args: argparse.Namespace, sizes: Iterable[int], scratch: Path) -> measure.Growth:
+    """The stage with a tiny encoder, over so many passages."""
     model, texts = random_model(scratch / "tiny", layers=2, width=64), real_texts()
     made = {size: make_benchmark(scratch / str(size), varied(texts, size)) for size in sizes}
     cases = {size: ours(model, made[size], scratch / f"of{size}", args.device) for size in sizes}
@@ -284,7 +284,8 @@ def main(argv: list[str] | None = None) -> None:
         limits()
         return
     with tempfile.TemporaryDirectory(prefix="polybatch-encode-") as folder:
-        mixed, grown = side_by_side(args, Path(folder)), growth(args, Path(folder))
+        sizes = QUICK_SIZES if args.quick else tuple(args.sizes or SIZES[args.device])
+        mixed, grown = side_by_side(args, Path(folder)), growth(args, sizes, Path(folder))
     title = "all-MiniLM-L6-v2, float32" if args.device == "cpu" else "12 layers of 768, bfloat16"
     shown = {title: mixed, "growth, 2 layers of 64": grown}
     measure.write(f"encode{args.suffix}", shown, goals(mixed, grown), folder=args.out)

@@ -30,7 +30,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +53,7 @@ EPOCH_SIZES, TABLE_SIZES = (1_000, 10_000, 100_000), (10_000, 100_000, 1_000_000
 QUICK_SIZES = (200, 400)
 TABLE_STEPS = 20
 TEMPERATURE = 0.05
-_SEED, _WORDS, _PART = 7, 3_000, 50_000
+_SEED, _WORDS, _PART, _BATCH = 7, 3_000, 50_000, 64
 
 
 @dataclass(frozen=True)
@@ -368,24 +368,28 @@ def validation_loss(folder: Path, data: Path) -> float:
 
 
 def growth(args: argparse.Namespace, scratch: Path) -> dict[str, measure.Growth]:
-    """One epoch, and a fixed number of steps, over more and more pairs in two languages."""
-    langs = LANGS[:2]
+    """One epoch, and a fixed number of steps, over more and more pairs."""
     epochs = QUICK_SIZES if args.quick else EPOCH_SIZES
     tables = QUICK_SIZES if args.quick else TABLE_SIZES
-    data = {size: made_up(scratch / str(size), size, langs) for size in sorted({*epochs, *tables})}
-    encoder = micro_encoder(scratch, data[min(data)])
-    common = {"batch_size": 64, "learning_rate": 1e-3, "save_steps": 1_000_000}
-
-    def case(size: int, options: dict[str, Any]) -> measure.Case:
-        return ours(args, data[size], encoder, scratch / f"of{size}", {**common, **options})
-
-    last = {size: size // common["batch_size"] for size in epochs}
-    whole = {size: case(size, {"epochs": 1.0, "eval_steps": max(1, last[size])}) for size in epochs}
-    steps = {size: case(size, {"max_steps": TABLE_STEPS, "eval_steps": TABLE_STEPS}) for size in tables}
+    options = {"max_steps": TABLE_STEPS, "eval_steps": TABLE_STEPS}
     return {
-        "growth, one epoch of a very small encoder": measure.grow(whole, unit="pairs"),
-        f"growth, {TABLE_STEPS} steps out of so many pairs": measure.grow(steps, unit="pairs"),
+        "growth, one epoch of a very small encoder": epoch_growth(args, epochs, scratch),
+        f"growth, {TABLE_STEPS} steps out of so many pairs": _grown(args, dict.fromkeys(tables, options), scratch),
     }
+
+
+def epoch_growth(args: argparse.Namespace, sizes: Iterable[int], scratch: Path) -> measure.Growth:
+    """One epoch over so many pairs, validated at its end."""
+    return _grown(args, {size: {"epochs": 1.0, "eval_steps": max(1, size // _BATCH)} for size in sizes}, scratch)
+
+
+def _grown(args: argparse.Namespace, options: dict[int, dict[str, Any]], scratch: Path) -> measure.Growth:
+    """A training of a very small encoder on so many pairs in two languages, with the options of its size."""
+    common = {"batch_size": _BATCH, "learning_rate": 1e-3, "save_steps": 1_000_000}
+    data = {size: made_up(scratch / str(size), size, LANGS[:2]) for size in sorted(options)}
+    encoder = micro_encoder(scratch, data[min(data)])
+    cases = {size: ours(args, data[size], encoder, scratch / f"of{size}", {**common, **options[size]}) for size in data}
+    return measure.grow(cases, unit="pairs")
 
 
 def goals(measured: dict[str, measure.Measurement], grown: dict[str, measure.Growth]) -> list[measure.Goal]:

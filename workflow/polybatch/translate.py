@@ -7,8 +7,8 @@ outputs: translated/<lang>/<shard>.parquet (contracts.ROUND_TRIP), and beside it
 
 Every distinct sentence of the shard is translated once, whether it stands in a query, a passage or a hard negative; of
 very many, that holds for the first. Hard negatives are not translated back. A shard is written whole or not at all, so
-a killed translation redoes its unfinished shards only; of the collected pairs, no more than the shard's are held in
-memory.
+a killed translation redoes its unfinished shards only. Its pairs pass through in parts of some thousands, so memory
+does not grow with them.
 """
 
 from __future__ import annotations
@@ -16,17 +16,23 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from polybatch import contracts, stage, streams
 from polybatch.errors import DataError
-from polybatch.files import write_json, write_rows
+from polybatch.files import write_json, write_parquet
 from polybatch.translator import DecodingOptions, Translator
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_PAIRS_AT_ONCE = 10_000  # so many texts that batches of one length are full; some 60 MB
 _TEXTS_PER_CALL = 2000
 _COLLAPSE_MIN_TEXTS = 50
-_NEEDED = ("pair_id", "source", "query", "passage", "hard_negatives", "split", "kind")
+_CHOSEN_BY = ("pair_id", "split", "kind")
+_NEEDED = (*_CHOSEN_BY, "source", "query", "passage", "hard_negatives")
 
 
 def contaminated_pairs(path: Path | None) -> frozenset[str]:
@@ -50,48 +56,59 @@ def shard_rows(collected: Iterable[dict], shard: int, shards: int, excluded: fro
                 yield row
 
 
-def read_shard(path: Path, shard: int, shards: int, excluded: frozenset[str], hard_negatives: int) -> list[dict]:
-    """The rows of one shard. Hard negatives beyond those that are translated are "": they keep their places, so that a
-    translated list is as long as the English one, which tells that k translates k (`pairs`)."""
-    collected = (row for table in streams.batches(path, contracts.COLLECTED, _NEEDED) for row in table.to_pylist())
-    rows = []
-    for row in shard_rows(collected, shard, shards, excluded):
-        negatives = row["hard_negatives"] or []
-        rows.append(row | {"hard_negatives": [t if k < hard_negatives else "" for k, t in enumerate(negatives)]})
-    return rows
+def read_shard(
+    path: Path, shard: int, shards: int, excluded: frozenset[str], hard_negatives: int
+) -> tuple[int, Iterator[dict]]:
+    """How many rows a shard has, and the rows.
+
+    Hard negatives beyond those that are translated are "": they keep their places, so that a translated list is as long
+    as the English one, which tells that k translates k (`pairs`).
+    """
+    count = sum(1 for _ in shard_rows(_collected(path, _CHOSEN_BY), shard, shards, excluded))
+    rows = shard_rows(_collected(path, _NEEDED), shard, shards, excluded)
+    return count, (_without_negatives_from(hard_negatives, row) for row in rows)
 
 
-def translate_distinct(translator: Translator, texts: Iterable[str]) -> dict[str, str]:
-    """text -> translation for the distinct texts, with progress."""
+def _collected(path: Path, columns: tuple[str, ...]) -> Iterator[dict]:
+    for table in streams.batches(path, contracts.COLLECTED, columns):
+        yield from table.to_pylist()
+
+
+def _without_negatives_from(first: int, row: dict) -> dict:
+    negatives = row["hard_negatives"] or []
+    return row | {"hard_negatives": [text if k < first else "" for k, text in enumerate(negatives)]}
+
+
+def translate_distinct(translator: Translator, texts: Iterable[str], part: str = "") -> dict[str, str]:
+    """text -> translation for the distinct texts, with progress; `part` is added to its label."""
     distinct = sorted(set(texts), key=lambda text: (len(text), text))
-    label = f"{translator.source_lang}-{translator.target_lang}"
-    found = dict(
-        stage.progress(
-            _in_chunks(translator, distinct), total=len(distinct), label=f"{label} translation", unit="texts"
-        )
-    )
+    label = f"{_direction(translator)} translation{part}"
+    return dict(stage.progress(_in_chunks(translator, distinct), total=len(distinct), label=label, unit="texts"))
+
+
+def tell(translator: Translator) -> None:
+    """Logs what a translator has done, and how many translations it had to cut off."""
     work = translator.work
-    stage.log.info(
-        "%s: %d sentences in %.1f s, %.1f sentences/s", label, work.sentences, work.seconds, _rate(work.sentences, work)
-    )
+    rate = work.sentences / work.seconds if work.seconds else 0.0
+    told = (_direction(translator), work.sentences, work.seconds, rate)
+    stage.log.info("%s: %d sentences in %.1f s, %.1f sentences/s", *told)
     if work.unfinished:
         stage.log.warning(
             "%s: %d translations were cut off at %d tokens (decoding.max_length); the filter judges them as any other",
-            label,
+            _direction(translator),
             work.unfinished,
             translator.options.max_length,
         )
-    return found
+
+
+def _direction(translator: Translator) -> str:
+    return f"{translator.source_lang}-{translator.target_lang}"
 
 
 def _in_chunks(translator: Translator, texts: list[str]) -> Iterator[tuple[str, str]]:
     for i in range(0, len(texts), _TEXTS_PER_CALL):
         chunk = texts[i : i + _TEXTS_PER_CALL]
         yield from zip(chunk, translator.translate_texts(chunk), strict=True)
-
-
-def _rate(count: int, work: Any) -> float:
-    return count / work.seconds if work.seconds else 0.0
 
 
 def check_collapse(translations: dict[str, str], translator: Translator, min_distinct: float) -> None:
@@ -101,7 +118,7 @@ def check_collapse(translations: dict[str, str], translator: Translator, min_dis
     distinct = len(set(translations.values()))
     if distinct < min_distinct * len(translations):
         raise DataError(
-            f"The translator {translator.source_lang}-{translator.target_lang} has collapsed.",
+            f"The translator {_direction(translator)} has collapsed.",
             where=translator.folder,
             expected=f"at least {min_distinct:.0%} distinct translations",
             found=f"{distinct} distinct translations of {len(translations)} distinct texts",
@@ -110,12 +127,28 @@ def check_collapse(translations: dict[str, str], translator: Translator, min_dis
         )
 
 
-def round_trip(rows: list[dict], forward: Translator, backward: Translator, min_distinct: float) -> list[dict]:
+def round_trips(
+    rows: Iterable[dict], count: int, forward: Translator, backward: Translator, min_distinct: float
+) -> Iterator[pa.Table]:
+    """The tables of a shard of `count` rows (contracts.ROUND_TRIP), a part at a time."""
+    import pyarrow as pa
+
+    passing, parts = iter(rows), -(-count // _PAIRS_AT_ONCE)
+    for part in range(1, parts + 1):
+        label = f", part {part} of {parts}" if parts > 1 else ""
+        translated = round_trip(list(islice(passing, _PAIRS_AT_ONCE)), forward, backward, min_distinct, label)
+        yield pa.Table.from_pylist(translated, schema=contracts.ROUND_TRIP)
+
+
+def round_trip(
+    rows: list[dict], forward: Translator, backward: Translator, min_distinct: float, part: str = ""
+) -> list[dict]:
     """Adds to each row the translation and back-translation of its query and passage, and its translated negatives."""
     pairs = [text for row in rows for text in (row["query"], row["passage"])]
-    there = translate_distinct(forward, [*pairs, *(text for row in rows for text in row["hard_negatives"] if text)])
+    negatives = (text for row in rows for text in row["hard_negatives"] if text)
+    there = translate_distinct(forward, [*pairs, *negatives], part)
     check_collapse(there, forward, min_distinct)
-    back = translate_distinct(backward, [there[text] for text in pairs])
+    back = translate_distinct(backward, [there[text] for text in pairs], part)
     check_collapse(back, backward, min_distinct)
     return [
         {
@@ -163,13 +196,15 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     excluded = contaminated_pairs(args.contaminated)
-    rows = read_shard(args.collected, args.shard, args.shards, excluded, args.hard_negatives)
+    count, rows = read_shard(args.collected, args.shard, args.shards, excluded, args.hard_negatives)
     forward = Translator(args.forward, f"en-{args.lang}", args.decoding, args.threads)
     backward = Translator(args.backward, f"{args.lang}-en", args.decoding, args.threads)
-    translated = round_trip(rows, forward, backward, args.min_distinct)
-    write_json(args.output.with_suffix(".stats.json"), measured(len(rows), forward, backward))
-    write_rows(args.output, translated, contracts.ROUND_TRIP)
-    stage.log.info("%s: %d pairs translated and translated back", args.lang, len(rows))
+    tables = round_trips(rows, count, forward, backward, args.min_distinct)
+    write_parquet(args.output, tables, contracts.ROUND_TRIP)
+    write_json(args.output.with_suffix(".stats.json"), measured(count, forward, backward))
+    tell(forward)
+    tell(backward)
+    stage.log.info("%s: %d pairs translated and translated back", args.lang, count)
 
 
 if __name__ == "__main__":

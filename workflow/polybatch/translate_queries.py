@@ -25,7 +25,7 @@ from polybatch.files import atomic_path, read_json, read_parquet, write_json, wr
 from polybatch.languages import language
 from polybatch.pairs import parse_paths
 from polybatch.text import text_key
-from polybatch.translate import translate_distinct
+from polybatch.translate import tell, translate_distinct
 from polybatch.translator import DecodingOptions, Translator
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ def derive(
     for lang, folder in translators.items():
         translator = Translator(folder, f"{ENGLISH}-{lang}", decoding, threads)
         translations = translate_distinct(translator, (query["text"] for query in queries))
+        tell(translator)
         asked[lang] = translated_queries(queries, translations, lang)
         told[lang] = _translator_facts(translator) | {"left_out": len(queries) - len(asked[lang])}
     with atomic_path(output) as partial:
