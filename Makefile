@@ -6,13 +6,14 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 SNAKEMAKE := PATH="$(abspath $(BIN)):$$PATH" snakemake
 
-.PHONY: demo test unit lint toy test-cluster bench standins standin help
+.PHONY: demo test unit lint toy test-cluster bench bench-growth standins standin help
 
 help:
 	@echo "make demo   set up, run the default study, print its main table"
 	@echo "make test   set up, lint, unit tests, a toy study and two studies on stand-ins end to end"
 	@echo "make test-cluster   a real Slurm on this machine (root, Debian or Ubuntu), and the pipeline on it"
 	@echo "make bench  each stage beside what one would otherwise run"
+	@echo "make bench-growth   translation, training and encoding up to a million rows; about an hour"
 	@echo "make report the study's HTML report"
 	@echo "make standins, make standin STUDY=paper   a study on stand-ins, offline"
 
@@ -66,6 +67,11 @@ bench: $(VENV)/.bench
 	for stage in $(BENCH); do \
 		PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/$$stage.py --device $(DEVICE) || exit 1; \
 	done
+	$(BIN)/python benchmarks/report.py
+
+# How the slowest stages grow up to a million rows: more than half an hour holds.
+bench-growth: $(VENV)/.bench
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/growth.py --device $(DEVICE)
 	$(BIN)/python benchmarks/report.py
 
 # Stand-ins for models and data of the hub, and a study on them: offline, in minutes, without meaning.

@@ -26,6 +26,7 @@ import math
 import random
 import re
 import shutil
+import statistics
 import sys
 import tempfile
 import threading
@@ -53,6 +54,8 @@ EPOCH_SIZES, TABLE_SIZES = (1_000, 10_000, 100_000), (10_000, 100_000, 1_000_000
 QUICK_SIZES = (200, 400)
 TABLE_STEPS = 20
 TEMPERATURE = 0.05
+# Dense bfloat16 products, TFLOP/s, from NVIDIA's data sheets (half of what is given there with sparsity).
+PEAKS = {"H200": 989, "H100": 989, "A100": 312, "L40S": 362, "L40": 181, "A40": 150, "A10": 125, "L4": 121}
 _SEED, _WORDS, _PART, _BATCH = 7, 3_000, 50_000, 64
 
 
@@ -223,9 +226,10 @@ def options_of(training: Training) -> dict[str, Any]:
 
 def run_stage(args: argparse.Namespace) -> dict[str, Any]:
     """The stage itself, `polybatch.train`, in this process; the time without start-up begins after the imports."""
-    from polybatch import stage, train
+    from polybatch import train
+    from polybatch.model import importing
 
-    with stage.importing():
+    with importing():
         import polybatch.trainer  # noqa: F401
     options = json.loads(args.options)
     start = time.perf_counter()
@@ -285,14 +289,40 @@ def side_by_side(args: argparse.Namespace, data: Path, training: Training, scrat
     measured = measure.paired(cases, args.rounds, unit="pairs", peer=PEER)
     for name, results in measured.cases.items():
         said = results[-1].said
-        share, rate = 1 - said["tokens"] / said["computed"], _teraflops(training, results[-1])
+        share, rate = 1 - said["tokens"] / said["computed"], teraflops(training, results[-1])
         told = f"{said['tokens']} tokens in {said['passes']} passes, {share:.0%} padding, {rate:.2f} TFLOP/s of weights"
         print(f"  {name}: {told}", file=sys.stderr)
     require_learned(training, data, mine / "model", peers / "model")
     return measured
 
 
-def _teraflops(training: Training, result: measure.Result) -> float:
+def compared(measured: dict[Training, measure.Measurement]) -> Iterator[measure.Goal]:
+    """Rates and memory of both sides: a card's memory where there is one. And what share of its peak we use."""
+    for training, one in measured.items():
+        rate = measure.Goal(f"pairs per second, {training.title}", one.ratio(OURS, PEER), GOAL, unit="x")
+        both = list(zip(one.cases[OURS], one.cases[PEER], strict=True))
+        memory = one.ratio(OURS, PEER, "peak_bytes")
+        if "card_bytes" in both[0][0].said:
+            memory = measure.Ratio(tuple(a.said["card_bytes"] / b.said["card_bytes"] for a, b in both))
+        yield rate
+        yield measure.Goal(f"peak memory, {training.title}", memory, 1.0, at_least=False, unit="x")
+        for card in measure.machine()["gpu"]:
+            yield _of_peak(card, training, one)
+
+
+def _of_peak(card: str, training: Training, measured: measure.Measurement) -> measure.Goal:
+    peak = next((tera for name, tera in PEAKS.items() if name in card), math.nan)
+    rates = [teraflops(training, result) for result in measured.cases[OURS]]
+    return measure.Goal(
+        f"share of the bfloat16 peak of {card} (told, not wished for), {training.title}",
+        measure.Ratio(tuple(rate / peak for rate in rates)),
+        0.3,
+        note=f"{statistics.median(rates):.1f} TFLOP/s of weights, padding included, of {peak:g}.",
+        missing=math.isnan(peak),
+    )
+
+
+def teraflops(training: Training, result: measure.Result) -> float:
     """Arithmetic of the linear layers a second: six operations a weight and token, padding counted as what it costs.
 
     Against a card's peak this is the share that training makes use of; GradCache's second forward pass is counted in
@@ -392,18 +422,11 @@ def _grown(args: argparse.Namespace, options: dict[int, dict[str, Any]], scratch
     return measure.grow(cases, unit="pairs")
 
 
-def goals(measured: dict[str, measure.Measurement], grown: dict[str, measure.Growth]) -> list[measure.Goal]:
-    found = []
-    for title, one in measured.items():
-        found += [
-            measure.Goal(f"pairs per second, {title}", one.ratio(OURS, PEER), GOAL, unit="x"),
-            measure.Goal(f"peak memory, {title}", one.ratio(OURS, PEER, "peak_bytes"), 1.0, at_least=False, unit="x"),
-        ]
+def grown_well(grown: dict[str, measure.Growth]) -> list[measure.Goal]:
     epoch, steps = grown.values()
     *_, before, largest = sorted(steps.sizes)
     own = steps.sizes[largest][-1].said["own_bytes"] / steps.sizes[before][-1].said["own_bytes"]
     return [
-        *found,
         measure.Goal("exponent of time against pairs, one epoch", epoch.exponent(), 1.1, at_least=False),
         measure.Goal("exponent of time against pairs, 20 steps", steps.exponent(), 1.1, at_least=False),
         measure.Goal(
@@ -432,11 +455,12 @@ def main(argv: list[str] | None = None) -> None:
         scratch = Path(folder)
         data, text = find_data(args, scratch)
         measured = {
-            training.title: side_by_side(args, data, training, scratch)
-            for training in trainings(args, scratch, data, text)
+            training: side_by_side(args, data, training, scratch) for training in trainings(args, scratch, data, text)
         }
+        goals = list(compared(measured))
         grown = growth(args, scratch / "growth")
-    measure.write(f"train{args.suffix}", {**measured, **grown}, goals(measured, grown), folder=args.out)
+    shown = {training.title: one for training, one in measured.items()}
+    measure.write(f"train{args.suffix}", {**shown, **grown}, [*goals, *grown_well(grown)], folder=args.out)
 
 
 if __name__ == "__main__":

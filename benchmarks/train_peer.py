@@ -22,15 +22,20 @@ from typing import Any
 
 @contextmanager
 def counted_tokens() -> Iterator[dict[str, int]]:
-    """Counts what transformers compute in training: `tokens` without padding, `computed` with it, `passes`."""
+    """Counts what transformers compute in training: `tokens` without padding, `computed` with it, `passes`.
+
+    On a card also `card_bytes`, the most of its memory that was taken. Tokens are counted there without waiting for it.
+    """
+    import torch
     from sentence_transformers.sentence_transformer.modules import Transformer
 
     counts = {"tokens": 0, "computed": 0, "passes": 0}
+    tokens: list[Any] = []
     forward = Transformer.forward
 
     def counting(module: Any, features: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         if module.training:
-            counts["tokens"] += int(features["attention_mask"].sum())
+            tokens.append(features["attention_mask"].sum())
             counts["computed"] += features["attention_mask"].numel()
             counts["passes"] += 1
         return forward(module, features, *args, **kwargs)
@@ -40,6 +45,9 @@ def counted_tokens() -> Iterator[dict[str, int]]:
         yield counts
     finally:
         Transformer.forward = forward
+        counts["tokens"] = sum(map(int, tokens))
+        if torch.cuda.is_available():
+            counts["card_bytes"] = torch.cuda.max_memory_reserved()
 
 
 def data_sets(folder: Path, langs: list[str]) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import gc
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -119,3 +121,25 @@ def test_imports_are_never_looked_through_for_garbage() -> None:
     assert gc.isenabled()
     assert gc.get_freeze_count() > frozen
     gc.unfreeze()
+
+
+def test_a_late_module_is_imported_at_the_first_call() -> None:
+    """In a process of its own: this one has it already."""
+    code = """
+import sys
+from polybatch import stage
+with stage.importing("sklearn.metrics"):
+    from sentence_transformers.util import similarity
+assert not any(name.split(".")[0] == "sklearn" for name in sys.modules)
+print(similarity.pairwise_distances([[0.0, 1.0]], [[3.0, 5.0]], metric="manhattan").tolist())
+from sklearn.metrics import pairwise_distances, pairwise
+assert pairwise_distances.__module__ == pairwise.__name__ == "sklearn.metrics.pairwise"
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[[7.0]]"
+
+
+def test_a_module_that_is_there_is_not_replaced() -> None:
+    with stage.importing("json"):
+        assert sys.modules["json"].__file__
+    assert sys.modules["json"].__file__

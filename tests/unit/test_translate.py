@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "standins"))
@@ -16,14 +17,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "standins"))
 import translators as standins
 from hub_cache import HubCache
 
-from polybatch import contracts
+from polybatch import contracts, translate
 from polybatch.convert_translator import check_agreement, convert
 from polybatch.errors import ConfigError, DataError
 from polybatch.files import read_json, read_parquet, write_json, write_rows
 from polybatch.hub_translator import TranslatorSource, open_source
 from polybatch.hub_translator import convert as convert_hub
 from polybatch.train_translator import TokenBatches, TranslatorOptions, train
-from polybatch.translate import check_collapse, main, round_trip, shard_rows
+from polybatch.translate import check_collapse, main, round_trip, round_trips, shard_rows
 from polybatch.translator import CARD, DecodingOptions, Translator, _gap, _sentences, _told, split_long, workers_of
 
 NOUNS = ["lamp", "door", "fan", "pump", "valve", "alarm", "heater", "sensor"]
@@ -86,6 +87,29 @@ def test_an_untrained_translator_is_caught_as_collapsed(folder: Path) -> None:
     forward, backward = Translator(folder, "en-de", options), Translator(folder, "de-en", options)
     with pytest.raises(DataError, match="has collapsed"):
         round_trip(rows, forward, backward, min_distinct=0.5)
+
+
+def test_a_shard_in_parts_is_the_shard_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        {
+            "pair_id": str(i),
+            "source": "s",
+            "query": f"Start the {noun}",
+            "passage": f"Starts the {noun}. Stops the {NOUNS[0]}.",
+            "hard_negatives": [f"Stops the {noun}", ""],
+        }
+        for i, noun in enumerate(NOUNS)
+    ]
+    options = DecodingOptions(max_length=20)
+
+    def translated() -> list[dict]:
+        forward, backward = Translator(folder, "en-de", options), Translator(folder, "de-en", options)
+        return pa.concat_tables(round_trips(iter(rows), len(rows), forward, backward, 0.0)).to_pylist()
+
+    at_once = translated()
+    monkeypatch.setattr(translate, "_PAIRS_AT_ONCE", 3)
+    assert [row["pair_id"] for row in at_once] == [row["pair_id"] for row in rows]
+    assert translated() == at_once
 
 
 def test_translations_keep_order_and_do_not_depend_on_company(folder: Path) -> None:

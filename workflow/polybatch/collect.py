@@ -296,6 +296,44 @@ def has_all_translations(rows: Rows, sources: Sequence[Source], languages: Seque
     return complete
 
 
+def decide(
+    paths: Sequence[Path],
+    specs: Sequence[dict[str, Any]],
+    files: Sequence[Path],
+    sizes: Sequence[float],
+    *,
+    parallel_in: Sequence[str],
+    options: tuple[SplitOptions, CleaningOptions, MixtureOptions],
+    counts: Counts,
+    folder: Path,
+) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """The first reading and what follows from it, of which no more is kept than two bytes a row.
+
+    Args:
+        paths, specs, files, parallel_in, options: As for `collect`.
+        sizes: Of each source, for the mixture.
+        counts: Takes in what each step removes.
+        folder: Where temporary files may go.
+
+    Returns:
+        (n,) int8 each, the split and the kind of every row; and how many rows are taken of each source.
+    """
+    splitting, cleaning, mixture = options
+    sources = [open_source(spec, file) for spec, file in zip(specs, files, strict=True)]
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".en-") as scratch:
+        across = cleaning.near_duplicate_threshold if len(paths) > 1 else 0.0
+        near = NearDuplicates(across, Path(scratch)) if across else None
+        rows = read_rows(paths, splitting, near)
+        kept = select(rows, specs, sizes, cleaning=cleaning, mixture=mixture, near=near, counts=counts)
+    held_out = splitting.test_passages + splitting.dev_passages
+    translated = has_all_translations(rows, sources, parallel_in if held_out else [])
+    fate = split(rows, kept, translated, splitting)
+    counts.remove(kept, fate == DROPPED, rows, "another query of a held-out passage")
+    kind = kinds(rows, fate, [bool(source.languages) for source in sources], [translatable(spec) for spec in specs])
+    by_source = np.bincount(rows.source[fate != DROPPED], minlength=len(paths)).tolist()
+    return fate, kind, by_source
+
+
 def _tables(paths: Sequence[Path], fate: np.ndarray, kind: np.ndarray) -> Iterator[pa.Table]:
     """The second reading: the rows that are taken, with split and kind."""
     import pyarrow as pa
@@ -331,26 +369,15 @@ def collect(
         options: How to split, which near duplicates to drop, how much of each source to take.
         output: The file.
     """
-    splitting, cleaning, mixture = options
     records = [read_json(path.with_suffix(".json")) for path in paths]
     sizes = [spec.get("weight") or record["examples"] for spec, record in zip(specs, records, strict=True)]
-    sources = [open_source(spec, file) for spec, file in zip(specs, files, strict=True)]
     counts = Counts([[{k: step[k] for k in ("step", "removed")} for step in record["counts"]] for record in records])
     output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".en-") as scratch:
-        across = cleaning.near_duplicate_threshold if len(paths) > 1 else 0.0
-        near = NearDuplicates(across, Path(scratch)) if across else None
-        rows = read_rows(paths, splitting, near)
-        kept = select(rows, specs, sizes, cleaning=cleaning, mixture=mixture, near=near, counts=counts)
-    held_out = splitting.test_passages + splitting.dev_passages
-    translated = has_all_translations(rows, sources, parallel_in if held_out else [])
-    fate = split(rows, kept, translated, splitting)
-    counts.remove(kept, fate == DROPPED, rows, "another query of a held-out passage")
-    kind = kinds(rows, fate, [bool(source.languages) for source in sources], [translatable(spec) for spec in specs])
-    taken = fate != DROPPED
-    tables = sorted_by_id(_tables(paths, fate, kind), contracts.COLLECTED, int(taken.sum()), output.parent)
+    fate, kind, by_source = decide(
+        paths, specs, files, sizes, parallel_in=parallel_in, options=options, counts=counts, folder=output.parent
+    )
+    tables = sorted_by_id(_tables(paths, fate, kind), contracts.COLLECTED, sum(by_source), output.parent)
     write_parquet(output, tables, contracts.COLLECTED)
-    by_source = np.bincount(rows.source[taken], minlength=len(paths)).tolist()
     return {
         "sources": {
             record["source"]: {

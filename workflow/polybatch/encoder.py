@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -22,7 +23,7 @@ from polybatch import contracts, stage
 from polybatch.errors import ConfigError, DataError
 from polybatch.files import atomic_path, write_json
 from polybatch.languages import language
-from polybatch.model import RECORD, record_of
+from polybatch.model import RECORD, importing, record_of
 from polybatch.options import Options, require
 from polybatch.pairs import parse_paths
 from polybatch.streams import batches
@@ -73,16 +74,18 @@ class EncoderOptions(Options):
 
 def build_encoder(texts: Iterable[str], options: EncoderOptions, output: Path) -> None:
     """Trains the tokenizer on `texts` and saves it with random weights in `output`, atomically."""
-    with stage.importing():
-        import torch
-        from sentence_transformers import SentenceTransformer
-        from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-        from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
-        from transformers.utils.logging import disable_progress_bar
+    with ThreadPoolExecutor(1) as beside:  # in compiled code, while Python imports
+        trained = beside.submit(train_tokenizer, texts, options.vocab_size)
+        with importing():
+            import torch
+            from sentence_transformers import SentenceTransformer
+            from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+            from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+            from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=train_tokenizer(texts, options.vocab_size),
+        tokenizer_object=trained.result(),
         model_max_length=options.max_length,
         model_input_names=["input_ids", "attention_mask"],
         **_SPECIAL,

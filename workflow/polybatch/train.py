@@ -30,7 +30,7 @@ from polybatch.composition import batch_schema, composition
 from polybatch.device import tell_torch_device
 from polybatch.errors import ConfigError, DataError, TrainingError
 from polybatch.files import atomic_path, read_json, read_parquet, write_json, write_parquet
-from polybatch.model import RECORD, carry_record, load_model
+from polybatch.model import RECORD, carry_record, importing, load_model
 from polybatch.pairs import PairTable, parse_paths, read_pairs
 from polybatch.ranks import Ranks, told_once
 from polybatch.sampling import BatchSampler, Sampling, Shares
@@ -429,7 +429,7 @@ def _number(value: str) -> int | None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    with stage.importing():
+    with importing():
         from polybatch import preemption
 
     ranks = Ranks.of_environment()
