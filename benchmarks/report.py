@@ -21,7 +21,7 @@ import measure
 from polybatch import stage
 from polybatch.files import atomic_path, read_json
 
-STAGES = ("translate", "train", "encode", "search", "collect", "pipeline")
+STAGES = ("translate", "train", "encode", "search", "collect", "pipeline", "growth")
 _FLOOR = 1e-3  # of the figure's logarithmic axis: a goal of "at most" that came out as nothing
 
 
@@ -206,7 +206,7 @@ def _goal_panel(goals: Sequence[Mapping[str, Any]]) -> Any:
         legend=alt.Legend(title=None, orient="bottom"),
     )
     base = alt.Chart(alt.Data(values=rows)).encode(
-        x=across, y=alt.Y("goal:N", sort=None, title=None, axis=alt.Axis(labelLimit=640)), color=colour
+        x=across, y=alt.Y("goal:N", sort=None, title=None, axis=alt.Axis(labelLimit=1000)), color=colour
     )
     dots = base.transform_filter("!datum.median").mark_circle(size=50, opacity=0.5)
     ticks = base.transform_filter("datum.median").mark_tick(thickness=4, size=18)
@@ -244,7 +244,7 @@ def page(results: Mapping[str, Mapping[str, Any]], introduction: str, notes: Map
         notes: Stage -> what people wrote about it.
     """
     names = [*STAGES, *sorted(set(results) - set(STAGES))]
-    parts = [introduction.strip(), "## All goals", _overview(results, names)]
+    parts = [introduction.strip(), "## All goals", _overview(results, names), _cards(results)]
     for name in names:
         parts.append(f"## {name.capitalize()}")
         if name in results:
@@ -268,6 +268,14 @@ def _overview(results: Mapping[str, Mapping[str, Any]], names: Sequence[str]) ->
     return _markdown(["stage", "goal", "wished", "measured", ""], rows).strip()
 
 
+def _cards(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """On which cards something was measured, or how to."""
+    found = sorted({card for one in results.values() for card in one["machine"]["gpu"]})
+    if found:
+        return f"On a GPU ({', '.join(found)}): the stages whose names end in -cuda."
+    return "On a GPU nothing has been measured. `make bench DEVICE=cuda TORCH=torch` does, on a machine with one."
+
+
 def main(argv: list[str] | None = None) -> None:
     """Reads every stage's results and writes the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -283,10 +291,11 @@ def main(argv: list[str] | None = None) -> None:
             shutil.copyfile(path.with_suffix(".svg"), args.docs / "performance" / f"{path.stem}.svg")
     notes = {path.stem: path.read_text("utf-8") for path in sorted((measure.HERE / "notes").glob("*.md"))}
     introduction = (measure.HERE / "introduction.md").read_text("utf-8")
-    text = page({path.stem: read_json(path) for path in files}, introduction, notes)
+    results = {path.stem: read_json(path) for path in files}
+    text = page(results, introduction, notes)
     with atomic_path(args.docs / "performance.md") as partial:
         partial.write_text(text, "utf-8")
-    print(_overview({path.stem: read_json(path) for path in files}, [path.stem for path in files]))
+    print(_overview(results, list(results)), _cards(results), sep="\n\n")
 
 
 if __name__ == "__main__":

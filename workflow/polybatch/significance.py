@@ -101,7 +101,7 @@ def average_seeds(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:
     values = pd.concat([run.loc[index, "value"] for run in runs], axis=1)
     cells = pd.concat([run.loc[index, "cells"] for run in runs], axis=1)
     frame = pd.DataFrame({"value": values.mean(axis=1, skipna=False), "cells": cells.iloc[:, 0]})
-    frame = frame[cells.nunique(axis=1) == 1]
+    frame = frame[cells.eq(cells.iloc[:, 0], axis=0).all(axis=1)]
     return frame.sort_index().assign(seeds=len(runs))
 
 
