@@ -14,9 +14,8 @@ what came out back into English.
 | ctranslate2 | `Translator.translate_batch`, the limit: tokens in, tokens out | sentences, tokens, sorting, no filter |
 | transformers | `M2M100ForConditionalGeneration.generate`, batches of as many tokens, a part of them | the same |
 
-The models are the shipped translator, dequantised, and the same one widened (Chen, Goodfellow and Shlens 2016,
-"Net2Net: Accelerating Learning via Knowledge Transfer") to the size of an OPUS-MT model, on a GPU of NLLB-600M: it is
-as slow as one of that size and still translates, which random weights do not. Both sides load the same weights.
+The models are the shipped translator, dequantised, and the same one widened to the size of an OPUS-MT model, on a GPU
+of NLLB-600M (translate_models.py). Both sides load the same weights.
 """
 
 from __future__ import annotations
@@ -24,74 +23,36 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
-import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import measure
+from translate_models import SIZES, empty_model, make_model
+from translate_pairs import made_pairs, numbered_pairs, real_pairs, tables
 
 from polybatch import contracts
 from polybatch.errors import DataError
-from polybatch.files import atomic_path, read_json, read_parquet, write_json, write_parquet, write_rows
+from polybatch.files import read_json, read_parquet, write_json, write_parquet, write_rows
 from polybatch.streams import open_parquet
-from polybatch.translator import CARD, SENTENCEPIECE, DecodingOptions, Translator
+from polybatch.translator import DecodingOptions, Translator
 
-if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow as pa
-
-SHIPPED = measure.ROOT / "resources" / "translators" / "homeassistant-de-es"
 WORK = measure.ROOT / "build" / "benchmarks" / "translate"
 LANG = "de"
 DIRECTIONS = (f"en-{LANG}", f"{LANG}-en")
 BATCH_TOKENS = DecodingOptions().batch_tokens
 MAX_LENGTH = 128
 TOKENS = "tokens.json"  # what the peers are given
-_WRITTEN_AT_ONCE = 50_000
-CHARACTER = "<0x00>"  # a token that no translation holds: what the vocabulary is filled up with
 # So many that two seconds of start-up are a tenth of the work, and so few that all takes minutes.
 PAIRS = {"shipped": 1_500, "opus": 1_200, "nllb": 1_500, "quick": 30}
 GROWTH = [1_000, 4_000, 16_000]
 SAMPLED = {"shipped": 6, "opus": 24, "nllb": 6}  # transformers translates every n-th batch, or all would take an hour
 AGREEMENT = 0.98  # share of sentences that two implementations of beam search may be asked to translate alike
-
-_ROOMS = ["kitchen", "bathroom", "living room", "garage", "bedroom", "garden", "hallway", "cellar", "office", "attic"]
-_THINGS = ["light", "door", "window", "sensor", "heater", "fan", "camera", "alarm", "switch", "lock", "pump", "cover"]
-_CLAUSES = (
-    "the {thing} in the {room} is turned on",
-    "the {thing} could not connect to the server",
-    "the temperature of the {room} is above {n} degrees",
-    "the battery of the {thing} is low",
-    "the {thing} opens after {n} minutes",
-    "you have selected the {thing} of the {room}",
-    "the integration for the {thing} is not configured",
-    "the password for the {thing} is not valid",
-)
-_JOINS = (" and ", " if ", " when ", " because ")
-
-
-@dataclass(frozen=True)
-class Size:
-    """A model's size: the shipped one's, times `factor` in width, with so many layers and tokens."""
-
-    factor: int
-    encoder_layers: int
-    decoder_layers: int
-    vocabulary: int
-
-
-SIZES = {
-    "shipped": Size(1, 3, 1, 4601),
-    "opus": Size(2, 6, 6, 32_000),
-    "nllb": Size(4, 12, 12, 256_204),
-}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -217,57 +178,10 @@ def prepare(model: str, beam: int, args: argparse.Namespace, rows: Iterable[dict
     """Lays out model and pairs."""
     folder = WORK / name
     folder.mkdir(parents=True, exist_ok=True)
-    write_parquet(folder / "en.parquet", _tables(rows), contracts.COLLECTED)
+    write_parquet(folder / "en.parquet", tables(rows), contracts.COLLECTED)
     write_rows(folder / "supplied.parquet", [], contracts.PARALLEL)
     compute_type = "bfloat16" if args.device == "cuda" else "float32"
-    return Work(folder, make_model(model), beam, args.device, compute_type)
-
-
-def _tables(rows: Iterable[dict[str, Any]]) -> Iterator[pa.Table]:
-    import pyarrow as pa
-
-    passing = iter(rows)
-    while batch := list(islice(passing, _WRITTEN_AT_ONCE)):
-        yield pa.Table.from_pylist(batch, schema=contracts.COLLECTED)
-
-
-def made_pairs(count: int) -> list[dict[str, Any]]:
-    """Pairs of texts in the words of the shipped translator: queries of a sentence, passages of one to four."""
-    draw = random.Random(3)
-
-    def sentence() -> str:
-        parts = [
-            draw.choice(_CLAUSES).format(thing=draw.choice(_THINGS), room=draw.choice(_ROOMS), n=draw.randrange(2, 99))
-            for _ in range(draw.choice((1, 1, 1, 2, 2, 3)))
-        ]
-        return draw.choice(_JOINS).join(parts).capitalize() + "."
-
-    return [
-        _row(number, sentence(), " ".join(sentence() for _ in range(draw.choice((1, 1, 2, 4)))))
-        for number in range(count)
-    ]
-
-
-def numbered_pairs(count: int) -> Iterator[dict[str, Any]]:
-    """Short pairs, of which no two share a sentence: each holds its pair's number."""
-    draw = random.Random(5)
-
-    def clause(number: int) -> str:
-        named = {"thing": f"{draw.choice(_THINGS)} {number}", "room": draw.choice(_ROOMS), "n": number}
-        return draw.choice(_CLAUSES).format(**named).capitalize()
-
-    return (_row(number, f"{clause(number)}?", f"{clause(number)}.") for number in range(count))
-
-
-def real_pairs(path: Path, count: int) -> list[dict[str, Any]]:
-    rows = read_parquet(path, contracts.COLLECTED).to_pylist()
-    chosen = [row for row in rows if row["kind"] == "english_only" and row["split"] == "train"][:count]
-    return [_row(number, row["query"], row["passage"]) for number, row in enumerate(chosen)]
-
-
-def _row(number: int, query: str, passage: str) -> dict[str, Any]:
-    fixed = {"source": "made", "hard_negatives": [], "license": "CC0-1.0", "split": "train", "kind": "english_only"}
-    return {"pair_id": f"p{number:07d}", "query": query, "passage": passage, **fixed}
+    return Work(folder, make_model(model, WORK / "models"), beam, args.device, compute_type)
 
 
 def tokens_of(work: Work) -> dict[str, list[list[str]]]:
@@ -289,169 +203,6 @@ class _Listening(Translator):
     def _translate_tokens(self, sources: list[list[str]]) -> list[str]:
         self.heard = sources
         return [""] * len(sources)
-
-
-# The model in two formats
-
-
-def make_model(name: str) -> Path:
-    """The folder of the translator, made if it is not there: for CTranslate2, and peer.pt for transformers."""
-    output = WORK / "models" / name
-    if (output / CARD).is_file() and (output / "peer.pt").is_file():
-        return output
-    import ctranslate2
-    import torch
-
-    model = widened(SIZES[name])
-    tokens = json.loads((SHIPPED / "shared_vocabulary.json").read_text("utf-8"))
-    with torch.no_grad():
-        spec = ctranslate2.converters.transformers.M2M100Loader()(model, _Vocabulary(tokens))
-    spec.validate()
-    spec.optimize(quantization="float32")
-    with atomic_path(output) as partial:
-        partial.mkdir()
-        spec.save(str(partial))
-        (partial / SENTENCEPIECE).write_bytes((SHIPPED / SENTENCEPIECE).read_bytes())
-        torch.save(model.state_dict(), partial / "peer.pt")
-        write_json(partial / "size.json", {"parameters": sum(weight.numel() for weight in model.parameters())})
-        write_json(partial / CARD, read_json(SHIPPED / CARD) | {"quantization": "float32"})
-    return output
-
-
-class _Vocabulary:
-    """What CTranslate2's converter asks of a tokenizer."""
-
-    special_tokens_map: dict[str, list[str]] = {}  # noqa: RUF012
-    bos_token, eos_token, unk_token, unk_token_id = "<s>", "</s>", "<unk>", 3
-
-    def __init__(self, tokens: list[str]) -> None:
-        self._tokens = tokens
-
-    def get_vocab(self) -> dict[str, int]:
-        return {token: i for i, token in enumerate(self._tokens)}
-
-    def convert_ids_to_tokens(self, i: int) -> str:
-        return self._tokens[i]
-
-
-def empty_model(size: Size) -> Any:
-    """transformers' M2M100 of that size, without weights of its own, with the shipped model's positions."""
-    import torch
-    from transformers import M2M100Config, M2M100ForConditionalGeneration
-
-    heads = int(shipped_weights()["encoder/num_heads"]) * size.factor
-    width = shipped_weights()["decoder/embeddings/weight"].shape[1] * size.factor
-    config = M2M100Config(
-        vocab_size=size.vocabulary, d_model=width, encoder_ffn_dim=4 * width, decoder_ffn_dim=4 * width,
-        encoder_layers=size.encoder_layers, decoder_layers=size.decoder_layers, encoder_attention_heads=heads,
-        decoder_attention_heads=heads, max_position_embeddings=512, dropout=0.0, pad_token_id=1, bos_token_id=0,
-        eos_token_id=2, decoder_start_token_id=2, scale_embedding=True,
-    )  # fmt: skip
-    model = M2M100ForConditionalGeneration(config).eval()
-    for positions in (model.model.encoder.embed_positions, model.model.decoder.embed_positions):
-        table = positions.get_embedding(len(positions.weights), width // size.factor, 1)
-        positions.weights = torch.cat([table] * size.factor, dim=1)
-    return model
-
-
-def widened(size: Size) -> Any:
-    """The shipped model at another size, computing the same.
-
-    Every feature stands `factor` times: a matrix W becomes one of blocks W / factor, which maps (x, x) to (Wx, Wx), and
-    a layer norm gives the same for (x, x). Added layers add nothing, their last matrices being zero. Tied embeddings
-    are divided by the root of the factor, so that they are added as before; the logits grow by that root, which keeps
-    their order. Added tokens are copies of one that is never chosen.
-    """
-    import torch
-
-    model, weights, factor = empty_model(size), shipped_weights(), size.factor
-    state = model.state_dict()
-
-    def put(name: str, value: np.ndarray) -> None:
-        tensor = torch.tensor(value)
-        tiled = tensor.repeat(*[factor] * tensor.dim()) / (factor if tensor.dim() == 2 else 1)
-        state[name].copy_(tiled)
-
-    with torch.no_grad():
-        for side, count in (("encoder", size.encoder_layers), ("decoder", size.decoder_layers)):
-            for layer in range(count):
-                for part, ours in _layer_names(side):
-                    theirs, layers = f"{side}/layer_{layer}/{part}", f"model.{side}.layers.{layer}."
-                    _put_layer(put, state, weights, theirs, [f"{layers}{name}" for name in ours])
-            put(f"model.{side}.layer_norm.weight", weights[f"{side}/layer_norm/gamma"])
-            put(f"model.{side}.layer_norm.bias", weights[f"{side}/layer_norm/beta"])
-        rows = torch.tensor(weights["decoder/embeddings/weight"])
-        tokens = json.loads((SHIPPED / "shared_vocabulary.json").read_text("utf-8"))
-        filling = rows[tokens.index(CHARACTER)].repeat(size.vocabulary - len(rows), 1)
-        state["model.shared.weight"].copy_(torch.cat([rows, filling]).repeat(1, factor) / factor**0.5)
-    model.load_state_dict(state)
-    model.tie_weights()
-    return model
-
-
-def _layer_names(side: str) -> list[tuple[str, list[str]]]:
-    """CTranslate2's name of a part of a layer, and transformers': several where their rows stand under each other."""
-    names = [
-        ("self_attention/layer_norm", ["self_attn_layer_norm"]),
-        ("self_attention/linear_0", [f"self_attn.{x}_proj" for x in "qkv"]),
-        ("self_attention/linear_1", ["self_attn.out_proj"]),
-        ("ffn/layer_norm", ["final_layer_norm"]),
-        ("ffn/linear_0", ["fc1"]),
-        ("ffn/linear_1", ["fc2"]),
-    ]
-    cross = [
-        ("attention/layer_norm", ["encoder_attn_layer_norm"]),
-        ("attention/linear_0", ["encoder_attn.q_proj"]),
-        ("attention/linear_1", ["encoder_attn.k_proj", "encoder_attn.v_proj"]),
-        ("attention/linear_2", ["encoder_attn.out_proj"]),
-    ]
-    return names + (cross if side == "decoder" else [])
-
-
-def _put_layer(put: Any, state: Any, weights: dict[str, Any], theirs: str, ours: list[str]) -> None:
-    import numpy as np
-
-    if theirs.endswith("layer_norm"):
-        if f"{theirs}/gamma" in weights:
-            put(f"{ours[0]}.weight", weights[f"{theirs}/gamma"])
-            put(f"{ours[0]}.bias", weights[f"{theirs}/beta"])
-        return
-    for kind in ("weight", "bias"):
-        if f"{theirs}/{kind}" in weights:
-            for name, part in zip(ours, np.split(weights[f"{theirs}/{kind}"], len(ours)), strict=True):
-                put(f"{name}.{kind}", part)
-        elif ours[0].endswith(("out_proj", "fc2")):  # an added layer: what it computes comes to nothing
-            state[f"{ours[0]}.{kind}"].zero_()
-
-
-def shipped_weights() -> dict[str, Any]:
-    """Name -> array of the shipped model, int8 weights as the float32 that they stand for.
-
-    The file: a version, the model's kind, and for each array a name, its shape, a type, bytes
-    (`ctranslate2.specs.model_spec.ModelSpec._serialize`).
-    """
-    import numpy as np
-
-    kinds = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32}
-    found: dict[str, Any] = {}
-    with (SHIPPED / "model.bin").open("rb") as file:
-
-        def read(form: str) -> tuple[Any, ...]:
-            return struct.unpack(f"<{form}", file.read(struct.calcsize(f"<{form}")))
-
-        def text() -> str:
-            return file.read(read("H")[0])[:-1].decode()
-
-        read("I"), text(), read("I")
-        for _ in range(read("I")[0]):
-            name, rank = text(), read("B")[0]
-            shape, kind, length = read(f"{rank}I"), read("B")[0], read("I")[0]
-            found[name] = np.frombuffer(file.read(length), dtype=kinds[kind]).reshape(shape)
-    for name in [name for name in found if name.endswith("_scale")]:
-        weight = name.removesuffix("_scale")
-        if weight in found:
-            found[weight] = found[weight].astype(np.float32) / found.pop(name)[:, None]
-    return found
 
 
 # What is measured, each in a process of its own
