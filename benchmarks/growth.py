@@ -1,13 +1,14 @@
-"""The growth of the stages that take longest, up to a million rows: translate, train and encode.
+"""The growth of the stages that take longest, up to a million rows: translate, train, encode; search to ten million.
 
     python benchmarks/growth.py [--stages train encode] [--sizes 10000 100000 1000000]
 
 Each stage as its own benchmark grows it, with models so small that a million rows take minutes: what is measured is
 how time and memory grow, not how fast a stage is. `make bench` stops at smaller sizes to keep within half an hour;
-collect and search go to a million rows there.
+collect and search go to a million rows there. Exact search takes ten times the rows here, in 64 dimensions, and beside
+the largest stands an index that is not exact.
 
 inputs: none
-outputs: <out>/growth.json, and the table and figure that report.py makes of it
+outputs: <out>/growth-<stage>.json for each stage, and the table and figure that report.py makes of it
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import encode
 import measure
+import search
 import train
 import translate
 
@@ -28,11 +31,14 @@ STAGES: dict[str, Grow] = {
     "train": train.epoch_growth,
     "encode": encode.growth,
 }
+SEARCH = "search"
 SIZES, QUICK_SIZES = (10_000, 100_000, 1_000_000), (100, 200, 400)
+PASSAGES_A_ROW, DIM, FACTORY = 10, 64, "IVF4096,PQ32x8"
 TITLES = {
     "translate": "translate: there and back with the filter, shipped translator, greedy, int8, pairs of two sentences",
     "train": "train: one epoch of a very small encoder",
     "encode": "encode: 2 layers of 64",
+    SEARCH: f"search: exact, {search.QUERIES_OF_GROWTH:,} queries, {DIM} dimensions",
 }
 
 
@@ -44,18 +50,41 @@ def goals(stage: str, grown: measure.Growth) -> Iterator[measure.Goal]:
     yield measure.Goal(f"{stage}: peak memory, {sizes}", grown.memory_growth(before), 1.2, at_least=False, unit="x")
 
 
+def searched(sizes: Iterable[int], factory: str) -> tuple[measure.Growth, list[measure.Goal]]:
+    """Exact search in vectors that are read in blocks, and an index of the largest number of them."""
+    options = argparse.Namespace(dim=DIM, factory=factory)
+    grown = measure.grow({n: partial(search.grown, "exact", n, options) for n in sizes}, unit="passages")
+    *_, before, largest = sorted(grown.sizes)
+    share = grown.median(largest, "peak_bytes") / (4 * DIM * largest)
+    return grown, [
+        measure.Goal(
+            f"search: exponent of time, {before:,} to {largest:,} passages",
+            grown.exponent(since=before),
+            1.1,
+            at_least=False,
+        ),
+        measure.Goal(
+            f"search: peak memory, of what {largest:,} vectors are in bytes", share, 0.2, at_least=False, unit="x"
+        ),
+        search.beside(search.grown("approximate", largest, options).said),
+    ]
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = measure.arguments(__doc__, rounds=1)
-    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
+    parser.add_argument("--stages", nargs="+", choices=[*STAGES, SEARCH], default=[*STAGES, SEARCH])
     parser.add_argument("--sizes", nargs="+", type=int, help="rows, at least two numbers")
     args = measure.settle(parser.parse_args(argv))
     sizes = args.sizes or (QUICK_SIZES if args.quick else SIZES)
-    measured, wished = {}, []
     for stage in args.stages:
-        with tempfile.TemporaryDirectory(prefix="polybatch-growth-") as folder:
-            measured[TITLES[stage]] = grown = STAGES[stage](args, sizes, Path(folder))
-        wished += goals(stage, grown)
-    measure.write(f"growth{args.suffix}", measured, wished, folder=args.out)
+        if stage == SEARCH:
+            factory = search.default_factory(max(sizes), DIM) if args.quick else FACTORY
+            grown, wished = searched([PASSAGES_A_ROW * size for size in sizes], factory)
+        else:
+            with tempfile.TemporaryDirectory(prefix="polybatch-growth-") as folder:
+                grown = STAGES[stage](args, sizes, Path(folder))
+            wished = list(goals(stage, grown))
+        measure.write(f"growth-{stage}{args.suffix}", {TITLES[stage]: grown}, wished, folder=args.out)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import measure
 from polybatch import stage
 from polybatch.files import atomic_path, read_json
 
-STAGES = ("translate", "train", "encode", "search", "collect", "pipeline", "growth")
+STAGES = ("translate", "train", "encode", "search", "collect", "pipeline")
 _FLOOR = 1e-3  # of the figure's logarithmic axis: a goal of "at most" that came out as nothing
 
 

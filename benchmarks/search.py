@@ -100,8 +100,7 @@ def compare(args: argparse.Namespace) -> None:
         growth = measure.grow({size: partial(grown, "exact", size, args) for size in sizes}, unit="passages")
         beside_rows = sorted(sizes)[-2:][0]  # the training of a greater one takes minutes
         args.factory = args.factory or default_factory(beside_rows, args.dim)
-        beside = grown("approximate", beside_rows, args)
-        write(args, settings, metrics, growth, beside.said)
+        write(args, settings, metrics, growth, grown("approximate", beside_rows, args).said)
 
 
 def write(
@@ -132,13 +131,7 @@ def write(
             1.2,
             False,
         ),
-        measure.Goal(
-            f"{recall['factory']} of {recall['units']:,} passages: recall@10 against exact (told, not wished for)",
-            recall["recall"],
-            0.5,
-            note=f"{recall['search_parameters']}, {recall['bytes_of_index'] / recall['bytes_of_vectors']:.2f} of the "
-            f"vectors' bytes, searched in {recall['seconds']:.1f} s, exact in {recall['exact_seconds']:.1f} s",
-        ),
+        beside(recall),
     ]
     measurements = {
         "All settings of XQuAD-R's size": settings,
@@ -146,6 +139,17 @@ def write(
         f"Exact search, {QUERIES_OF_GROWTH:,} queries, {args.dim} dimensions": growth,
     }
     measure.write(f"search{args.suffix}", measurements, goals, folder=args.out)
+
+
+def beside(recall: Mapping[str, Any]) -> measure.Goal:
+    """What an index that is not exact finds of the exact lists, from what `approximate` said."""
+    return measure.Goal(
+        f"{recall['factory']} of {recall['units']:,} passages: recall@10 against exact (told, not wished for)",
+        recall["recall"],
+        0.5,
+        note=f"{recall['search_parameters']}, {recall['bytes_of_index'] / recall['bytes_of_vectors']:.2f} of the "
+        f"vectors' bytes, searched in {recall['seconds']:.1f} s, exact in {recall['exact_seconds']:.1f} s",
+    )
 
 
 def command(part: str, folder: Path, *more: str) -> list[str]:
