@@ -1,3 +1,5 @@
+"""Kinds of batches, alpha, shares of languages and sources, and what the sampler draws."""
+
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -6,11 +8,12 @@ import numpy as np
 import pytest
 from parallel_files import parallel_row, write_parallel
 
+from polybatch.batch_sampler import BatchSampler
 from polybatch.composition import composition
 from polybatch.errors import ConfigError, TrainingError
 from polybatch.pairs import read_pairs
 from polybatch.ranks import Ranks
-from polybatch.sampling import AlphaSchedule, BatchSampler, Sampling, Shares
+from polybatch.sampling import AlphaSchedule, Sampling, Shares
 
 EVERY = [
     Sampling("en-en"),

@@ -14,10 +14,10 @@ import pytest
 from toy_training import ELABORATE, HYBRID, LANGS, OPTIONS, command, make_study, options, run, text, weights
 
 from polybatch import checkpoints
+from polybatch.batch_sampler import BatchSampler
 from polybatch.errors import ConfigError, DataError, TrainingError
 from polybatch.files import write_json
 from polybatch.pairs import read_pairs
-from polybatch.sampling import BatchSampler
 from polybatch.train import (
     TrainingOptions,
     load_encoder,

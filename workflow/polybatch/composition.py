@@ -15,8 +15,8 @@ import numpy as np
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from polybatch.batch_sampler import Batch, BatchSampler
     from polybatch.pairs import PairTable
-    from polybatch.sampling import Batch, BatchSampler
 
 MONOLINGUAL = ("en-en", "x-x-mono")
 

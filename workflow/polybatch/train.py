@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polybatch import __version__, card, checkpoints, contracts, stage
+from polybatch.batch_sampler import BatchSampler
 from polybatch.composition import batch_schema, composition
 from polybatch.device import tell_torch_device
 from polybatch.errors import ConfigError, DataError, TrainingError
@@ -33,7 +34,7 @@ from polybatch.files import atomic_path, read_json, read_parquet, write_json, wr
 from polybatch.model import RECORD, carry_record, importing, load_model
 from polybatch.pairs import PairTable, parse_paths, read_pairs
 from polybatch.ranks import Ranks, told_once
-from polybatch.sampling import BatchSampler, Sampling, Shares
+from polybatch.sampling import Sampling, Shares
 from polybatch.training_options import TrainingOptions
 
 if TYPE_CHECKING:

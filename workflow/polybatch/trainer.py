@@ -31,11 +31,11 @@ from transformers.trainer_callback import ExportableState, PrinterCallback, Prog
 from transformers.trainer_utils import EvalLoopOutput
 
 from polybatch import checkpoints
+from polybatch.batch_sampler import BatchSampler, Example
 from polybatch.errors import TrainingError
 from polybatch.pairs import PairTable
 from polybatch.preemption import AgreeAtStepEnd, ignore_in_worker
 from polybatch.ranks import Ranks
-from polybatch.sampling import BatchSampler, Example
 from polybatch.stage import log
 
 _LINE_EVERY_S = 10.0
