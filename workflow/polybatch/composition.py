@@ -1,6 +1,6 @@
 """What batches hold: counts over a training, and the same step by step.
 
-inputs: a `pairs.PairTable` and the batches that a `sampling.BatchSampler` draws from it
+inputs: a `pairs.PairTable` and the batches that a `batch_sampler.BatchSampler` draws from it
 outputs: composition.json and batches.parquet of a trained model, and a line of shares for the log
 """
 

@@ -1,6 +1,6 @@
 """The library's trainer with our batches, and what watches it: faults, progress, checkpoints worth keeping.
 
-inputs: a sentence-transformers model, a `pairs.PairTable`, a `sampling.BatchSampler`
+inputs: a sentence-transformers model, a `pairs.PairTable`, a `batch_sampler.BatchSampler`
 outputs: checkpoints (`checkpoints`)
 
 Only where batches come from, how they are shared out, and how weights are kept is ours; loss, optimiser, schedule,
