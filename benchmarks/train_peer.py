@@ -30,12 +30,13 @@ def counted_tokens() -> Iterator[dict[str, int]]:
     from sentence_transformers.sentence_transformer.modules import Transformer
 
     counts = {"tokens": 0, "computed": 0, "passes": 0}
-    tokens: list[Any] = []
+    tokens = torch.zeros((), dtype=torch.int64)
     forward = Transformer.forward
 
     def counting(module: Any, features: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        nonlocal tokens
         if module.training:
-            tokens.append(features["attention_mask"].sum())
+            tokens = features["attention_mask"].sum() + tokens.to(features["attention_mask"].device)
             counts["computed"] += features["attention_mask"].numel()
             counts["passes"] += 1
         return forward(module, features, *args, **kwargs)
@@ -45,7 +46,7 @@ def counted_tokens() -> Iterator[dict[str, int]]:
         yield counts
     finally:
         Transformer.forward = forward
-        counts["tokens"] = sum(map(int, tokens))
+        counts["tokens"] = int(tokens)
         if torch.cuda.is_available():
             counts["card_bytes"] = torch.cuda.max_memory_reserved()
 

@@ -1,7 +1,7 @@
-"""Faster arithmetic for a model on a CPU, with the same results up to rounding.
+"""Faster arithmetic for a model on a CPU, with the same results up to rounding, and less memory.
 
 inputs: a model in float32 on an x86 CPU
-outputs: the same model, whose linear layers are multiplied by oneDNN
+outputs: the same model, whose linear layers are multiplied by oneDNN; a bound on the code that oneDNN keeps
 
 PyTorch multiplies float32 matrices with Intel's MKL, which runs its AVX2 kernels on processors of other makers, even
 where these have AVX-512. oneDNN, which PyTorch carries too, chooses by what the processor can do: on an AMD EPYC of
@@ -21,6 +21,17 @@ if TYPE_CHECKING:
 _SHAPES_A_THREAD = 16
 
 
+def keep_few_shapes() -> None:
+    """Bounds the code that oneDNN keeps. To be called before anything is computed: it is read at the first use.
+
+    oneDNN makes code for every shape and keeps that of the last 1,024, which comes to hundreds of megabytes where every
+    batch has a shape of its own. A batch needs that of a few layers.
+    """
+    import torch
+
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(_SHAPES_A_THREAD * torch.get_num_threads()))
+
+
 def multiply_with_onednn(model: torch.nn.Module) -> int:
     """Lets oneDNN multiply in all plain linear layers. For inference alone: there is no gradient.
 
@@ -32,9 +43,7 @@ def multiply_with_onednn(model: torch.nn.Module) -> int:
     """
     import torch
 
-    # oneDNN makes code for every shape and keeps that of the last 1024, which comes to hundreds of megabytes where
-    # every batch has a shape of its own. A batch needs that of a few layers; the variable is read at the first use.
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(_SHAPES_A_THREAD * torch.get_num_threads()))
+    keep_few_shapes()
     # The operator is not part of PyTorch's public interface, so a later version may be without it.
     there = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     if platform.machine() not in ("x86_64", "AMD64") or not there:

@@ -29,6 +29,7 @@ from polybatch import __version__, card, checkpoints, contracts, stage
 from polybatch.batch_sampler import BatchSampler
 from polybatch.composition import batch_schema, composition
 from polybatch.device import tell_torch_device
+from polybatch.cpu_kernels import keep_few_shapes
 from polybatch.errors import ConfigError, DataError, TrainingError
 from polybatch.files import atomic_path, read_json, read_parquet, write_json, write_parquet
 from polybatch.model import RECORD, carry_record, importing, load_model
@@ -444,6 +445,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def _train_and_save(args: argparse.Namespace, ranks: Ranks) -> None:
     ranks.check(args.options)
+    keep_few_shapes()
     args.options = on_this_machine(args.options)
     if ranks.first:
         _tell_how(args.options, ranks)
