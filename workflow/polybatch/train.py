@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, Any
 from polybatch import __version__, card, checkpoints, contracts, stage
 from polybatch.batch_sampler import BatchSampler
 from polybatch.composition import batch_schema, composition
-from polybatch.device import tell_torch_device
 from polybatch.cpu_kernels import keep_few_shapes
+from polybatch.device import tell_torch_device
 from polybatch.errors import ConfigError, DataError, TrainingError
 from polybatch.files import atomic_path, read_json, read_parquet, write_json, write_parquet
 from polybatch.model import RECORD, carry_record, importing, load_model
