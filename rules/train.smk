@@ -172,6 +172,7 @@ rule train_run:
         f"{BASE}/logs/train/{{trained}}.log",
     benchmark:
         f"{BASE}/timings/train/{{trained}}.tsv"
+    priority: 1  # the longest jobs first: others fill the gaps that they leave at the end
     group:
         "run"
     conda:
