@@ -199,7 +199,12 @@ def _goal_panel(goals: Sequence[Mapping[str, Any]]) -> Any:
     ]
     if not rows:
         return None
-    across = alt.X("times:Q", scale=alt.Scale(type="log", nice=False, padding=20), title="times the goal (1: just met)")
+    across = alt.X(
+        "times:Q",
+        scale=alt.Scale(type="log", nice=False, padding=20),
+        title="times the goal (1: just met)",
+        axis=alt.Axis(labelOverlap="greedy", labelSeparation=8),
+    )
     colour = alt.Color(
         "met:N",
         scale=alt.Scale(domain=["met", "missed"], range=["#009e73", "#d55e00"]),
