@@ -301,12 +301,13 @@ def compared(measured: dict[Training, measure.Measurement]) -> Iterator[measure.
     for training, one in measured.items():
         rate = measure.Goal(f"pairs per second, {training.title}", one.ratio(OURS, PEER), GOAL, unit="x")
         both = list(zip(one.cases[OURS], one.cases[PEER], strict=True))
-        memory = one.ratio(OURS, PEER, "peak_bytes")
+        memory, cards = one.ratio(OURS, PEER, "peak_bytes"), []
         if "card_bytes" in both[0][0].said:
             memory = measure.Ratio(tuple(a.said["card_bytes"] / b.said["card_bytes"] for a, b in both))
+            cards = measure.machine()["gpu"]
         yield rate
         yield measure.Goal(f"peak memory, {training.title}", memory, 1.0, at_least=False, unit="x")
-        for card in measure.machine()["gpu"]:
+        for card in dict.fromkeys(cards):
             yield _of_peak(card, training, one)
 
 

@@ -47,8 +47,8 @@ def counted_tokens() -> Iterator[dict[str, int]]:
     finally:
         Transformer.forward = forward
         counts["tokens"] = int(tokens)
-        if torch.cuda.is_available():
-            counts["card_bytes"] = torch.cuda.max_memory_reserved()
+        if torch.cuda.is_available() and (taken := torch.cuda.max_memory_reserved()):
+            counts["card_bytes"] = taken
 
 
 def data_sets(folder: Path, langs: list[str]) -> Any:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 ACCEPTED, HELD_OUT_TEXT = "accepted", "held-out text"
 _LANGUAGE_MIN_LETTERS = 20  # language identification of anything shorter is a guess
 _COPY_MIN_WORDS = 3  # a name of one or two words may well be the same in both languages
-_SCORED_PAIRS = 2_000  # as many as WMT's test sets have; sacrebleu keeps 45 KB of counts for each
+_SCORED_PAIRS = 2_000  # about as many as a test set of WMT; sacrebleu keeps 45 KB of counts for each
 _BATCH_ROWS = 2_000
 
 

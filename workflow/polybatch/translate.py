@@ -28,7 +28,7 @@ from polybatch.translator import DecodingOptions, Translator
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_PAIRS_AT_ONCE = 10_000  # so many texts that batches of one length are full; some 60 MB
+_PAIRS_AT_ONCE = 10_000  # so many texts that batches hold sentences of one length
 _TEXTS_PER_CALL = 2000
 _COLLAPSE_MIN_TEXTS = 50
 _CHOSEN_BY = ("pair_id", "split", "kind")
