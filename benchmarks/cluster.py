@@ -21,7 +21,7 @@ from pathlib import Path
 
 import measure
 
-from polybatch.errors import DataError
+from polybatch.core.errors import DataError
 
 PARTS = ("Snakefile", "config.yaml", "rules", "workflow", "envs", "profiles", "resources")
 PROFILES = {"Slurm": ["--profile", "profiles/slurm"], "one machine": ["--cores", "all"]}

@@ -31,7 +31,7 @@ from typing import Any
 
 import measure
 
-from polybatch.errors import DataError
+from polybatch.core.errors import DataError
 
 SIZES = (10_000, 100_000, 1_000_000)
 QUICK_SIZES = (300, 600)
@@ -106,8 +106,8 @@ def make(folder: Path, rows: int, text: Path | None) -> None:
     """Writes source.parquet and benchmarks/made/, as the pipeline's own stage would."""
     import pyarrow as pa
 
-    from polybatch import contracts
-    from polybatch.files import write_parquet, write_rows
+    from polybatch.core import contracts
+    from polybatch.core.files import write_parquet, write_rows
 
     texts = base_texts(text)
     quick = rows <= max(QUICK_SIZES)

@@ -33,7 +33,7 @@ from typing import Any
 
 import measure
 
-from polybatch.errors import DataError
+from polybatch.core.errors import DataError
 
 OURS, PEER = "Polybatch", "SentenceTransformer.encode"
 PASSAGES = {"cpu": 2_000, "cuda": 200_000}
@@ -81,8 +81,8 @@ def varied(texts: list[str], count: int) -> Iterator[str]:
 
 def make_benchmark(folder: Path, texts: Iterator[str]) -> Path:
     """A benchmark with these passages and one query, as the pipeline would write it."""
-    from polybatch import contracts
-    from polybatch.files import write_rows
+    from polybatch.core import contracts
+    from polybatch.core.files import write_rows
 
     passages = [
         {"passage_id": f"p{i:07d}", "lang": "en", "text": text, "group": f"g{i}"} for i, text in enumerate(texts)
@@ -134,8 +134,8 @@ def random_model(folder: Path, *, layers: int, width: int) -> Path:
 
 def embed(model: Path, benchmark: Path, output: Path, device: str) -> dict[str, Any]:
     """The encode stage as a run has it; the time without start-up begins when the model is loaded."""
-    from polybatch.embedder import EncodeOptions, Model
-    from polybatch.encode import encode
+    from polybatch.embedding.embedder import EncodeOptions, Model
+    from polybatch.embedding.encode import encode
 
     ready = Model(model, EncodeOptions(device=device))
     ready.loaded  # noqa: B018
@@ -222,9 +222,9 @@ def limits() -> None:
     import torch
     from torch.profiler import ProfilerActivity, profile
 
-    from polybatch.batches import Tokens, plan
-    from polybatch.cpu_kernels import multiply_with_onednn
-    from polybatch.model import load_model
+    from polybatch.embedding.token_batches import Tokens, plan
+    from polybatch.encoders.kernels import multiply_with_onednn
+    from polybatch.encoders.load import load_model
 
     threads = torch.get_num_threads()
     for rows, width, to in ((1024, 384, 384), (1024, 384, 1536), (1024, 1536, 384), (1024, 768, 3072)):

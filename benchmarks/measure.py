@@ -31,8 +31,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from polybatch.errors import DataError
-from polybatch.files import write_json
+from polybatch.core.errors import DataError
+from polybatch.core.files import write_json
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent

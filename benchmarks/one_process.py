@@ -27,9 +27,9 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from polybatch import stage
-from polybatch.errors import DataError
-from polybatch.files import read_json, write_json
+from polybatch.core import stage
+from polybatch.core.errors import DataError
+from polybatch.core.files import read_json, write_json
 
 _JOB = re.compile(r"^\s*(?:local)?rule (\w+):$")
 _FIELD = re.compile(r"^\s+(input|output): (.*)$")
@@ -81,7 +81,7 @@ def steps(printed: str) -> list[Step]:
     """The steps that `snakemake -n -p` prints, in an order in which they can be run.
 
     Snakemake lists the jobs of a group by name, so they are ordered here: a job comes after those whose outputs it
-    reads. What comes from a network (polybatch.fetch) is left out.
+    reads. What comes from a network (polybatch.core.download) is left out.
     """
     inputs: dict[int, list[str]] = {}
     makers: dict[str, int] = {}
@@ -101,7 +101,7 @@ def steps(printed: str) -> list[Step]:
             commands[job] = line.removeprefix(_COMMAND)
     before = {job: {makers[file] for file in files if file in makers} for job, files in inputs.items()}
     order = graphlib.TopologicalSorter(before).static_order()
-    return [step for job in order for step in _of_command(commands.get(job, "None")) if step.module != "fetch"]
+    return [step for job in order for step in _of_command(commands.get(job, "None")) if step.module != "core.download"]
 
 
 def _of_command(command: str) -> list[Step]:
@@ -118,7 +118,7 @@ def _of_command(command: str) -> list[Step]:
 
 def _without_launcher(words: list[str]) -> tuple[str, list[str]]:
     """Module and arguments; the launcher gives cards to a process of its own, which there is none of here."""
-    if words[0] == "polybatch.launch":
+    if words[0] == "polybatch.cluster.launch":
         first = next(i for i, word in enumerate(words[1:], 1) if word.startswith("polybatch."))
         words = words[first:]
     arguments = words[1:]

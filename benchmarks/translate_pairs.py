@@ -12,8 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polybatch import contracts
-from polybatch.files import read_parquet
+from polybatch.core import contracts
+from polybatch.core.files import read_parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa

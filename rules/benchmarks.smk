@@ -29,12 +29,12 @@ rule held_out_language:
         mem_mb=memory(1500, beside=True),
         runtime=minutes(20),
     params:
-        code=code_digest("held_out"),
+        code=code_digest("benchmarks.held_out"),
         folder=f"{BASE}/benchmarks/{{bench}}",
         split=lambda w: CONFIG["benchmarks"][w.bench]["split"],
         supplied=lambda w, input: f"--supplied {input.supplied}" if input.supplied else "",
     shell:
-        "python -m polybatch.held_out --benchmark {params.folder} --collected {input.collected} "
+        "python -m polybatch.benchmarks.held_out --benchmark {params.folder} --collected {input.collected} "
         "{params.supplied} --split {params.split} --lang {wildcards.lang} 2> {log}"
 
 
@@ -64,11 +64,11 @@ rule qrels:
         mem_mb=memory(1500, beside=True),
         runtime=minutes(20),
     params:
-        code=code_digest("held_out"),
+        code=code_digest("benchmarks.held_out"),
         folder=f"{BASE}/benchmarks/{{bench}}",
         languages=lambda w: configuration.held_out_languages(CONFIG, w.bench),
     shell:
-        "python -m polybatch.held_out --benchmark {params.folder} --qrels {params.languages} 2> {log}"
+        "python -m polybatch.benchmarks.held_out --benchmark {params.folder} --qrels {params.languages} 2> {log}"
 
 
 # A published benchmark: mteb's by the name of its task, LAReQA's and MLQA's files, or a folder in BEIR's layout.
@@ -89,13 +89,13 @@ rule adapted_benchmark:
         mem_mb=memory(4000),
         runtime=minutes(120),
     params:
-        code=code_digest("adapted_benchmark"),
+        code=code_digest("benchmarks.adapted"),
         entry=lambda w: as_json(configuration.benchmark_content(CONFIG, w.bench)),
         state=lambda w, input: folder_state(input[0]),
         languages=lambda w: configuration.benchmark_languages(CONFIG, w.bench)[0],
         corpus_languages=lambda w: configuration.benchmark_languages(CONFIG, w.bench)[1],
     shell:
-        "python -m polybatch.adapted_benchmark --benchmark {params.entry:q} --origin {input:q} "
+        "python -m polybatch.benchmarks.adapted --benchmark {params.entry:q} --origin {input:q} "
         "--languages {params.languages} --corpus-languages {params.corpus_languages} --output {output} 2> {log}"
 
 
@@ -121,12 +121,12 @@ rule translated_queries:
         mem_mb=memory(3000),
         runtime=minutes(120),
     params:
-        code=code_digest("translate_queries"),
+        code=code_digest("translation.queries"),
         original=lambda w: f"{BASE}/benchmarks/{CONFIG['benchmarks'][w.bench]['queries_of']}",
         translators=lambda w: [f"{lang}={folder}" for lang, folder in query_translators(w.bench).items()],
         languages=lambda w: list(query_translators(w.bench)),
         decoding=as_json(CONFIG["translation"]["decoding"]),
     shell:
-        "python -m polybatch.launch --gpu {resources.gpu} polybatch.translate_queries "
+        "python -m polybatch.cluster.launch --gpu {resources.gpu} polybatch.translation.queries "
         "--benchmark {params.original} --languages {params.languages} "
         "--translators {params.translators} --decoding {params.decoding:q} --output {output} 2> {log}"

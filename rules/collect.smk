@@ -28,12 +28,12 @@ rule collect_source:
         mem_mb=memory(2000, beside=True),
         runtime=minutes(60),
     params:
-        code=code_digest("collect_source"),
+        code=code_digest("collect.one_source"),
         source=lambda w: as_json(ALL_SOURCES[w.source]),
         cleaning=as_json(CONFIG["cleaning"]),
         passages=lambda w: flag("passages", mined_passages(w.source)),
     shell:
-        "python -m polybatch.collect_source --source {params.source:q} --file {input.file:q} {params.passages} "
+        "python -m polybatch.collect.one_source --source {params.source:q} --file {input.file:q} {params.passages} "
         "--cleaning {params.cleaning:q} --output {output.pairs} 2> {log}"
 
 
@@ -57,14 +57,14 @@ rule collect_english:
         mem_mb=memory(2000, beside=True),
         runtime=minutes(60),
     params:
-        code=code_digest("collect"),
+        code=code_digest("collect.english"),
         sources=as_json(CONFIG["source"]),
         cleaning=as_json(CONFIG["cleaning"]),
         mixture=as_json(CONFIG["mixture"]),
         split=as_json(configuration.split_options(CONFIG)),
         parallel_in=CONFIG["split"].get("parallel_in", []),
     shell:
-        "python -m polybatch.collect --collected {input.collected} --sources {params.sources:q} "
+        "python -m polybatch.collect.english --collected {input.collected} --sources {params.sources:q} "
         "--files {input.files:q} --cleaning {params.cleaning:q} --mixture {params.mixture:q} "
         "--split {params.split:q} --parallel-in {params.parallel_in} --output {output.pairs} 2> {log}"
 
@@ -88,8 +88,8 @@ rule supplied_translations:
         mem_mb=memory(1500, beside=True),
         runtime=minutes(20),
     params:
-        code=code_digest("parallel_text"),
+        code=code_digest("collect.supplied"),
         sources=as_json(CONFIG["source"]),
     shell:
-        "python -m polybatch.parallel_text --sources {params.sources:q} --files {input.files:q} "
+        "python -m polybatch.collect.supplied --sources {params.sources:q} --files {input.files:q} "
         "--collected {input.collected} --lang {wildcards.lang} --supplied {output} 2> {log}"

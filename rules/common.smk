@@ -10,12 +10,13 @@ sys.path.insert(0, os.path.join(workflow.basedir, "workflow"))
 # Stages run as `python -m polybatch.<stage>`, also where the package is not installed.
 shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(sys.path[0])}; ")
 
-from polybatch import cluster, failures, polling
-from polybatch import config as configuration
-from polybatch.code import code_digest
-from polybatch.errors import ConfigError, PolybatchError
-from polybatch.hub_requests import hub_requests, translator_models
-from polybatch.table_files import TableOptions, expected_files, report_entries
+from polybatch.cluster import check as cluster
+from polybatch.cluster import failures, polling
+from polybatch.config import values as configuration
+from polybatch.core.digest import code_digest
+from polybatch.core.errors import ConfigError, PolybatchError
+from polybatch.prefetch.requests import hub_requests, translator_models
+from polybatch.tables.names import TableOptions, expected_files, report_entries
 
 try:
     CONFIG = configuration.resolve(config)
@@ -78,9 +79,10 @@ for _name in SPLIT_BENCHMARKS:
 SUPPLIED_LANGS = [lang for lang in dict.fromkeys(SUPPLIED_LANGS) if lang != "en"]
 
 # Stages whose code the manifest records.
-STAGES = ["collect_source", "collect", "parallel_text", "decontaminate", "translate", "accept", "parallel", "held_out"]
-STAGES += ["adapted_benchmark", "translate_queries", "evaluation_text", "hub_translator", "hub_encoder", "encoder"]
-STAGES += ["train", "encode", "index", "score", "tables"]
+STAGES = ["collect.one_source", "collect.english", "collect.supplied", "decontaminate.contaminated", "translation.shard"]
+STAGES += ["translation.accept", "pairs.parallel", "benchmarks.held_out", "benchmarks.adapted", "translation.queries"]
+STAGES += ["decontaminate.evaluation_text", "translation.pretrained", "encoders.pretrained", "encoders.scratch"]
+STAGES += ["training.train", "embedding.encode", "retrieval.index", "retrieval.score", "tables.make"]
 
 
 def memory(megabytes, pretrained=None, beside=False):
@@ -206,7 +208,7 @@ def model_folder(run):
 
 
 def embedding_jobs(run):
-    """What is to be embedded with a run's model, as `polybatch.encode` wants it."""
+    """What is to be embedded with a run's model, as `polybatch.embedding.encode` wants it."""
     jobs = []
     for bench in BENCHMARKS:
         queries, passages = configuration.benchmark_languages(CONFIG, bench)

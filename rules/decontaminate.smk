@@ -26,11 +26,11 @@ rule evaluation_text:
         mem_mb=memory(2000, beside=True),
         runtime=minutes(60),
     params:
-        code=code_digest("evaluation_text"),
+        code=code_digest("decontaminate.evaluation_text"),
         benchmarks=expand("{base}/benchmarks/{bench}", base=BASE, bench=KEPT_OUT),
         options=as_json(configuration.overlap_options(CONFIG)),
     shell:
-        "python -m polybatch.evaluation_text --benchmarks {params.benchmarks} --options {params.options:q} "
+        "python -m polybatch.decontaminate.evaluation_text --benchmarks {params.benchmarks} --options {params.options:q} "
         "--output {output} 2> {log}"
 
 
@@ -56,11 +56,11 @@ rule contaminated_pairs:
         mem_mb=memory(2000, beside=True),
         runtime=minutes(60),
     params:
-        code=code_digest("decontaminate"),
+        code=code_digest("decontaminate.contaminated"),
         supplied=flag("supplied", named(supplied_files())),
         validation=lambda w, input: f"--validation {input.validation}" if input.validation else "",
     shell:
-        "python -m polybatch.decontaminate --text {input.text} --collected {input.collected} {params.supplied} "
+        "python -m polybatch.decontaminate.contaminated --text {input.text} --collected {input.collected} {params.supplied} "
         "{params.validation} --output {output.pairs} 2> {log}"
 
 
@@ -76,7 +76,7 @@ rule exposure:
         mem_mb=memory(2000),
         runtime=minutes(20),
     params:
-        code=code_digest("exposure"),
+        code=code_digest("decontaminate.exposure"),
         encoders=as_json(
             {name: {"model": CONFIG["encoders"][name].get("model")} for name in CONFIG["study"]["encoders"]}
         ),
@@ -91,5 +91,5 @@ rule exposure:
             }
         ),
     shell:
-        "python -m polybatch.exposure --encoders {params.encoders:q} --benchmarks {params.benchmarks:q} "
+        "python -m polybatch.decontaminate.exposure --encoders {params.encoders:q} --benchmarks {params.benchmarks:q} "
         "--output {output} 2> {log}"

@@ -30,14 +30,14 @@ rule score_run:
         mem_mb=memory(3000, pretrained=16000),
         runtime=minutes(120),
     params:
-        code=code_digest("score"),
+        code=code_digest("retrieval.score"),
         grid=lambda w: as_json(RUNS[w.run].grid),
         options=[as_json(configuration.scoring_options(CONFIG, bench)) for bench in BENCHMARKS],
         embeddings=lambda w, input: [os.path.dirname(path) for path in input.embeddings],
         index=lambda w, input: [os.path.dirname(path) for path in input.index],
         benchmarks=expand("{base}/benchmarks/{bench}", base=BASE, bench=BENCHMARKS),
     shell:
-        "python -m polybatch.launch --gpu {resources.gpu} polybatch.score "
+        "python -m polybatch.cluster.launch --gpu {resources.gpu} polybatch.retrieval.score "
         "--embeddings {params.embeddings} --index {params.index} "
         "--benchmark {params.benchmarks} --grid {params.grid:q} --options {params.options:q} "
         "--scores {output.scores} --per-query {output.per_query} --run {output.ranked} 2> {log}"

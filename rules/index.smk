@@ -29,11 +29,11 @@ rule encode:
         mem_mb=memory(3000, pretrained=16000),
         runtime=minutes(240),
     params:
-        code=code_digest("encode"),
+        code=code_digest("embedding.encode"),
         benchmarks=lambda w: embedding_jobs(w.run),
         options=lambda w: as_json(configuration.encoding_options(CONFIG, RUNS[w.run].encoder)),
     shell:
-        "python -m polybatch.launch --gpu {resources.gpu} polybatch.encode --model {input.model} --benchmarks {params.benchmarks:q} "
+        "python -m polybatch.cluster.launch --gpu {resources.gpu} polybatch.embedding.encode --model {input.model} --benchmarks {params.benchmarks:q} "
         "--options {params.options:q} 2> {log}"
 
 
@@ -59,11 +59,11 @@ rule encode_shard:
         mem_mb=memory(3000, pretrained=16000),
         runtime=minutes(240),
     params:
-        code=code_digest("encode"),
+        code=code_digest("embedding.encode"),
         benchmarks=lambda w: embedding_jobs(w.run),
         options=lambda w: as_json(configuration.encoding_options(CONFIG, RUNS[w.run].encoder)),
     shell:
-        "python -m polybatch.launch --gpu {resources.gpu} polybatch.encode --model {input.model} --benchmarks {params.benchmarks:q} "
+        "python -m polybatch.cluster.launch --gpu {resources.gpu} polybatch.embedding.encode --model {input.model} --benchmarks {params.benchmarks:q} "
         "--options {params.options:q} --shard {wildcards.shard} --shards {wildcards.shards} --summary {output} 2> {log}"
 
 
@@ -92,11 +92,11 @@ rule gather_embeddings:
         mem_mb=memory(2000),
         runtime=minutes(120),
     params:
-        code=code_digest("encode"),
+        code=code_digest("embedding.encode"),
         benchmarks=lambda w: embedding_jobs(w.run),
         options=lambda w: as_json(configuration.encoding_options(CONFIG, RUNS[w.run].encoder)),
     shell:
-        "python -m polybatch.encode --model {input.model} --benchmarks {params.benchmarks:q} "
+        "python -m polybatch.embedding.encode --model {input.model} --benchmarks {params.benchmarks:q} "
         "--options {params.options:q} --gather {input.shards} 2> {log}"
 
 
@@ -118,11 +118,11 @@ rule build_index:
         mem_mb=memory(2500, pretrained=16000),
         runtime=minutes(120),
     params:
-        code=code_digest("index"),
+        code=code_digest("retrieval.index"),
         factory=CONFIG["index"]["factory"],
         options=as_json({k: v for k, v in CONFIG["index"].items() if k != "factory"}),
         embeddings=lambda w, input: [os.path.dirname(path) for path in input],
         folders=lambda w, output: [os.path.dirname(path) for path in output],
     shell:
-        "python -m polybatch.index --embeddings {params.embeddings} --factory {params.factory:q} "
+        "python -m polybatch.retrieval.index --embeddings {params.embeddings} --factory {params.factory:q} "
         "--options {params.options:q} --output {params.folders} 2> {log}"

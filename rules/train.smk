@@ -32,13 +32,13 @@ rule parallel:
         mem_mb=memory(1500, beside=True),
         runtime=minutes(20),
     params:
-        code=code_digest("parallel"),
+        code=code_digest("pairs.parallel"),
         contaminated=flag("contaminated", contaminated()),
         supplied=lambda w, input: f"--supplied {input.supplied}" if input.supplied else "",
         machine=lambda w, input: f"--machine {input.machine}" if input.machine else "",
         every_machine=flag("translated-all", translated_files()),
     shell:
-        "python -m polybatch.parallel --collected {input.collected} --lang {wildcards.lang} {params.contaminated} "
+        "python -m polybatch.pairs.parallel --collected {input.collected} --lang {wildcards.lang} {params.contaminated} "
         "{params.supplied} {params.machine} {params.every_machine} --output {output} 2> {log}"
 
 
@@ -64,12 +64,12 @@ rule paraphrases:
         mem_mb=memory(2000, beside=True),
         runtime=minutes(30),
     params:
-        code=code_digest("parallel"),
+        code=code_digest("pairs.parallel"),
         contaminated=flag("contaminated", contaminated()),
         every_machine=flag("translated-all", translated_files()),
         evaluation_text=flag("evaluation-text", evaluation_text()),
     shell:
-        "python -m polybatch.parallel --collected {input.collected} --lang en {params.contaminated} "
+        "python -m polybatch.pairs.parallel --collected {input.collected} --lang en {params.contaminated} "
         "{params.every_machine} --paraphrase {input.machine} {params.evaluation_text} --output {output} 2> {log}"
 
 
@@ -93,7 +93,7 @@ rule validation:
         mem_mb=memory(1500, beside=True),
         runtime=minutes(20),
     params:
-        code=code_digest("parallel"),
+        code=code_digest("pairs.parallel"),
         contaminated=flag("contaminated", contaminated()),
         pairs=lambda w, input: (
             f"--validation-source {input.source} --max-pairs {CONFIG['validation']['max_pairs']}"
@@ -101,7 +101,7 @@ rule validation:
             else "--split dev"
         ),
     shell:
-        "python -m polybatch.parallel --collected {input.collected} --lang en {params.contaminated} {params.pairs} "
+        "python -m polybatch.pairs.parallel --collected {input.collected} --lang en {params.contaminated} {params.pairs} "
         "--output {output} 2> {log}"
 
 
@@ -125,11 +125,11 @@ rule new_encoder:
         mem_mb=memory(2000, beside=True),
         runtime=minutes(20),
     params:
-        code=code_digest("encoder"),
+        code=code_digest("encoders.scratch"),
         parallel=named(parallel_files()),
         options=lambda w: as_json(CONFIG["encoders"][w.encoder]["scratch"]),
     shell:
-        "python -m polybatch.launch polybatch.encoder --parallel {params.parallel} --options {params.options:q} "
+        "python -m polybatch.cluster.launch polybatch.encoders.scratch --parallel {params.parallel} --options {params.options:q} "
         "--output {output} 2> {log}"
 
 
@@ -151,12 +151,12 @@ rule pretrained_encoder:
         mem_mb=memory(8000),
         runtime=minutes(30),
     params:
-        code=code_digest("hub_encoder"),
+        code=code_digest("encoders.pretrained"),
         state=lambda w, input: folder_state(input[0]),
         origin=lambda w, input: f"{'--path' if 'path' in CONFIG['encoders'][w.encoder] else '--record'} {input}",
         options=lambda w: as_json(CONFIG["encoders"][w.encoder]["options"]),
     shell:
-        "python -m polybatch.launch polybatch.hub_encoder {params.origin} --options {params.options:q} --output {output} 2> {log}"
+        "python -m polybatch.cluster.launch polybatch.encoders.pretrained {params.origin} --options {params.options:q} --output {output} 2> {log}"
 
 
 # One run of the grid; a killed training goes on from its last checkpoint to the same result.
@@ -182,7 +182,7 @@ rule train_run:
         mem_mb=memory(2500, pretrained=16000),
         runtime=minutes(480),
     params:
-        code=code_digest("train"),
+        code=code_digest("training.train"),
         parallel=named(parallel_files()),
         paraphrases=lambda w, input: f"--paraphrases {input.paraphrases}" if input.paraphrases else "",
         sampling=lambda w: RUNS[w.trained].sampling,
@@ -196,7 +196,7 @@ rule train_run:
         checkpoints=lambda w: f"{BASE}/checkpoints/{w.trained}",
         texts=f"{BASE}/texts",
     shell:
-        "python -m polybatch.launch --gpu {resources.gpu} --distributed polybatch.train "
+        "python -m polybatch.cluster.launch --gpu {resources.gpu} --distributed polybatch.training.train "
         "--encoder {input.encoder} --parallel {params.parallel} {params.paraphrases} "
         "--validation {input.validation} --sampling {params.sampling} {params.alpha} "
         "--num-pairs {params.num_pairs} --num-translated {params.num_translated} --seed {params.seed} "

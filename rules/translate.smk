@@ -27,7 +27,7 @@ rule translate_shard:
         mem_mb=memory(3000),
         runtime=minutes(240),
     params:
-        code=code_digest("translate"),
+        code=code_digest("translation.shard"),
         state=lambda w: own_translators_state(w.lang),
         shards=SHARDS,
         decoding=as_json(CONFIG["translation"]["decoding"]),
@@ -35,7 +35,7 @@ rule translate_shard:
         contaminated=flag("contaminated", contaminated()),
         hard_negatives=CONFIG["translation"]["hard_negatives"],
     shell:
-        "python -m polybatch.launch --gpu {resources.gpu} polybatch.translate "
+        "python -m polybatch.cluster.launch --gpu {resources.gpu} polybatch.translation.shard "
         "--collected {input.collected} {params.contaminated} --lang {wildcards.lang} "
         "--hard-negatives {params.hard_negatives} "
         "--forward {input.forward} --backward {input.backward} --shard {wildcards.shard} "
@@ -68,12 +68,12 @@ rule accept_translations:
         mem_mb=memory(2500, beside=True),
         runtime=minutes(60),
     params:
-        code=code_digest("accept"),
+        code=code_digest("translation.accept"),
         state=lambda w: own_translators_state(w.lang),
         options=as_json(CONFIG["translation"]["accept"]),
         contaminated=flag("contaminated", contaminated()),
         evaluation_text=flag("evaluation-text", evaluation_text()),
     shell:
-        "python -m polybatch.accept --shards {input.shards} --collected {input.collected} "
+        "python -m polybatch.translation.accept --shards {input.shards} --collected {input.collected} "
         "{params.contaminated} {params.evaluation_text} --supplied {input.supplied} --lang {wildcards.lang} --forward {input.forward} --backward {input.backward} "
         "--options {params.options:q} --output {output.pairs} 2> {log}"

@@ -27,11 +27,11 @@ rule convert_hub_translator:
         mem_mb=memory(16000),
         runtime=minutes(60),
     params:
-        code=code_digest("hub_translator"),
+        code=code_digest("translation.pretrained"),
         directions=lambda w: HUB_TRANSLATORS[w.translator]["directions"],
         options=lambda w: as_json({"quantization": HUB_TRANSLATORS[w.translator]["quantization"]}),
     shell:
-        "python -m polybatch.launch polybatch.hub_translator --record {input} --directions {params.directions} "
+        "python -m polybatch.cluster.launch polybatch.translation.pretrained --record {input} --directions {params.directions} "
         "--options {params.options:q} --output {output} 2> {log}"
 
 
@@ -54,10 +54,10 @@ rule translator_strings:
         mem_mb=memory(1500),
         runtime=minutes(20),
     params:
-        code=code_digest("parallel_text"),
+        code=code_digest("collect.supplied"),
         sources=as_json(CONFIG["source"]),
     shell:
-        "python -m polybatch.parallel_text --sources {params.sources:q} --files {input.files:q} "
+        "python -m polybatch.collect.supplied --sources {params.sources:q} --files {input.files:q} "
         "--collected {input.collected} --lang {wildcards.lang} --strings {output} 2> {log}"
 
 
@@ -82,13 +82,13 @@ rule train_translator:
         mem_mb=memory(4000),
         runtime=minutes(480),
     params:
-        code=code_digest("train_translator"),
+        code=code_digest("translation.train"),
         strings=lambda w: named(translator_strings(w)),
         directions=lambda w: TRAINED_TRANSLATORS[w.translator]["directions"],
         options=lambda w: as_json(TRAINED_TRANSLATORS[w.translator]["options"]),
         work=lambda w, output: os.path.dirname(output[0]),
     shell:
-        "python -m polybatch.launch --gpu {resources.gpu} polybatch.train_translator "
+        "python -m polybatch.cluster.launch --gpu {resources.gpu} polybatch.translation.train "
         "--strings {params.strings} --directions {params.directions} "
         "--options {params.options:q} --work {params.work} 2> {log}"
 
@@ -114,7 +114,7 @@ rule convert_translator:
         mem_mb=memory(4000),
         runtime=minutes(60),
     params:
-        code=code_digest("convert_translator"),
+        code=code_digest("translation.convert"),
         strings=lambda w: named(translator_strings(w)),
         directions=lambda w: TRAINED_TRANSLATORS[w.translator]["directions"],
         quantization=lambda w: TRAINED_TRANSLATORS[w.translator]["quantization"],
@@ -127,6 +127,6 @@ rule convert_translator:
             }
         ),
     shell:
-        "python -m polybatch.launch polybatch.convert_translator --model {input.model} --strings {params.strings} "
+        "python -m polybatch.cluster.launch polybatch.translation.convert --model {input.model} --strings {params.strings} "
         "--directions {params.directions} --quantization {params.quantization} --facts {params.facts:q} "
         "--output {output} 2> {log}"

@@ -139,11 +139,11 @@ def probe(
     environment = {**project.environment(settings), "PYTHONPATH": str(project.folder / "workflow")}
     if python != sys.executable:  # a link to an interpreter does not find what its environment has installed
         environment["PYTHONPATH"] += os.pathsep + next(path for path in sys.path if path.endswith("site-packages"))
-    command = [python, "-m", "polybatch.cluster", "probe", "--wait=60", *flags]
+    command = [python, "-m", "polybatch.cluster.check", "probe", "--wait=60", *flags]
     return subprocess.run(command, cwd=project.folder, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_a_run_on_nodes_that_do_not_share_the_folder(project: Project, far: str) -> None:
     done = project.snakemake(TARGET, "--retries=0", settings={"POLYBATCH_CPU_PARTITION": far}, timeout_s=180)
     assert done.returncode != 0
-    assert "polybatch.cluster probe" in done.stdout, done.stdout[-3000:]
+    assert "polybatch.cluster.check probe" in done.stdout, done.stdout[-3000:]

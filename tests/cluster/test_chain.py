@@ -93,7 +93,11 @@ def _job_of(process: Path, name: str, project: Project) -> str | None:
         environment = (process / "environ").read_bytes().decode().split("\0")
     except (OSError, UnicodeDecodeError):
         return None
-    if not here or "polybatch.train" not in words or not any(word.endswith(f"checkpoints/{name}") for word in words):
+    if (
+        not here
+        or "polybatch.training.train" not in words
+        or not any(word.endswith(f"checkpoints/{name}") for word in words)
+    ):
         return None
     return dict(line.split("=", 1) for line in environment if "=" in line).get("SLURM_JOB_ID")
 

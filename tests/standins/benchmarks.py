@@ -241,7 +241,7 @@ def _belebele() -> dict[str, bytes | str]:
 
 def _belebele_rows(code: str) -> list[dict[str, Any]]:
     """Two questions a passage; in German the rows stand in another order, in English one question is asked twice."""
-    from polybatch.languages import LANGUAGES
+    from polybatch.core.languages import LANGUAGES
 
     lang = next(entry.iso for entry in LANGUAGES.values() if entry.nllb == code)
     drawn = random.Random("belebele")

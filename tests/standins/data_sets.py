@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hub_cache import HubCache, commit_of
 
-from polybatch.hub_sources import DATA_SETS
-from polybatch.mmarco import NAMES, REPO, REVISION, TRIPLES
+from polybatch.collect.adapters.data_sets import DATA_SETS
+from polybatch.collect.adapters.mmarco import NAMES, REPO, REVISION, TRIPLES
 
 ENTITY_QUESTIONS = "stand-in/entity-questions"  # the data set has no repository of its own on the hub
 ADAPTERS = (*DATA_SETS, "entity_questions", "mmarco")

@@ -23,8 +23,8 @@ import encoders
 import translators
 from hub_cache import HubCache
 
-from polybatch.hub_requests import TRANSLATOR_REVISIONS
-from polybatch.known_encoders import KNOWN_ENCODERS
+from polybatch.encoders.known import KNOWN_ENCODERS
+from polybatch.prefetch.requests import TRANSLATOR_REVISIONS
 
 
 def make(folder: Path) -> None:

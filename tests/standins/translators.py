@@ -346,7 +346,7 @@ def _madlad() -> dict[str, bytes | str]:
     """MADLAD-400: T5 with an output layer of its own; its tokens `<2de>` are pieces of its SentencePiece model."""
     from transformers import T5Config, T5ForConditionalGeneration, T5Tokenizer
 
-    from polybatch.languages import LANGUAGES
+    from polybatch.core.languages import LANGUAGES
 
     asks = tuple(f"<2{language.madlad}>" for language in LANGUAGES.values() if language.madlad)
     model = sentencepiece_model("unigram", asks)

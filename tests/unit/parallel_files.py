@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from polybatch import contracts
-from polybatch.files import write_rows
+from polybatch.core import contracts
+from polybatch.core.files import write_rows
 
 
 def pair_id(number: int) -> str:

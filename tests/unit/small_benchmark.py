@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from polybatch import contracts
-from polybatch.benchmark import load
-from polybatch.files import sha256_file, write_json, write_rows
-from polybatch.index import IndexOptions, build_indexes
+from polybatch.benchmarks.benchmark import load
+from polybatch.core import contracts
+from polybatch.core.files import sha256_file, write_json, write_rows
+from polybatch.retrieval.index import IndexOptions, build_indexes
 
 Rows = list[tuple[str, str, str]]
 

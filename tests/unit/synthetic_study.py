@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from polybatch.contracts import PER_QUERY, POOL, SCORES
-from polybatch.files import write_parquet
-from polybatch.tables import Inputs
+from polybatch.core.contracts import PER_QUERY, POOL, SCORES
+from polybatch.core.files import write_parquet
+from polybatch.tables.make import Inputs
 
 LANGS = ("en", "de", "el")
 TRAINED = "en+de"

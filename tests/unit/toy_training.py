@@ -4,10 +4,10 @@ import json
 
 from parallel_files import parallel_row, write_parallel
 
-from polybatch.encoder import EncoderOptions, build_encoder
-from polybatch.pairs import read_pairs
-from polybatch.sampling import Sampling
-from polybatch.train import TrainingOptions, load_encoder, read_validation, set_up, train
+from polybatch.encoders.scratch import EncoderOptions, build_encoder
+from polybatch.pairs.table import read_pairs
+from polybatch.training.sampling import Sampling
+from polybatch.training.train import TrainingOptions, load_encoder, read_validation, set_up, train
 
 LANGS = ("en", "de", "tr")
 OPTIONS = TrainingOptions(

@@ -21,7 +21,7 @@ import pytest
 import yaml
 from toy_source import write
 
-from polybatch.text import text_key
+from polybatch.core.text import text_key
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "config.yaml", "rules", "workflow", "envs", "profiles", "resources")
@@ -109,7 +109,7 @@ def test_nothing_to_do_after_a_run(project: Path) -> None:
 
 
 def test_a_comment_re_runs_nothing_and_a_change_re_runs_what_depends_on_it(project: Path) -> None:
-    module = project / "workflow/polybatch/accept.py"
+    module = project / "workflow/polybatch/translation/accept.py"
     before = module.read_text("utf-8")
     module.write_text("# said differently\n" + before, "utf-8")
     assert planned(project) == {}
@@ -196,7 +196,7 @@ def test_embedding_in_shards_is_as_many_jobs(project: Path) -> None:
 
 def test_versions_can_be_compared(project: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "polybatch.compare", "v1", "v2", "--study", "toy"],
+        [sys.executable, "-m", "polybatch.tables.versions.compare", "v1", "v2", "--study", "toy"],
         cwd=project,
         capture_output=True,
         text=True,

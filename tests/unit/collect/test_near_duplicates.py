@@ -1,0 +1,72 @@
+"""Near duplicates: found where they are, none where they are not, the first kept, whatever the bands."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from polybatch.collect.near_duplicates import PERMUTATIONS, NearDuplicates, band_rows, passage_shingles, query_shingles
+
+WORDS = [f"w{i}" for i in range(3_000)]
+
+
+def jaccard(first: list[str], second: list[str]) -> float:
+    return len(set(first) & set(second)) / len(set(first) | set(second))
+
+
+def removed(rows: list[tuple[str, str]], threshold: float, folder: Path, kept: np.ndarray | None = None) -> np.ndarray:
+    near = NearDuplicates(threshold, folder)
+    for start in range(0, len(rows), 70):
+        part = rows[start : start + 70]
+        near.add([query for query, _ in part], [passage for _, passage in part])
+    return near.removed(kept)
+
+
+def test_copies_with_small_changes_are_found_and_nothing_else(tmp_path: Path) -> None:
+    draw = random.Random(0)
+    rows = [(f"question {draw.choice(WORDS)} {i}", " ".join(draw.choices(WORDS, k=80))) for i in range(300)]
+    copies = []
+    for query, passage in rows[:100]:
+        words = passage.split()
+        words[draw.randrange(80)] = "changed"
+        copies.append((query, " ".join(words)))
+    similar = [jaccard(passage_shingles(a), passage_shingles(b)) for (_, a), (_, b) in zip(rows, copies, strict=False)]
+    assert min(similar) > 0.9
+    gone = removed(rows + copies, 0.85, tmp_path)
+    assert not gone[:300].any(), "the first of two is kept, and unlike texts are"
+    assert gone[300:].mean() >= 0.95
+
+
+def test_both_sides_must_be_alike(tmp_path: Path) -> None:
+    passage = " ".join(WORDS[:80])
+    rows = [
+        ("who built the old bridge", passage),
+        ("when will the market open", passage),
+        ("who built the old bridge", "x " + passage),
+    ]
+    assert removed(rows, 0.8, tmp_path).tolist() == [False, False, True]
+
+
+def test_a_row_that_went_removes_no_other(tmp_path: Path) -> None:
+    rows = [("the same question", " ".join(WORDS[:60]))] * 3
+    assert removed(rows, 0.9, tmp_path).tolist() == [False, True, True]
+    kept = np.array([False, True, True])
+    assert removed(rows, 0.9, tmp_path, kept).tolist() == [False, False, True]
+
+
+def test_no_rows(tmp_path: Path) -> None:
+    assert removed([], 0.9, tmp_path).tolist() == []
+
+
+def test_texts_shorter_than_a_shingle() -> None:
+    assert passage_shingles("two words") == ["two words"]
+    assert query_shingles("who") == ["who"]
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.7, 0.8, 0.9, 0.95, 1.0])
+def test_bands_find_nearly_all_pairs_at_the_threshold(threshold: float) -> None:
+    width = band_rows(threshold)
+    assert 1 - (1 - threshold ** (2 * width)) ** (PERMUTATIONS // width) >= 0.95

@@ -1,0 +1,463 @@
+"""The configuration: every fault at once, in words that help, and the grid that it spells."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from polybatch.config.values import (
+    Run,
+    benchmark_languages,
+    benchmark_settings,
+    encoding_options,
+    encoding_shards,
+    held_out_languages,
+    overlap_options,
+    resolve,
+    runs,
+    scoring_options,
+    training_options,
+    translator_entry,
+    translator_name,
+    used_directions,
+)
+from polybatch.core.errors import ConfigError
+
+ROOT = Path(__file__).parents[3]
+STUDIES = sorted(path.stem for path in (ROOT / "workflow/studies").glob("*.yaml"))
+HUB = {"model": "facebook/nllb-200-distilled-600M"}
+XQUAD = {"study": {"benchmarks": ["xquad-r"]}}
+DERIVED = {"queries_of": "scifact", "translate": ["de", "es"]}
+
+
+@pytest.fixture
+def config(monkeypatch: pytest.MonkeyPatch) -> dict:
+    monkeypatch.chdir(ROOT)
+    return yaml.safe_load((ROOT / "config.yaml").read_text("utf-8"))
+
+
+def merged(config: dict, *overlays: dict) -> dict:
+    """The config under overlays, as Snakemake merges them: mappings in depth, all else replaced."""
+    result = copy.deepcopy(config)
+    for overlay in overlays:
+        for key, value in overlay.items():
+            both = isinstance(value, dict) and isinstance(result.get(key), dict)
+            result[key] = merged(result[key], value) if both else copy.deepcopy(value)
+    return result
+
+
+def study(name: str) -> dict:
+    return yaml.safe_load((ROOT / f"workflow/studies/{name}.yaml").read_text("utf-8"))
+
+
+def faults(config: dict) -> str:
+    with pytest.raises(ConfigError) as caught:
+        resolve(config)
+    return str(caught.value)
+
+
+def with_benchmark(entry: Any) -> dict:
+    return {"study": {"benchmarks": ["mine"]}, "benchmarks": {"mine": entry}}
+
+
+def test_the_default_config_is_sound(config: dict) -> None:
+    before = copy.deepcopy(config)
+    resolved = resolve(config)
+    assert config == before, "resolving must not change what it was given"
+    assert [source["name"] for source in resolved["source"]] == ["homeassistant"]
+    assert resolved["collection"] == "homeassistant"
+    assert resolved["translation"]["shards"] == 2
+    assert resolve(resolved | {"source": "homeassistant"}) == resolved, "defaults are filled in once and for all"
+
+
+def test_the_grid_of_the_default_study(config: dict) -> None:
+    grid = runs(resolve(config))
+    names = [run.name for run in grid]
+    assert len(names) == len(set(names)) == 12
+    assert names[0] == "tiny/untrained"
+    assert "tiny/hybrid-a0.5/nall/en+de+es+fr+tr+zh/s3" in names
+    assert grid[0].grid["seed"] == -1
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_is_sound_and_so_is_it_on_stand_ins(config: dict, name: str) -> None:
+    resolved = resolve(study(name))
+    assert resolved["study"]["name"] == name
+    overlays = [yaml.safe_load((ROOT / f"workflow/studies/standins/{f}.yaml").read_text()) for f in ("common", name)]
+    standin = resolve(merged(study(name), *overlays))
+    assert standin["data_mark"] == "stand-in data"
+    assert standin["collection"].startswith("standin-"), "stand-ins must not share a folder with real data"
+    assert standin["study"]["name"] == f"standin-{name}", "nor a table's versions"
+    assert len(runs(standin)) < len(runs(resolved)) or name == "paper"
+    # What is made fewer is taken from the study: stand-ins run its encoders and languages and nothing else.
+    assert set(standin["study"]["encoders"]) <= set(resolved["study"]["encoders"])
+    assert set(standin["study"]["benchmarks"]) <= set(resolved["study"]["benchmarks"])
+    assert set(standin["languages"]["train"]) <= set(resolved["languages"]["train"])
+
+
+class TestGrid:
+    def test_a_schedule_of_alpha_has_a_name_of_its_own(self, config: dict) -> None:
+        config["study"]["runs"] = [{"sampling": "hybrid", "alphas": [0.50, {"from": 1, "to": 0.5}], "seeds": [1]}]
+        grid = runs(resolve(config))[1:]
+        assert [run.alpha for run in grid] == ["0.5", "1to0.5"]
+        assert grid[1].name == "tiny/hybrid-a1to0.5/nall/en+de+es+fr+tr+zh/s1"
+        assert grid[1].grid["alpha"] == "1to0.5"
+
+    def test_numbers_of_pairs_and_of_translations_are_crossed(self, config: dict) -> None:
+        config["study"] |= {
+            "num_pairs": [100, "all"],
+            "num_translated": [0, 50, "all"],
+            "runs": [{"sampling": "x-y", "seeds": [7]}],
+        }
+        names = [run.name.split("/")[2] for run in runs(resolve(config))[1:]]
+        assert names == ["n100-mt0", "n100-mt50", "n100", "nall-mt0", "nall-mt50", "nall"]
+
+    def test_english_batches_run_once_for_all_numbers_of_translations(self, config: dict) -> None:
+        config["study"] |= {"num_translated": [10, 100, "all"], "untrained": False, "num_pairs": [5, "all"]}
+        config["study"]["runs"] = [{"sampling": "en-en", "seeds": [1]}, {"sampling": "x-x", "seeds": [1]}]
+        grid = runs(resolve(config))
+        english = [run for run in grid if run.sampling == "en-en"]
+        assert [(run.num_pairs, run.num_translated) for run in english] == [("5", "all"), ("all", "all")]
+        assert sum(run.sampling == "x-x" for run in grid) == 6
+
+    def test_every_encoder_has_its_floor_unless_it_is_not_wanted(self, config: dict) -> None:
+        config["study"] |= {"encoders": ["tiny", "labse"]}
+        assert [run.name for run in runs(resolve(config)) if not run.trained] == ["tiny/untrained", "labse/untrained"]
+        config["study"]["untrained"] = False
+        assert all(run.trained for run in runs(resolve(config)))
+
+    def test_a_run_s_name_tells_every_grid_column(self) -> None:
+        run = Run("e", "hybrid", "0.5", "10", "20", ("en", "de"), 3)
+        assert run.name == "e/hybrid-a0.5/n10-mt20/en+de/s3"
+        assert run.grid == {
+            "encoder": "e",
+            "sampling": "hybrid",
+            "alpha": "0.5",
+            "num_pairs": "10",
+            "num_translated": "20",
+            "languages": "en+de",
+            "seed": 3,
+        }
+
+
+class TestCatalogue:
+    def test_an_entry_that_does_not_say_what_it_is_is_laid_over_the_catalogue_s(self, config: dict) -> None:
+        overlay = {
+            "study": {"benchmarks": ["xquad-r"], "encoders": ["e5-base"]},
+            "source": ["duorc"],
+            "benchmarks": {"xquad-r": {"languages": ["de", "en"]}},
+            "encoders": {"e5-base": {"training": {"max_steps": 7}}},
+        }
+        resolved = resolve(merged(config, overlay))
+        entry = resolved["benchmarks"]["xquad-r"]
+        assert (entry["adapter"], entry["languages"], entry["expected"]) == ("lareqa", ["de", "en"], "xquad-r")
+        assert len(entry["files"]) == 11
+        assert resolved["encoders"]["e5-base"]["model"] == "intfloat/multilingual-e5-base"
+        assert training_options(resolved, "e5-base")["max_steps"] == 7
+        assert training_options(resolved, "tiny")["max_steps"] == 120
+
+    def test_an_entry_that_says_what_it_is_stands_alone(self, config: dict) -> None:
+        overlay = {
+            "study": {"benchmarks": ["xquad-r"], "encoders": ["e5-base"]},
+            "source": ["mmarco"],
+            "sources": {"mmarco": {"adapter": "mmarco", "max_pairs": 5}},
+            "benchmarks": {"xquad-r": {"adapter": "lareqa", "path": "x", "languages": ["de", "en"]}},
+            "encoders": {"e5-base": {"model": "someone/else"}},
+        }
+        resolved = resolve(merged(config, overlay))
+        assert not {"files", "expected", "license"} & set(resolved["benchmarks"]["xquad-r"])
+        assert resolved["encoders"]["e5-base"]["model"] == "someone/else"
+        assert resolved["source"] == [{"name": "mmarco", "adapter": "mmarco", "max_pairs": 5}], "no weight is left"
+
+    def test_nothing_of_the_catalogue_is_there_that_nobody_named(self, config: dict) -> None:
+        resolved = resolve(config)
+        assert (list(resolved["benchmarks"]), list(resolved["encoders"])) == (["test", "dev"], ["tiny"])
+        assert list(resolved["sources"]) == ["homeassistant"]
+
+    def test_what_translated_queries_and_decontamination_name_is_looked_up_too(self, config: dict) -> None:
+        overlay = {
+            **with_benchmark(DERIVED),
+            "decontamination": {"benchmarks": ["mlqa-r"]},
+            "validation": {"source": "squadshifts"},
+        }
+        resolved = resolve(merged(config, overlay))
+        assert resolved["benchmarks"]["scifact"]["task"] == "SciFact"
+        assert resolved["benchmarks"]["mlqa-r"]["adapter"] == "lareqa"
+        assert resolved["sources"]["squadshifts"] == {"adapter": "squadshifts"}
+        assert "squadshifts" not in [source["name"] for source in resolved["source"]]
+        assert resolved["validation"]["max_pairs"] == 2000
+
+
+class TestSources:
+    def test_several(self, config: dict) -> None:
+        config["source"] = ["homeassistant", {"path": "data/My.pairs.jsonl", "columns": {"query": "q"}}, "duorc"]
+        resolved = resolve(config)
+        assert [source["name"] for source in resolved["source"]] == ["homeassistant", "my", "duorc"]
+        assert [source["adapter"] for source in resolved["source"]] == ["homeassistant", "local", "duorc"]
+        assert resolved["collection"] == "default", "no one source's name, but the study's"
+
+    def test_a_local_file_takes_the_place_of_the_default_source(self, config: dict) -> None:
+        config["source"] = {"path": "data/My.pairs.jsonl", "columns": {"query": "question"}}
+        resolved = resolve(config)
+        [source] = resolved["source"]
+        assert source["adapter"] == "local"
+        assert source["columns"] == {"query": "question"}
+        assert source["license"] == "not stated"
+        assert resolved["collection"] == "my", "own data must not share a folder with the default study"
+
+    def test_two_files_of_one_name_need_another_one(self, config: dict) -> None:
+        config["source"] = [{"path": "a/pairs.jsonl"}, {"path": "b/pairs.csv"}]
+        assert "two sources are called 'pairs'" in faults(config)
+        config["source"][1]["name"] = "more"
+        assert [source["name"] for source in resolve(config)["source"]] == ["pairs", "more"]
+
+
+class TestBenchmarks:
+    def test_the_languages_of_queries_and_corpus(self, config: dict) -> None:
+        own = {"adapter": "mteb", "task": "NeuCLIR2023RetrievalHardNegatives"}
+        benchmarks = {
+            "queries": {**own, "languages": ["fa", "zh"]},
+            "both": {**own, "languages": ["en"], "corpus_languages": ["fa", "zh"]},
+            "neither": own,
+            "derived": DERIVED,
+        }
+        resolved = resolve(merged(config, {"study": {"benchmarks": [*benchmarks]}, "benchmarks": benchmarks}))
+        found = {name: benchmark_languages(resolved, name) for name in benchmarks}
+        assert found == {
+            "queries": (["fa", "zh"], ["fa", "zh"]),
+            "both": (["en"], ["fa", "zh"]),
+            "neither": (config["languages"]["evaluate"],) * 2,
+            "derived": (["en", "de", "es"], ["en"]),
+        }
+        settings = {name: benchmark_settings(resolved, name) for name in benchmarks}
+        assert settings == {
+            "queries": ["monolingual", "cross_lingual", "multilingual"],
+            "both": ["cross_lingual", "multilingual"],
+            "neither": ["monolingual", "cross_lingual", "multilingual"],
+            "derived": ["monolingual", "cross_lingual"],
+        }
+
+    def test_held_out_text_stands_in_all_languages_that_it_is_known_in(self, config: dict) -> None:
+        everywhere = ["de", "el", "en", "es", "fr", "ru", "tr", "zh"]
+        assert held_out_languages(resolve(config), "test") == everywhere
+        config["languages"]["evaluate"] = ["en", "it"]
+        assert held_out_languages(resolve(config), "test") == sorted([*everywhere, "it"])
+
+    def test_english_among_the_languages_to_translate_into_is_the_original(self, config: dict) -> None:
+        resolved = resolve(merged(config, with_benchmark({"queries_of": "scifact", "translate": ["de", "en"]})))
+        assert benchmark_languages(resolved, "mine") == (["en", "de"], ["en"])
+
+    def test_scoring_is_the_study_s_under_the_original_s_under_the_benchmark_s_own(self, config: dict) -> None:
+        overlay = with_benchmark({**DERIVED, "scoring": {"metrics": ["map"]}})
+        overlay["scoring"] = {"metrics": ["mrr@10"], "top_k": 5}
+        options = scoring_options(resolve(merged(config, overlay)), "mine")
+        settings = ["monolingual", "cross_lingual"]
+        assert options == {"metrics": ["map"], "top_k": 5, "depth": 1000, "settings": settings}
+
+    def test_one_evaluated_language_leaves_the_monolingual_setting(self, config: dict) -> None:
+        config["languages"]["evaluate"] = ["en"]
+        assert benchmark_settings(resolve(config), "test") == ["monolingual"]
+
+
+class TestTranslators:
+    def test_a_default_stands_for_every_direction_without_an_entry(self, config: dict) -> None:
+        config["translation"] |= {"languages": ["de", "fr"], "default": HUB}
+        resolved = resolve(config)
+        assert "path" in translator_entry(resolved, "en-de")
+        entry = translator_entry(resolved, "fr-en")
+        assert entry == {**HUB, "quantization": "int8"}
+        assert translator_name(entry) == "facebook--nllb-200-distilled-600M--int8"
+
+    def test_used_are_both_ways_for_pairs_and_one_for_queries(self, config: dict) -> None:
+        overlay = {
+            **with_benchmark({"queries_of": "scifact", "translate": ["fr", "en"]}),
+            "translation": {"default": HUB},
+        }
+        resolved = resolve(merged(config, overlay))
+        assert used_directions(resolved) == ["en-de", "de-en", "en-es", "es-en", "en-fr"]
+
+
+def test_what_belongs_to_one_encoder_is_laid_over_what_belongs_to_all(config: dict) -> None:
+    own = {"training": {"learning_rate": 1.0e-5}, "encoding": {"batch_size": 4, "shards": 8}}
+    overlay = {
+        "study": {"encoders": ["tiny", "xlm-r"]},
+        "encoders": {"xlm-r": own},
+        "encoding": {"batch_size": 9, "batch_tokens": 99, "shards": 4},
+    }
+    resolved = resolve(merged(config, overlay))
+    assert training_options(resolved, "xlm-r") == {**config["training"], "learning_rate": 1.0e-5}
+    assert training_options(resolved, "tiny") == config["training"]
+    assert encoding_options(resolved, "xlm-r") == {"batch_size": 4, "batch_tokens": 99}
+    assert encoding_options(resolved, "tiny") == {"batch_size": 9, "batch_tokens": 99}
+    assert [encoding_shards(resolved, name) for name in ("tiny", "xlm-r")] == [4, 8]
+    assert encoding_shards(resolve(config), "tiny") == 1
+
+
+def test_decontamination_is_on_and_its_options_are_the_stage_s(config: dict) -> None:
+    assert resolve(config)["decontamination"] == {"enabled": True, "benchmarks": []}
+    config["decontamination"] = {"enabled": False, "ngram": 8}
+    assert overlap_options(resolve(config)) == {"ngram": 8}
+
+
+def test_all_faults_come_at_once(config: dict) -> None:
+    config["studdy"] = {}
+    config["study"]["runs"][0]["sampling"] = "xx"
+    config["study"]["runs"][4]["alphas"] = [1.5]
+    config["study"]["encoders"].append("xlmr")
+    config["languages"]["evaluate"].append("klingon")
+    config["training"]["batchsize"] = 3
+    config["training"]["learning_rate"] = "fast"
+    config["split"]["english_only"] = 2.0
+    config["cleaning"] = {"max_words": 0}
+    config["decontamination"] = {"ngran": 5, "benchmarks": ["xquad"]}
+    config["sources"]["duorc"] = {"adapter": "duorc", "max_pair": 3}
+    config["tables"] = {"published": "nowhere.csv"}
+    del config["translation"]["translators"]["en-de"]
+    text = faults(config)
+    for message in (
+        "has 13 fault(s)",
+        "unknown key 'studdy'; did you mean 'study'?",
+        "'xx' is not one of en-en, x-x, x-x-mono, x-y, hybrid",
+        "study.runs.4.alphas.0: 1.5 is greater than the maximum of 1",
+        "study.encoders: 'xlmr' is neither among encoders nor in the catalogue (did you mean 'xlm-r'?)",
+        "unknown language 'klingon'",
+        "unknown option 'batchsize'; learning_rate must be a number",
+        "split: english_only must be within 0 and 1",
+        "cleaning: ",
+        "decontamination: unknown option 'ngran'",
+        "decontamination.benchmarks: 'xquad' is neither among benchmarks nor in the catalogue (did you mean 'xquad-r'?)",
+        "sources.duorc: unknown option 'max_pair'",
+        "tables.published: there is no file nowhere.csv",
+        "no translator for en-de",
+    ):
+        assert message in text
+
+
+def test_files_of_published_scores_are_read_with_the_config(
+    config: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header = "source,encoder,sampling,benchmark,setting,metric,value\n"
+    (tmp_path / "bad.csv").write_text(header + "Paper,tiny,x-y,test,monolingual,map,high\n", "utf-8")
+    (tmp_path / "latin.csv").write_bytes(header.encode() + b"M\xfcller\n")
+    monkeypatch.chdir(tmp_path)
+    shipped = sorted((ROOT / "workflow/studies/published").glob("*.csv"))[0].relative_to(ROOT)
+    config["tables"] = {"published": [str(shipped), "bad.csv", "latin.csv", "nowhere.csv"]}
+    text = faults(config)
+    assert str(shipped) not in text, "a file of the repository is found from any folder"
+    assert "tables.published: bad.csv: line 2: value cannot be 'high'" in text
+    assert "tables.published: latin.csv: 'utf-8' codec can't decode" in text
+    assert "tables.published: there is no file nowhere.csv" in text
+
+
+@pytest.mark.parametrize(
+    ("overlay", "message"),
+    [
+        ({"study": {"runs": [{"sampling": "hybrid", "seeds": [1]}]}}, "hybrid needs alphas"),
+        ({"study": {"runs": [{"sampling": "x-y", "alphas": [0.5], "seeds": [1]}]}}, "alphas belong to hybrid"),
+        (
+            {"study": {"runs": [{"sampling": "hybrid", "alphas": [{"from": 1}], "seeds": [1]}]}},
+            "study.runs.0.alphas.0: 'to' is a required property",
+        ),
+        (
+            {"study": {"runs": [{"sampling": "hybrid", "alphas": ["half"], "seeds": [1]}]}},
+            "study.runs.0.alphas.0: 'half' is not number or object",
+        ),
+        ({"study": {"num_pairs": ["many"]}}, "study.num_pairs.0: 'many' is not all or integer"),
+        ({"study": {"num_pairs": [0]}}, "study.num_pairs.0: 0 is less than the minimum of 1"),
+        ({"languages": {"train": ["de", "es"]}}, "must contain 'en'"),
+        ({"languages": {"train": ["en"]}}, "needs two training languages"),
+        (
+            {"languages": {"evaluate": ["en"]}, "scoring": {"settings": ["multilingual"]}},
+            "multilingual cannot be scored with queries in en and passages in en",
+        ),
+        ({"scoring": {"settings": ["bilingual"]}}, "scoring: settings cannot hold 'bilingual'"),
+        ({"translation": {"languages": ["el"]}}, "'el' is not among languages.train"),
+        ({"study": {"encoders": ["big"]}}, "'big' is neither among encoders nor in the catalogue"),
+        ({"study": {"benchmarks": ["xquad"]}}, "did you mean 'xquad-r'?"),
+        # Sources.
+        ({"source": "nowhere"}, "for a file of your own write source: {path: ...}"),
+        ({"source": "mmarko"}, "did you mean 'mmarco'?"),
+        ({"source": {"pth": "x"}}, "source: unknown key 'pth'; did you mean 'path'?"),
+        ({"source": ["duorc", {"pth": "x"}]}, "source.1: unknown key 'pth'; did you mean 'path'?"),
+        ({"source": 3}, "source: 3 is not"),
+        ({"source": {"path": "My data.jsonl"}}, "'my data', taken from the file's name, cannot name a source"),
+        ({"sources": {"homeassistant": {"sha256": "12"}}}, "sources.homeassistant.sha256"),
+        ({"sources": {"mine": {"adapter": "my_own"}}}, "sources.mine.adapter: 'my_own' is not one of"),
+        ({"source": "entity-questions"}, "'wikiqa' is not among the study's sources (entity-questions)"),
+        ({"validation": {"source": "squadshift"}}, "validation.source: 'squadshift' is neither"),
+        ({"source": ["duorc"], "validation": {"source": "duorc"}}, "validation.source: 'duorc' is trained on"),
+        ({"split": {"dev_passages": 0}}, "0 leaves no validation pairs"),
+        # Translators.
+        ({"translation": {"translators": {"en-de": {"path": "nowhere"}}}}, "nowhere is no translator folder"),
+        ({"translation": {"translators": {"en-de": {"trained": "x"}}}}, "path and trained do not go together"),
+        ({"translation": {"translators": {"en-fr": {"trained": "x"}}}}, "'x' is not among translator_training"),
+        (
+            {"translation": {"translators": {"en-fr": {"trained": "homeassistant-de-es"}}}},
+            "translator_training.homeassistant-de-es does not train en-fr",
+        ),
+        ({"translation": {"translators": {"en-fr": {}}}}, "en-fr: needs one of path, trained, model"),
+        ({"translation": {"languages": ["fr"], "default": {"path": "nowhere"}}}, "nowhere is no translator folder"),
+        (
+            {"translation": {"languages": ["fr"], "default": {"trained": "homeassistant-de-es"}}},
+            "translation.default: translator_training.homeassistant-de-es does not train fr-en",
+        ),
+        ({"translation": {"default": {"model": "a/b", "path": "c"}}}, "path and model do not go together"),
+        ({"translation": {"paraphrases": "fr"}}, "translation.paraphrases: 'fr' is not among translation.languages"),
+        # Encoders.
+        ({"encoders": {"tiny": {"model": "a/b"}}}, "encoders.tiny: scratch and model do not go together"),
+        ({"encoders": {"mine": {"path": "nowhere"}}}, "encoders.mine.path: there is no folder nowhere"),
+        ({"encoders": {"tiny": {"training": {"max_step": 3}}}}, "encoders.tiny.training: unknown option 'max_step'"),
+        ({"encoders": {"tiny": {"encoding": {"batch_size": 0}}}}, "encoders.tiny.encoding: batch_size"),
+        ({"encoders": {"tiny": {"encoding": {"shards": 0}}}}, "encoders.tiny.encoding.shards: 0 is less than"),
+        ({"encoding": {"shards": "many"}}, "encoding.shards: 'many' is not of type 'integer'"),
+        ({"encoders": None}, "encoders: None is not of type 'object'"),
+        # Benchmarks.
+        (with_benchmark({}), "benchmarks.mine: needs one of split, adapter, queries_of, translate"),
+        (with_benchmark({"split": "train"}), "split: 'train' is neither dev nor test"),
+        (with_benchmark({"split": "test", "path": "x"}), "path does not belong to split"),
+        ({**with_benchmark({"split": "test"}), "split": {"test_passages": 0}}, "nothing to make it from"),
+        (with_benchmark({"adapter": "beer"}), "'beer' is not one of lareqa, mlqa, mteb, beir"),
+        (with_benchmark({"adapter": "mteb"}), "the adapter mteb needs task"),
+        (with_benchmark({"adapter": "beir"}), "the adapter beir needs path"),
+        (with_benchmark({"adapter": "mlqa"}), "the adapter mlqa needs files or path"),
+        (with_benchmark({"adapter": "mteb", "task": "SciFact", "path": "x"}), "path does not belong to the adapter mteb"),
+        (
+            with_benchmark({"adapter": "beir", "path": "x", "options": {"pair_order": "qc"}}),
+            "options: unknown option 'pair_order'; known: split, exclude_same_ids, most_absent",
+        ),
+        (
+            with_benchmark({"adapter": "lareqa", "files": {"en": {"url": "https://a.org/en.json"}}}),
+            "benchmarks.mine: files: none for de",
+        ),
+        (with_benchmark({"adapter": "lareqa", "files": {"en": {"url": "ftp://a.org/x"}}}), "files.en.url"),
+        (with_benchmark({"adapter": "lareqa", "path": "x", "expected": "xquad"}), "'xquad' is not one of xquad-r, mlqa-r"),
+        (with_benchmark({"adapter": "mteb", "task": "SciFact", "languages": ["xx"]}), "mine.languages: unknown language 'xx'"),
+        (
+            with_benchmark({"adapter": "mteb", "task": "S", "languages": ["en"], "settings": ["cross_lingual"]}),
+            "cross_lingual cannot be scored with queries in en and passages in en",
+        ),
+        (with_benchmark({**DERIVED, "queries_of": "scifacts"}), "did you mean 'scifact'?"),
+        (with_benchmark({**DERIVED, "queries_of": ["scifact"]}), "benchmarks.mine.queries_of: ['scifact'] is not of type"),
+        (with_benchmark({**DERIVED, "queries_of": "mine"}), "the queries of 'mine' are translated themselves"),
+        (with_benchmark({**DERIVED, "queries_of": "neuclir"}), "'neuclir' has no English queries and passages"),
+        (with_benchmark({**DERIVED, "adapter": "mteb"}), "benchmarks.mine: adapter and queries_of and translate do not"),
+        (
+            with_benchmark({"queries_of": "scifact", "translate": ["fr"]}),
+            "no translator for en-fr; add translation.translators.en-fr, or a default",
+        ),
+        ({**XQUAD, "benchmarks": {"xquad-r": {"scoring": {"depht": 5}}}}, "xquad-r.scoring: unknown option 'depht'"),
+        ({"tables": {"figure_metrics": ["map", "token_f1"]}}, "figure_metrics: 'token_f1' is not scored on any"),
+    ],
+)  # fmt: skip
+def test_one_fault(config: dict, overlay: dict, message: str) -> None:
+    assert message in faults(merged(config, overlay))
+
+
+@pytest.mark.parametrize("missing", ["study", "languages", "source"])
+def test_what_must_be_there(config: dict, missing: str) -> None:
+    del config[missing]
+    assert f"'{missing}' is a required property" in faults(config)

@@ -1,0 +1,145 @@
+"""Files that are whole or absent, and how a stage tells a user what went wrong."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from polybatch.core import stage
+from polybatch.core.errors import DataError
+from polybatch.core.files import atomic_path, read_json, read_parquet, write_json, write_parquet, write_rows
+
+SCHEMA = pa.schema([("a", pa.int32())])
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "x.parquet"
+    write_rows(target, [{"a": 1}], SCHEMA)
+
+    def batches():
+        yield pa.table({"a": [2]})
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_parquet(target, batches(), SCHEMA)
+    assert read_parquet(target, SCHEMA).to_pylist() == [{"a": 1}]
+    assert [p.name for p in tmp_path.iterdir()] == ["x.parquet"]
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        with atomic_path(tmp_path / "model") as partial:
+            partial.mkdir()
+            (partial / name).touch()
+    assert [p.name for p in (tmp_path / "model").iterdir()] == ["new"]
+
+
+def test_parquet_faults_name_file_and_column(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    write_rows(path, [{"a": 1}], SCHEMA)
+    with pytest.raises(DataError, match="lacks 1 column"):
+        read_parquet(path, pa.schema([("a", pa.int32()), ("b", pa.string())]))
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(DataError, match="truncated"):
+        read_parquet(path)
+    with pytest.raises(DataError, match="missing"):
+        read_json(tmp_path / "no.json")
+
+
+def test_a_user_error_is_told_without_a_traceback(capsys: pytest.CaptureFixture) -> None:
+    def main(argv: list[str] | None) -> None:
+        raise DataError("It broke.", expected="this", found="that", where="here", remedy="mend it")
+
+    with pytest.raises(SystemExit) as caught:
+        stage.run(main, [])
+    assert str(caught.value) == "error: It broke.\n  where: here\n  expected: this\n  found: that\n  to do: mend it"
+
+
+def test_a_full_disk_is_told_as_such() -> None:
+    def main(argv: list[str] | None) -> None:
+        with open("/dev/full", "w") as handle:  # the kernel's own full disk
+            handle.write("x" * 100_000)
+
+    with pytest.raises(SystemExit, match="disk is full"):
+        stage.run(main, [])
+
+
+def test_a_full_disk_under_numpy() -> None:
+    import numpy as np
+
+    with pytest.raises(OSError) as caught, open("/dev/full", "wb") as handle:
+        np.save(handle, np.zeros(100_000))
+    assert stage.is_disk_full(caught.value)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [  # as safetensors and FAISS said it on a full file system
+        "Error while serializing: I/O error: No space left on device (os error 28)",
+        "Error: 'ret == (size * 4)' failed: write error in x.faiss: 65491 != 1280000 (No space left on device)",
+    ],
+)
+def test_a_full_disk_is_known_by_the_words_of_libraries(message: str) -> None:
+    error = ValueError("saving failed")
+    error.__cause__ = RuntimeError(message)
+    assert stage.is_disk_full(error)
+    assert not stage.is_disk_full(OSError(errno.EACCES, "no"))
+
+
+def test_other_system_errors_keep_their_traceback() -> None:
+    def main(argv: list[str] | None) -> None:
+        raise OSError(errno.EACCES, "no")
+
+    with pytest.raises(OSError, match="no"):
+        stage.run(main, [])
+
+
+def test_progress_ends_with_a_line_in_a_log(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="polybatch"):
+        assert list(stage.progress(range(3), total=3, label="rows read")) == [0, 1, 2]
+    assert "rows read: 3/3 (100%)" in caplog.text
+
+
+def test_json_is_stable(tmp_path: Path) -> None:
+    write_json(tmp_path / "a", {"b": 1, "a": "ü"})
+    assert (tmp_path / "a").read_text("utf-8") == '{\n  "a": "ü",\n  "b": 1\n}\n'
+
+
+def test_imports_are_never_looked_through_for_garbage() -> None:
+    frozen = gc.get_freeze_count()
+    with stage.importing():
+        assert not gc.isenabled()
+        with stage.importing():
+            pass
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > frozen
+    gc.unfreeze()
+
+
+def test_a_late_module_is_imported_at_the_first_call() -> None:
+    """In a process of its own: this one has it already."""
+    code = """
+import sys
+from polybatch.core import stage
+with stage.importing("sklearn.metrics"):
+    from sentence_transformers.util import similarity
+assert not any(name.split(".")[0] == "sklearn" for name in sys.modules)
+print(similarity.pairwise_distances([[0.0, 1.0]], [[3.0, 5.0]], metric="manhattan").tolist())
+from sklearn.metrics import pairwise_distances, pairwise
+assert pairwise_distances.__module__ == pairwise.__name__ == "sklearn.metrics.pairwise"
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[[7.0]]"
+
+
+def test_a_module_that_is_there_is_not_replaced() -> None:
+    with stage.importing("json"):
+        assert sys.modules["json"].__file__
+    assert sys.modules["json"].__file__

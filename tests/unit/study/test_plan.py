@@ -1,0 +1,70 @@
+"""What a plan says, from nothing but a config, and from what earlier runs left."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from polybatch.config.values import resolve, runs
+from polybatch.core.errors import DataError
+from polybatch.core.files import write_json
+from polybatch.study.plan import RATES, lines, main, parse_jobs
+
+ROOT = Path(__file__).parents[3]
+JOBS = "Building DAG of jobs...\nJob stats:\njob          count\n-------  -------\ntrain_run  6\nencode  8\ntotal  14\n"
+
+
+@pytest.fixture(scope="module")
+def config() -> dict:
+    return resolve(yaml.safe_load((ROOT / "workflow/studies/paper.yaml").read_text("utf-8")))
+
+
+@pytest.fixture(scope="module")
+def rates() -> dict:
+    return yaml.safe_load(RATES.read_text("utf-8"))
+
+
+def test_jobs_are_read_from_a_dry_run() -> None:
+    assert parse_jobs(JOBS) == {"train_run": 6, "encode": 8}
+
+
+def test_before_anything_ran_every_rate_is_assumed(config: dict, rates: dict, tmp_path: Path) -> None:
+    plan = {line.stage: line for line in lines(config, tmp_path, rates)}
+    assert set(plan) == {"translate", "train xlm-r", "train labse", "encode xlm-r", "encode labse"}
+    assert all(line.rate.endswith("assumed") for line in plan.values())
+    # Seven data sets of the paper are translated; Mr. TyDi, MFAQ and mMARCO are not.
+    translated = 1_469 + 33_298 + 59_496 + 113_535 + 135_557 + 176_975
+    assert f"{translated:,} (stated)" in plan["translate"].work
+    assert "3 trainings of at most 100,000 steps of 100 pairs" in plan["train labse"].work
+
+
+def test_what_an_earlier_run_measured_is_used(config: dict, rates: dict, tmp_path: Path) -> None:
+    run = next(run for run in runs(config) if run.trained and run.encoder == "labse")
+    record = {"steps": 10, "options": {"batch_size": 100}, "seconds": 2.0, "device": "a card"}
+    write_json(tmp_path / "models" / run.name / "training.json", record)
+    statistics = {"sentences": 900, "tokens": 1, "seconds": 3.0, "device": "cuda", "compute_type": "float16"}
+    write_json(tmp_path / "translated" / "de" / "0.stats.json", statistics)
+    plan = {line.stage: line for line in lines(config, tmp_path, rates)}
+    assert plan["train labse"].rate == "500 pairs/s, measured on a card"
+    assert plan["train labse"].hours == pytest.approx(3 * 100_000 * 100 / 500 / 3600)
+    assert plan["translate"].rate == "300 sentences/s, measured on cuda"
+    assert plan["train xlm-r"].rate.endswith("assumed")
+
+
+def test_the_plan_is_printed_and_written(config: dict, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "jobs").write_text(JOBS, "utf-8")
+    arguments = ["--config", json.dumps(config), "--base", str(tmp_path), "--jobs", str(tmp_path / "jobs")]
+    main([*arguments, "--output", str(tmp_path / "plan.md")])
+    text = (tmp_path / "plan.md").read_text("utf-8")
+    assert capsys.readouterr().out == text
+    assert "8 runs (6 trainings)" in text
+    assert "14 jobs are left to do" in text
+
+
+def test_a_failed_dry_run_is_no_plan(config: dict, tmp_path: Path) -> None:
+    (tmp_path / "jobs").write_text("WorkflowError:\nno rule", "utf-8")
+    with pytest.raises(DataError, match="dry run failed"):
+        main(["--config", json.dumps(config), "--base", ".", "--jobs", str(tmp_path / "jobs"), "--output", "x.md"])

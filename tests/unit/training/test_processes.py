@@ -1,0 +1,413 @@
+"""Trainings by two processes on the CPU (gloo): what they compute, how they resume, how they stop.
+
+Processes are forked, because the libraries take longer to import than these trainings take. Where signals matter, torch's
+own launcher starts them.
+"""
+
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+from toy_training import HYBRID, command, make_study, options, run, weights
+
+from polybatch.core import checkpoints
+from polybatch.core.errors import ConfigError, TrainingError
+from polybatch.training.preemption import TrainingStoppedError
+from polybatch.training.processes import Ranks
+from polybatch.training.sampling import Sampling
+from polybatch.training.train import TrainingOptions, load_encoder, main, on_this_machine
+from polybatch.training.trainer import validation_parts
+
+SHORT = {"max_steps": 6, "eval_steps": 3, "save_steps": 3, "learning_rate": 1e-3, "max_grad_norm": 0.0}
+HARD = {"hard_negatives": 2, "source_temperature": 2.0, "language_weights": "size"}
+# Dropout's noise is drawn by each process for itself, so that comparisons of one with two do without.
+CASES = {
+    "hybrid": (HYBRID, {}),
+    "x-y, hard negatives, Matryoshka, sources and languages by size": (
+        Sampling("x-y"),
+        {**HARD, "matryoshka_dims": [8, 16]},
+    ),
+    "alpha falls, GradCache, hard negatives": (Sampling("hybrid", "1to0"), {**HARD, "mini_batch_size": 3}),
+    "GradCache, Matryoshka, LoRA": (HYBRID, {"mini_batch_size": 3, "matryoshka_dims": [8], "lora_r": 4}),
+    "buckets, Matryoshka, hard negatives": (HYBRID, {**HARD, "bucket_width": 3, "matryoshka_dims": [8]}),
+    "LoRA, activations computed twice": (Sampling("x-x-mono"), {"lora_r": 4, "gradient_checkpointing": True}),
+    "clipped, activations computed twice": (HYBRID, {"max_grad_norm": 0.1, "gradient_checkpointing": True}),
+}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return make_study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def forked(work, world_size=2, timeout=120):
+    """Runs `work(ranks)` in so many processes; returns their exit codes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def process(rank):
+        if world_size > 1:
+            os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world_size))
+            os.environ.update(LOCAL_WORLD_SIZE=str(world_size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+        work(Ranks.of_environment())
+
+    children = [multiprocessing.get_context("fork").Process(target=process, args=(r,)) for r in range(world_size)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(timeout)
+    return [child.exitcode for child in children]
+
+
+def watch(callback, monkeypatch=None):
+    """Adds a callback to the trainings of this process."""
+    from polybatch.training import trainer
+
+    usual = trainer.callbacks
+    trainer.callbacks = lambda *args: [*usual(*args), callback]
+
+
+def train_all_cases(study, folder, ranks):
+    """Trains every case; keeps gradients, weights, losses and texts in files."""
+    import torch
+    from transformers import TrainerCallback
+
+    from polybatch.training import trainer
+
+    seen, texts = {}, []
+
+    class Record(TrainerCallback):
+        def on_pre_optimizer_step(self, args, state, control, **kwargs):
+            named = kwargs["model"].named_parameters()
+            grads = {name: p.grad.clone() for name, p in named if p.requires_grad and p.grad is not None}
+            seen["gradients"].append(grads)
+
+    class Pairs(trainer.TrainingPairs):
+        def __getitem__(self, example):
+            texts.append(tuple(super().__getitem__(example).items()))
+            return super().__getitem__(example)
+
+    watch(Record())
+    trainer.TrainingPairs = Pairs
+    for number, (sampling, changes) in enumerate(CASES.values()):
+        seen["gradients"], texts[:] = [], []
+        changed = options(**{**SHORT, **changes})
+        model, result, _ = run(study, folder / str(number), changed, sampling, encoder="without_dropout", ranks=ranks)
+        record = {**seen, "texts": list(texts), "result": result, "weights": model.state_dict()}
+        torch.save(record, folder / f"{number}-{ranks.rank}.pt")
+
+
+@pytest.fixture(scope="module")
+def alone_and_shared(study, tmp_path_factory):
+    import torch
+
+    found = {}
+    for world_size in (1, 2):
+        folder = tmp_path_factory.mktemp(f"by{world_size}")
+        assert forked(lambda ranks, to=folder: train_all_cases(study, to, ranks), world_size) == [0] * world_size
+        found[world_size] = {
+            name: [torch.load(folder / f"{number}-{rank}.pt") for rank in range(world_size)]
+            for number, name in enumerate(CASES)
+        }
+    return found
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_processes_compute_what_one_does(alone_and_shared, name):
+    import torch
+
+    (alone,), (first, second) = (alone_and_shared[world_size][name] for world_size in (1, 2))
+    assert len(alone["gradients"]) == len(first["gradients"]) == 6
+    largest = max(float(gradient.abs().max()) for gradient in alone["gradients"][0].values())
+    assert largest > 1e-3
+    for parameter, gradient in alone["gradients"][0].items():
+        for other in (first, second):
+            torch.testing.assert_close(other["gradients"][0][parameter], gradient, rtol=1e-4, atol=1e-5 * largest)
+    for parameter, weight in alone["weights"].items():
+        torch.testing.assert_close(first["weights"][parameter], weight, rtol=1e-3, atol=1e-4)
+    losses = alone["result"].pop("validation_losses")
+    assert list(losses) == ["3", "6"]
+    assert first["result"].pop("validation_losses") == pytest.approx(losses, rel=1e-4)
+    assert first["result"].pop("validation_loss") == pytest.approx(alone["result"].pop("validation_loss"), rel=1e-4)
+    assert first["result"] == alone["result"] and second["result"] == {}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_processes_share_the_batches_of_one(alone_and_shared, name):
+    (alone,), (first, second) = (alone_and_shared[world_size][name] for world_size in (1, 2))
+    batches = _in(alone["texts"], 8)
+    halves = zip(_in(first["texts"], 4), _in(second["texts"], 4), strict=True)
+    assert len(batches) == 6
+    for batch, (half, other) in zip(batches, halves, strict=True):
+        assert list(batch) == half + other
+
+
+def _in(rows, size):
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+# Dropout, hard negatives, adapters: all that draws random numbers, and all that a checkpoint has to hold.
+RANDOM = {"max_steps": 12, "hard_negatives": 2, "lora_r": 4, "lora_dropout": 0.1, "matryoshka_dims": [8, 16]}
+
+
+def trained(study, folder, ranks, encoder="encoder", **changes):
+    """Trains; the first process keeps result and weights in files beside the checkpoints."""
+    from safetensors.torch import save_file
+
+    model, result, _ = run(study, folder, options(**changes), encoder=encoder, ranks=ranks)
+    if ranks.first:
+        save_file(model.state_dict(), folder / "kept.safetensors")
+        (folder / "kept.json").write_text(json.dumps(result))
+
+
+def kept(folder):
+    return json.loads((folder / "kept.json").read_text()), (folder / "kept.safetensors").read_bytes()
+
+
+def at_step(step, act):
+    """A callback that acts when so many steps are done."""
+    from transformers import TrainerCallback
+
+    class At(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            if state.global_step == step:
+                act()
+
+    return At()
+
+
+def kill_myself(with_signal=signal.SIGKILL):
+    os.kill(os.getpid(), with_signal)
+
+
+@pytest.fixture(scope="module")
+def unbroken(study, tmp_path_factory):
+    """Result and weights of an undisturbed training, by the number of processes."""
+    folder, found = tmp_path_factory.mktemp("unbroken"), {}
+    for world_size in (1, 2):
+        to = folder / str(world_size)
+        assert forked(lambda ranks, to=to: trained(study, to, ranks, **RANDOM), world_size) == [0] * world_size
+        found[world_size] = kept(to)
+    return found
+
+
+def test_killed_together_two_processes_resume_to_the_same_weights(study, tmp_path, unbroken):
+    def killed(ranks):
+        watch(at_step(9, kill_myself))
+        trained(study, tmp_path / "run", ranks, **RANDOM)
+
+    assert forked(killed) == [-signal.SIGKILL] * 2
+    assert checkpoints.num_ranks(tmp_path / "run" / "checkpoint-8") == 2
+    assert forked(lambda ranks: trained(study, tmp_path / "run", ranks, **RANDOM)) == [0, 0]
+    assert kept(tmp_path / "run") == unbroken[2]
+
+
+@pytest.mark.parametrize("before", [1, 2])
+def test_another_number_of_processes_goes_on_with_the_same_batches(study, tmp_path, alone_and_shared, before):
+    import torch
+    from safetensors.torch import load_file
+
+    def killed(ranks):
+        watch(at_step(4, kill_myself))
+        trained(study, tmp_path / "run", ranks, "without_dropout", **SHORT)
+
+    def resumed(ranks):
+        with Logged() as lines:
+            trained(study, tmp_path / "run", ranks, "without_dropout", **SHORT)
+        (tmp_path / "log").write_text("\n".join(lines)) if ranks.first else None
+
+    assert forked(killed, before) == [-signal.SIGKILL] * before
+    assert forked(resumed, 3 - before) == [0] * (3 - before)
+    assert f"saved by {before} process(es), now there are {3 - before}" in (tmp_path / "log").read_text()
+    result, _ = kept(tmp_path / "run")
+    found = load_file(tmp_path / "run" / "kept.safetensors")
+    expected = alone_and_shared[1]["hybrid"][0]
+    assert result["composition"] == expected["result"]["composition"]
+    for name, weight in expected["weights"].items():
+        torch.testing.assert_close(found[name], weight, rtol=1e-3, atol=1e-4)
+
+
+class Logged(logging.Handler):
+    """The lines of this project's log within the block."""
+
+    def __enter__(self):
+        self.lines = []
+        logger = logging.getLogger("polybatch")
+        logger.setLevel(logging.INFO)
+        logger.addHandler(self)
+        return self.lines
+
+    def __exit__(self, *_):
+        logging.getLogger("polybatch").removeHandler(self)
+
+    def emit(self, record):
+        self.lines.append(record.getMessage())
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_asked_to_stop_a_training_saves_ends_and_continues_to_the_same_weights(study, tmp_path, unbroken, world_size):
+    """The last process alone gets the signal, in the middle of nowhere: no checkpoint and no validation is due."""
+
+    def stopped(ranks):
+        if ranks.rank == world_size - 1:
+            watch(at_step(6, lambda: kill_myself(signal.SIGTERM)))
+        try:
+            trained(study, tmp_path / "run", ranks, **RANDOM)
+        except TrainingStoppedError as error:
+            (tmp_path / f"error-{ranks.rank}").write_text(str(error))
+            os._exit(3)
+
+    assert forked(stopped, world_size) == [3] * world_size
+    saved = sorted(path.name for path in (tmp_path / "run").glob("checkpoint-*"))
+    state = checkpoints.state_of(tmp_path / "run" / "checkpoint-7")
+    assert saved == ["checkpoint-6", "checkpoint-7"] and not checkpoints.is_finished(state)
+    assert state["best_global_step"] == 6
+    assert "step 7 of 12" in (tmp_path / "error-0").read_text()
+    codes = forked(lambda ranks: trained(study, tmp_path / "run", ranks, **RANDOM), world_size)
+    assert codes == [0] * world_size
+    assert kept(tmp_path / "run") == unbroken[world_size]
+
+
+def launched(tmp_path, work, until=None, with_signal=signal.SIGTERM):
+    """Runs `work()` in two processes of torch's launcher, in a session of its own; returns what the launcher said.
+
+    Once the file `until` is there, the whole session gets the signal, as a Slurm job does.
+    """
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    def launch():
+        os.setsid()
+        descriptor = os.open(tmp_path / "stderr", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(descriptor, 2)
+        sys.stderr = os.fdopen(descriptor, "w", buffering=1)
+        config = LaunchConfig(
+            1,
+            1,
+            2,
+            run_id="test",
+            rdzv_backend="c10d",
+            rdzv_endpoint="localhost:0",
+            max_restarts=0,
+            start_method="fork",
+        )
+        try:
+            elastic_launch(config, work)()
+        except ChildFailedError as error:
+            rank, failure = error.get_first_failure()
+            (tmp_path / "failure").write_text(json.dumps([rank, failure.exitcode]))
+        except SignalException as error:
+            (tmp_path / "failure").write_text(json.dumps([error.sigval.name]))
+
+    (tmp_path / "failure").unlink(missing_ok=True)
+    child = multiprocessing.get_context("fork").Process(target=launch)
+    child.start()
+    if until:
+        deadline = time.monotonic() + 60
+        while not until.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert os.getpgid(child.pid) == child.pid
+        os.killpg(child.pid, with_signal)
+    child.join(120)
+    assert child.exitcode == 0
+    return json.loads((tmp_path / "failure").read_text()) if (tmp_path / "failure").exists() else None
+
+
+def test_a_job_that_slurm_ends_is_continued_to_the_same_model(study, tmp_path):
+    """SIGTERM to everything at once: launcher, training processes, and those that prepare their batches."""
+    from polybatch.core import stage
+
+    settings = json.dumps(options(max_steps=20, num_workers=1).as_dict())
+
+    def work(name, slowly=False):
+        if slowly:
+            watch(at_step(9, lambda: ((tmp_path / "go").touch(), time.sleep(0.5))))
+        stage.run(main, command(study, tmp_path / name, options=settings))
+
+    assert launched(tmp_path, lambda: work("whole")) is None
+    assert launched(tmp_path, lambda: work("cut", slowly=True), until=tmp_path / "go") == ["SIGTERM"]
+    told = (tmp_path / "stderr").read_text()
+    assert told.count("error: The training was asked to stop (SIGTERM)") == 1, told
+    (last,) = (tmp_path / "cut" / "checkpoints").glob("checkpoint-1?")
+    assert not (tmp_path / "cut" / "model").exists()
+    assert launched(tmp_path, lambda: work("cut")) is None
+    told = (tmp_path / "stderr").read_text()
+    assert told.count(f"resuming from {last}") == 1 and told.count("trained ") == 1, told
+    whole, cut = (load_encoder(str(tmp_path / name / "model")) for name in ("whole", "cut"))
+    assert weights(whole) == weights(cut)
+    record = json.loads((tmp_path / "cut" / "model" / "training.json").read_text())
+    assert record["world_size"] == 2 and record["options"]["precision"] == "fp32"
+
+
+def test_a_process_that_dies_ends_the_others_at_once(study, tmp_path):
+    from polybatch.core import stage
+
+    def work():
+        if os.environ["RANK"] == "1":
+            watch(at_step(5, kill_myself))
+        stage.run(main, command(study, tmp_path))
+
+    start = time.monotonic()
+    assert launched(tmp_path, work) == [1, -signal.SIGKILL], (tmp_path / "stderr").read_text()
+    assert time.monotonic() - start < 20
+
+
+def test_what_two_processes_cannot_do_is_told_before_anything_is_read(monkeypatch, tmp_path):
+    def fault(match, **changes):
+        with pytest.raises(ConfigError, match=match):
+            Ranks(1, 3, 3).check(replace(TrainingOptions(), **changes))
+
+    fault("batch of 100 cannot be divided among 3 processes", batch_size=100)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    fault("more training processes than cards: 3 for 2", batch_size=99)
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda **_: False)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "Tesla V100")
+    assert on_this_machine(TrainingOptions()).precision == "fp32"
+    with pytest.raises(ConfigError, match=r"bf16 on Tesla V100"):
+        on_this_machine(TrainingOptions(precision="bf16"))
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda **_: True)
+    assert on_this_machine(TrainingOptions()).precision == "bf16"
+    assert on_this_machine(TrainingOptions(precision="fp32")).precision == "fp32"
+
+
+def test_validation_is_shared_out_whole():
+    parts = [validation_parts(17, 8, 0, Ranks(rank, 4)) for rank in range(4)]
+    whole = validation_parts(17, 8, 0, Ranks())
+    assert [part.size for part in whole] == [8, 8, 1] and not any(part.shared for part in whole)
+    assert sorted(row for part in whole for row in part.rows) == list(range(17))
+    for batch, shares in zip(whole[:2], zip(*parts, strict=True), strict=False):
+        assert [row for share in shares for row in share.rows] == batch.rows and all(s.shared for s in shares)
+    assert all(rank_parts[2] == whole[2] for rank_parts in parts)
+
+
+def test_only_the_end_of_another_process_is_told_as_such(monkeypatch):
+    from polybatch.training import processes as ranks
+
+    def told(of):
+        return ranks.told_once(of, together=TrainingStoppedError)
+
+    monkeypatch.setattr(ranks, "_NOTICE_S", 0.0)
+    lost = RuntimeError("[pair.cc:547] Connection closed by peer [127.0.0.1]:1234")
+    with pytest.raises(TrainingError, match="Another process"), told(Ranks(0, 2)):
+        raise lost
+    for alone, error in ((Ranks(), lost), (Ranks(0, 2), RuntimeError("shape mismatch"))):
+        with pytest.raises(RuntimeError) as found, told(alone):
+            raise error
+        assert found.value is error

@@ -1,0 +1,269 @@
+"""Makes a benchmark from a folder in BEIR's layout: your own data, or an unpacked data set of BEIR.
+
+inputs: a folder with corpus.jsonl (_id, title, text), queries.jsonl (_id, text) and qrels/<split>.tsv, each .jsonl
+plain or .gz (Thakur et al., BEIR, arXiv 2104.08663); or such a folder for each language
+outputs: benchmarks/<name>/ (see benchmark.py)
+
+Several languages: <folder>/<lang>/corpus.jsonl and queries.jsonl. One qrels/<split>.tsv beside these folders says that
+ids are shared: equal ids name translations, and a judgement holds in every language. A <lang>/qrels/<split>.tsv in each
+says that they are not: a judgement holds inside its language. Queries that the split does not judge are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from polybatch.benchmarks.retrieval_data import (
+    MOST_ABSENT,
+    Data,
+    join_by_ids,
+    joined,
+    parts_of,
+    relevant,
+    require_present,
+)
+from polybatch.benchmarks.write import write_benchmark
+from polybatch.core import stage
+from polybatch.core.errors import ConfigError, DataError
+from polybatch.core.languages import language
+from polybatch.core.lines import numbered_lines
+
+_HEADER = ["query-id", "corpus-id", "score"]
+_GRADE = re.compile(r"-?\d{1,9}")
+
+Judgements = dict[str, dict[str, int]]
+
+
+def build(
+    folder: Path,
+    output: Path,
+    query_languages: Sequence[str],
+    corpus_languages: Sequence[str] | None = None,
+    *,
+    split: str = "test",
+    exclude_same_ids: bool = False,
+    most_absent: float = MOST_ABSENT,
+) -> dict[str, Any]:
+    """Makes the benchmark.
+
+    Args:
+        folder: See above.
+        output: benchmarks/<name>.
+        query_languages, corpus_languages: ISO 639-1 codes; the corpora's are the queries' if not given.
+        split: Which judgements, and thereby queries.
+        exclude_same_ids: Take a passage that has a query's id out of that query's rankings, as BEIR's own code does.
+        most_absent: The share of relevant passages that the corpora may lack.
+
+    Returns:
+        The card as written.
+
+    Raises:
+        ConfigError: The folder does not hold the languages.
+        DataError: A file is missing or has another layout, or judgements name texts that are not there.
+    """
+    corpus_languages = query_languages if corpus_languages is None else corpus_languages
+    places = _places(folder, [*query_languages, *corpus_languages])
+    shared = folder / "qrels" / f"{split}.tsv"
+    data = Data(same_ids_excluded=exclude_same_ids)
+    data.corpora = {lang: _passages(places[lang]) for lang in corpus_languages}
+    texts = {lang: _queries(places[lang]) for lang in query_languages}
+    parallel = shared.parent.is_dir() and folder not in places.values()
+    if parallel:
+        _read_shared(data, texts, folder, read_qrels(shared), most_absent)
+    else:
+        _read_own(data, texts, places, split, most_absent)
+    card = {
+        "adapter": "beir",
+        "path": str(folder),
+        "split": split,
+        "queries_without_relevant_passage": data.unanswerable(),
+        "ids_shared": parallel,
+    }
+    return write_benchmark(output, parts_of(data, query_languages, corpus_languages), card)
+
+
+def _places(folder: Path, languages: Sequence[str]) -> dict[str, Path]:
+    """language -> where its corpus.jsonl and queries.jsonl are."""
+    wanted = list(dict.fromkeys(language(lang).iso for lang in languages))
+    there = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    if all(lang in there for lang in wanted):
+        return {lang: folder / lang for lang in wanted}
+    if len(wanted) == 1 and _found(folder, "corpus") is not None:
+        return {wanted[0]: folder}
+    raise ConfigError(
+        "A folder in BEIR's layout does not hold the languages.",
+        where=folder,
+        expected=" ".join(f"{lang}/" for lang in wanted) + (" or corpus.jsonl" if len(wanted) == 1 else ""),
+        found=" ".join(f"{name}/" for name in there) or "no folder",
+        remedy="put each language's corpus.jsonl and queries.jsonl into a folder named by its code",
+    )
+
+
+def _found(folder: Path, name: str) -> Path | None:
+    return next((path for path in (folder / f"{name}.jsonl", folder / f"{name}.jsonl.gz") if path.is_file()), None)
+
+
+def _lines(folder: Path, name: str) -> Iterator[dict[str, Any]]:
+    """The objects of a .jsonl file, each checked to have an id and a text."""
+    path = _found(folder, name)
+    if path is None:
+        raise DataError("A file of a benchmark is missing.", where=folder / f"{name}.jsonl")
+    for number, line in numbered_lines(path):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            fault = "" if isinstance(row["text"], str) and str(row["_id"]) else "no text or id"
+        except (ValueError, KeyError, TypeError) as error:
+            fault = f"{type(error).__name__}: {error}"
+        if fault:
+            raise DataError(
+                "A line of a benchmark's file cannot be read.",
+                where=f"{path}, line {number}",
+                expected='an object with "_id" and "text"',
+                found=fault,
+            )
+        yield row
+
+
+def _passages(folder: Path) -> Callable[[], Iterator[tuple[str, str]]]:
+    def rows() -> Iterator[tuple[str, str]]:
+        for row in _lines(folder, "corpus"):
+            yield str(row["_id"]), joined(row.get("title"), row["text"])
+
+    return rows
+
+
+def _queries(folder: Path) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for row in _lines(folder, "queries"):
+        if found.setdefault(str(row["_id"]), row["text"]) != row["text"]:
+            raise DataError("Two queries have one id.", where=folder, found=str(row["_id"]))
+    return found
+
+
+def read_qrels(path: Path) -> Judgements:
+    """Judgements of a file in BEIR's layout: tabs, and a first line with the columns' names.
+
+    Raises:
+        DataError: It is missing, or a line of it is no judgement.
+    """
+    if not path.is_file():
+        there = ", ".join(sorted(p.stem for p in path.parent.glob("*.tsv")))
+        raise DataError(
+            "The judgements of a benchmark are missing.",
+            where=path,
+            found=f"the split(s) {there}" if there else "no judgements",
+            remedy="name a split that is there",
+        )
+    found: Judgements = {}
+    for number, line in numbered_lines(path):
+        row = line.rstrip("\r\n").split("\t")
+        if number == 1 and row == _HEADER:
+            continue
+        if len(row) != 3 or not _GRADE.fullmatch(row[2]):
+            raise DataError(
+                "A line of the judgements cannot be read.",
+                where=f"{path}, line {number}",
+                expected="query-id, corpus-id and a whole number, with tabs between them",
+                found="\t".join(row),
+            )
+        found.setdefault(row[0], {})[row[1]] = int(row[2])
+    return found
+
+
+def _read_own(
+    data: Data, texts: dict[str, dict[str, str]], places: dict[str, Path], split: str, most_absent: float
+) -> None:
+    """Judgements inside each language."""
+    for lang, queries in texts.items():
+        judgements = read_qrels(places[lang] / "qrels" / f"{split}.tsv")
+        if lang not in data.corpora:
+            raise ConfigError(
+                "Queries are to be searched in another language, but their judgements hold in their own.",
+                where=places[lang] / "qrels",
+                expected="a corpus in " + lang,
+                found=" ".join(data.corpora),
+                remedy="where languages share ids, put one qrels folder beside theirs; else add the language's corpus",
+            )
+        data.queries[lang] = _judged(queries, judgements, places[lang])
+        data.judged[lang, lang] = list(data.queries[lang])
+        data.qrels[lang, lang] = relevant(judgements, data.queries[lang])
+        named = {passage for grades in data.qrels[lang, lang].values() for passage in grades}
+        absent = named - {i for i, _ in data.corpora[lang]() if i in named}
+        require_present(str(places[lang]), absent, named, most_absent)
+
+
+def _read_shared(
+    data: Data, texts: dict[str, dict[str, str]], folder: Path, judgements: Judgements, most_absent: float
+) -> None:
+    """Judgements over all languages. A passage that only some languages have is relevant in these."""
+    data.queries = {
+        lang: {i: text for i, text in queries.items() if i in judgements} for lang, queries in texts.items()
+    }
+    named = {passage for grades in judgements.values() for passage, grade in grades.items() if grade > 0}
+    there = {lang: {i for i, _ in rows() if i in named} for lang, rows in data.corpora.items()}
+    unasked, absent = _in_no_language(folder, set(judgements), named)
+    _require_known(unasked, folder)
+    require_present(str(folder), absent, named, most_absent)
+    for query_lang, queries in data.queries.items():
+        for corpus_lang, ids in there.items():
+            of_pair = {i: {p: g for p, g in grades.items() if p in ids | absent} for i, grades in judgements.items()}
+            data.judged[query_lang, corpus_lang] = list(queries)
+            data.qrels[query_lang, corpus_lang] = relevant(of_pair, queries)
+    join_by_ids(data)
+
+
+def _in_no_language(folder: Path, queries: set[str], passages: set[str]) -> tuple[set[str], set[str]]:
+    """Which queries and passages stand in no language's files, be the language evaluated or not."""
+    for place in sorted(path for path in folder.iterdir() if path.is_dir()):
+        if _found(place, "queries"):
+            queries = queries - set(_queries(place))
+        if _found(place, "corpus"):
+            passages = passages - {i for i, _ in _passages(place)()}
+    return queries, passages
+
+
+def _require_known(unknown: set[str], place: Path) -> None:
+    if unknown:
+        raise DataError(
+            "Judgements name queries that are not there.",
+            where=place,
+            found=f"{len(unknown)}: {', '.join(sorted(unknown)[:3])}",
+            remedy="add them to queries.jsonl, or take them out of the judgements",
+        )
+
+
+def _judged(queries: dict[str, str], judgements: Judgements, place: Path) -> dict[str, str]:
+    _require_known(set(judgements) - set(queries), place)
+    return {i: text for i, text in queries.items() if i in judgements}
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="polybatch.benchmarks.beir", description=__doc__.split("\n")[0])
+    parser.add_argument("--path", required=True, type=Path, help="the folder")
+    parser.add_argument("--languages", required=True, nargs="+", help="of the queries")
+    parser.add_argument("--corpus-languages", nargs="+", help="those of the queries if not given")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--exclude-same-ids", action="store_true", help="as BEIR's own evaluation does")
+    parser.add_argument("--most-absent", default=MOST_ABSENT, type=float, metavar="SHARE")
+    parser.add_argument("--output", required=True, type=Path, help="benchmarks/<name>")
+    args = parser.parse_args(argv)
+    build(
+        args.path,
+        args.output,
+        args.languages,
+        args.corpus_languages,
+        split=args.split,
+        exclude_same_ids=args.exclude_same_ids,
+        most_absent=args.most_absent,
+    )
+
+
+if __name__ == "__main__":
+    stage.run(main)

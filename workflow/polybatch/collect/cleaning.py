@@ -1,0 +1,255 @@
+"""Cleaning of English pairs: what a pair must be to be kept, every step counted.
+
+Steps, in this order: text without anything invisible (`text.clean_text`); empty sides; queries without letters;
+a query that is its own passage; length limits; another language than English (optional); exact duplicates; near
+duplicates (optional); queries with too many passages.
+
+inputs: pairs of one source, as a stream
+outputs: the pairs kept, as tables of contracts.COLLECTED, and a count for every step
+"""
+
+from __future__ import annotations
+
+import tempfile
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from polybatch.collect.near_duplicates import NearDuplicates
+from polybatch.collect.source import Pair
+from polybatch.core import contracts
+from polybatch.core.options import Options, require
+from polybatch.core.streams import BATCH_ROWS, batches, combined, is_first, parts
+from polybatch.core.text import clean_text, hash64, text_key, word_count
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_LANGUAGE_MIN_LETTERS = 24  # below, no identifier of languages is to be trusted
+
+DUPLICATE, NEAR_DUPLICATE, AMBIGUOUS = "duplicate", "near duplicate", "query with too many passages"
+
+
+@dataclass(frozen=True)
+class CleaningOptions(Options):
+    """What is kept.
+
+    Attributes:
+        min_words, max_words: Length limits of a passage, in words (`text.word_count`).
+        min_query_words, max_query_words: Of a query; a maximum of 0 is none.
+        max_passages_per_query: A query with more relevant passages than this is dropped, with all its pairs.
+        language_confidence: How sure lingua must be that a passage is English, 0 to 1; 0 does not ask.
+        near_duplicate_threshold: Jaccard similarity of both query and passage from which the later of two pairs
+            is dropped (polybatch.collect.near_duplicates), 0.5 to 1; 0 keeps near duplicates.
+    """
+
+    min_words: int = 3
+    max_words: int = 60
+    min_query_words: int = 1
+    max_query_words: int = 0
+    max_passages_per_query: int = 3
+    language_confidence: float = 0.0
+    near_duplicate_threshold: float = 0.0
+
+    def faults(self) -> Iterator[str]:
+        for name in ("min_words", "min_query_words", "max_passages_per_query"):
+            yield from require(getattr(self, name) >= 1, f"{name} must be at least 1")
+        yield from require(self.max_words >= self.min_words, "max_words must not be below min_words")
+        yield from require(
+            self.max_query_words == 0 or self.max_query_words >= self.min_query_words,
+            "max_query_words must be 0 or not below min_query_words",
+        )
+        yield from require(0.0 <= self.language_confidence < 1.0, "language_confidence must be within 0 and 1")
+        yield from require(
+            self.near_duplicate_threshold == 0 or 0.5 <= self.near_duplicate_threshold <= 1.0,
+            "near_duplicate_threshold must be 0 or within 0.5 and 1",
+        )
+
+
+@dataclass
+class RowKeys:
+    """What is remembered of each row: 64-bit keys of its id, query and passage (`text.hash64` of `text.text_key`)."""
+
+    ids: array[int] = field(default_factory=lambda: array("Q"))
+    queries: array[int] = field(default_factory=lambda: array("Q"))
+    passages: array[int] = field(default_factory=lambda: array("Q"))
+
+    def add(self, pair_id: int, query_key: str, passage_key: str) -> None:
+        self.ids.append(pair_id)
+        self.queries.append(hash64(query_key))
+        self.passages.append(hash64(passage_key))
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(n,) uint64 each: ids, queries, passages. No copies: nothing can be added while they are in use."""
+        ids, queries, passages = (np.frombuffer(a, dtype=np.uint64) for a in (self.ids, self.queries, self.passages))
+        return ids, queries, passages
+
+
+def clean(
+    pairs: Iterable[Pair], options: CleaningOptions, source: str, license: str, folder: Path
+) -> tuple[Iterator[pa.Table], dict[str, int]]:
+    """Cleans a stream of pairs.
+
+    Args:
+        pairs: English pairs; the same one may come several times.
+        options: What to keep.
+        source, license: For the table's columns.
+        folder: An existing folder for temporary files. They are needed until the tables have been read; the
+            caller removes it.
+
+    Returns:
+        Tables of contracts.COLLECTED in the order of `pairs`, split and kind empty, to be read once; and the counts:
+        "collected", each step, "kept".
+    """
+    from polybatch.core.files import write_parquet
+
+    counts: Counter[str] = Counter()
+    keys = RowKeys()
+    near = _near_duplicates(options, folder)
+    path = folder / "rows.parquet"
+    tables = _row_tables(pairs, options, (source, license), counts=counts, keys=keys, near=near)
+    write_parquet(path, tables, contracts.COLLECTED)
+    kept = _distinct(keys, options, near, counts)
+    counts["kept"] = int(kept.sum())
+    return _kept_tables(path, kept), dict(counts)
+
+
+def _near_duplicates(options: CleaningOptions, folder: Path) -> NearDuplicates | None:
+    if not options.near_duplicate_threshold:
+        return None
+    scratch = Path(tempfile.mkdtemp(dir=folder, prefix="near-"))
+    return NearDuplicates(options.near_duplicate_threshold, scratch)
+
+
+def _row_tables(
+    pairs: Iterable[Pair],
+    options: CleaningOptions,
+    origin: tuple[str, str],
+    *,
+    counts: Counter[str],
+    keys: RowKeys,
+    near: NearDuplicates | None,
+) -> Iterator[pa.Table]:
+    """Rows that have no fault of their own; fills `counts`, `keys` and `near` on the way."""
+    import pyarrow as pa
+
+    from polybatch.core.streams import id_key
+
+    is_english = english_check(options.language_confidence)
+    source, license = origin
+    rows: list[tuple[str, str, str, list[str]]] = []
+    texts: list[tuple[str, str]] = []
+
+    def flush() -> pa.Table:
+        if near is not None:
+            near.add([query for query, _ in texts], [passage for _, passage in texts])
+        names = ("pair_id", "query", "passage", "hard_negatives")
+        columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=False)) or {name: [] for name in names}
+        same = {"source": source, "license": license, "split": "", "kind": ""}
+        columns |= {name: [value] * len(rows) for name, value in same.items()}
+        rows.clear()
+        texts.clear()
+        return pa.table({name: columns[name] for name in contracts.COLLECTED.names}, schema=contracts.COLLECTED)
+
+    for pair in pairs:
+        counts["collected"] += 1
+        query, passage = clean_text(pair.query), clean_text(pair.passage)
+        query_key, passage_key = text_key(query), text_key(passage)
+        if fault := _fault(query, passage, query_key, passage_key, options) or is_english(passage):
+            counts[fault] += 1
+            continue
+        keys.add(id_key(pair.pair_id), query_key, passage_key)
+        texts.append((query_key, passage_key))
+        negatives = clean_negatives(pair.hard_negatives, passage_key) if pair.hard_negatives else []
+        rows.append((pair.pair_id, query, passage, negatives))
+        if len(rows) >= BATCH_ROWS:
+            yield flush()
+    yield flush()
+
+
+def clean_negatives(negatives: Sequence[str], passage_key: str = "", *, keep_places: bool = False) -> list[str]:
+    """Hard negatives with clean text, each once, none empty, none that is the passage itself.
+
+    With `keep_places` the others leave an empty text behind, so that the k-th of a translation still translates the
+    k-th English one.
+    """
+    seen = {passage_key, ""}
+    kept: list[str] = []
+    for text in map(clean_text, negatives):
+        if (key := text_key(text)) not in seen:
+            seen.add(key)
+            kept.append(text)
+        elif keep_places:
+            kept.append("")
+    return kept
+
+
+def _fault(query: str, passage: str, query_key: str, passage_key: str, options: CleaningOptions) -> str:
+    if not query_key or not passage_key:
+        return "empty"
+    if not (query_key[0].isalpha() or any(map(str.isalpha, query_key))):
+        return "query without letters"
+    if query_key == passage_key:
+        return "query equals passage"
+    words = word_count(query)
+    if words < options.min_query_words or (options.max_query_words and words > options.max_query_words):
+        return "query too short or too long"
+    if not options.min_words <= word_count(passage) <= options.max_words:
+        return "passage too short or too long"
+    return ""
+
+
+def english_check(confidence: float) -> Callable[[str], str]:
+    """A function text -> "", or the fault that it is not English with this confidence."""
+    if not confidence:
+        return lambda text: ""
+    from polybatch.collect.language_identification import language_confidence
+
+    sure = language_confidence("en")
+
+    def fault(text: str) -> str:
+        long_enough = sum(map(str.isalpha, text)) >= _LANGUAGE_MIN_LETTERS
+        return "another language than English" if long_enough and sure(text) < confidence else ""
+
+    return fault
+
+
+def _distinct(keys: RowKeys, options: CleaningOptions, near: NearDuplicates | None, counts: Counter[str]) -> np.ndarray:
+    """Which rows stay once duplicates and ambiguous queries are gone, (rows,) bool."""
+    ids, queries, passages = keys.arrays()
+    kept = is_first(ids)
+    kept &= is_first(combined(queries, passages), kept)
+    counts[DUPLICATE] = int((~kept).sum())
+    if near is not None:
+        gone = near.removed(kept)
+        counts[NEAR_DUPLICATE] = int(gone.sum())
+        kept &= ~gone
+    ambiguous = kept & (passages_per_query(queries, passages, kept) > options.max_passages_per_query)
+    counts[AMBIGUOUS] = int(ambiguous.sum())
+    return kept & ~ambiguous
+
+
+def passages_per_query(queries: np.ndarray, passages: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """How many distinct passages each row's query has in the rows of the mask `among`; (n,) int64."""
+    distinct = is_first(combined(queries, passages), among)
+    counts = np.zeros(len(queries), dtype=np.int64)
+    for rows in parts(queries):
+        known, numbers = np.unique(queries[rows[distinct[rows]]], return_counts=True)
+        if len(known):
+            at = np.minimum(np.searchsorted(known, queries[rows]), len(known) - 1)
+            counts[rows] = np.where(known[at] == queries[rows], numbers[at], 0)
+    return counts
+
+
+def _kept_tables(path: Path, kept: np.ndarray) -> Iterator[pa.Table]:
+    import pyarrow as pa
+
+    start = 0
+    for table in batches(path, contracts.COLLECTED):
+        yield table.filter(pa.array(kept[start : start + len(table)]))
+        start += len(table)

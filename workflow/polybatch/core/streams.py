@@ -1,0 +1,182 @@
+"""Tables that do not fit in memory: read in batches, known by 64-bit keys, joined and ordered by pair id.
+
+What a stage keeps of a row is its keys (numpy, 8 bytes each); texts pass through.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from polybatch.core.files import require_columns, told_parquet
+from polybatch.core.text import hash64
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BATCH_ROWS = 10_000
+_SORTED_AT_ONCE = 50_000  # rows that are put in order in memory; more go through files
+_KEYS_AT_ONCE = 100_000  # that are sorted in memory
+_MAX_FILES = 256  # open at once
+_BUFFERED = 1_000  # rows that a file's buffer holds before it is written
+_HEX = frozenset("0123456789abcdef")
+
+
+def batches(
+    path: Path | str, schema: pa.Schema, columns: Sequence[str] = (), rows: int = BATCH_ROWS
+) -> Iterator[pa.Table]:
+    """Reads a Parquet file a batch at a time, checked like `files.read_parquet`.
+
+    Args:
+        path: The file.
+        schema: The contract; its columns must be there.
+        columns: Those that are wanted; all of the contract if empty.
+        rows: Rows of a batch at most.
+
+    Raises:
+        DataError: The file is missing, truncated, or lacks a column. Raised before the first batch.
+    """
+    import pyarrow as pa
+
+    names = list(columns) or schema.names
+    parquet = open_parquet(path)
+    require_columns(path, names, parquet.schema_arrow.names, schema)
+    wanted = pa.schema([schema.field(name) for name in names])
+    return (pa.Table.from_batches([b]).select(names).cast(wanted) for b in parquet.iter_batches(rows, columns=names))
+
+
+def open_parquet(path: Path | str) -> Any:
+    """A pyarrow ParquetFile; a DataError if the file is missing, truncated or no Parquet."""
+    import pyarrow.parquet as pq
+
+    with told_parquet(path):
+        # With its default pre_buffer, pyarrow holds on to every byte of the file that was read.
+        return pq.ParquetFile(path, pre_buffer=False)
+
+
+def id_key(pair_id: str) -> int:
+    """The key of a pair id: the number that it spells in hexadecimal, else a hash of it."""
+    return int(pair_id, 16) if len(pair_id) == 16 and _HEX.issuperset(pair_id) else hash64(pair_id)
+
+
+def id_keys(pair_ids: pa.ChunkedArray | Iterable[str]) -> np.ndarray:
+    """Keys of pair ids, (n,) uint64, equal for equal ids."""
+    values = pair_ids.to_pylist() if hasattr(pair_ids, "to_pylist") else pair_ids
+    return np.frombuffer(array("Q", map(id_key, values)), dtype=np.uint64)
+
+
+def combined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """One key for two, (n,) uint64; the order of the two matters."""
+    mixed = first * np.uint64(0x9E3779B97F4A7C15)  # wraps around, as it should
+    mixed ^= mixed >> np.uint64(29)
+    return (mixed + second) * np.uint64(0xBF58476D1CE4E5B9)
+
+
+def scrambled(keys: np.ndarray) -> np.ndarray:
+    """Other numbers, one for each key, spread evenly: an order of their own that each key alone decides."""
+    mixed = keys ^ (keys >> np.uint64(31))
+    mixed = mixed * np.uint64(0x7FB5D329728EA185)
+    mixed ^= mixed >> np.uint64(27)
+    mixed = mixed * np.uint64(0x81DADEF4BC2DD44D)
+    return mixed ^ (mixed >> np.uint64(33))
+
+
+def parts(keys: np.ndarray, among: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    """Numbers of the rows, ascending, in parts of some 100,000: rows of equal keys are in the same part.
+
+    What is worked out for a part at a time needs no memory that grows with the rows. Keys are spread evenly, as hashes
+    are; rows outside the mask `among` are left out.
+    """
+    bits = min((len(keys) // _KEYS_AT_ONCE).bit_length(), 8)  # each part is a look at all keys
+    if not bits:
+        yield np.arange(len(keys)) if among is None else np.flatnonzero(among)
+        return
+    part_of = (keys >> np.uint64(64 - bits)).astype(np.uint16)
+    for part in range(2**bits):
+        own = part_of == part
+        yield np.flatnonzero(own if among is None else own & among)
+
+
+def is_first(keys: np.ndarray, among: np.ndarray | None = None) -> np.ndarray:
+    """Whether a row is the first with its key, (n,) bool; rows outside the mask `among` do not count."""
+    first = np.zeros(len(keys), dtype=bool)
+    for rows in parts(keys, among):
+        first[rows[np.unique(keys[rows], return_index=True)[1]]] = True
+    return first
+
+
+def is_in(keys: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Whether a key is one of `known`, which is sorted: (n,) bool."""
+    if not len(known):
+        return np.zeros(len(keys), dtype=bool)
+    at = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+    return known[at] == keys
+
+
+def sorted_by_id(tables: Iterable[pa.Table], schema: pa.Schema, rows: int, folder: Path) -> Iterator[pa.Table]:
+    """Puts tables in the order of their `pair_id`s (of `id_key`), with flat memory.
+
+    Args:
+        tables: With the columns of `schema`, `pair_id` among them; ids are spread evenly, as hashes are.
+        schema: Of what comes out.
+        rows: How many rows there are, at least roughly: decides on the number of parts.
+        folder: Where temporary files may go.
+
+    Yields:
+        The same rows, in order.
+    """
+    parts = min(-(-max(rows, 1) // _SORTED_AT_ONCE), _MAX_FILES)
+    if parts == 1:
+        yield from _in_order(list(tables), schema)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".sort-") as scratch:
+        for file in _parted(tables, schema, parts, Path(scratch)):
+            yield from _in_order([_read_stream(file)], schema)
+
+
+def _in_order(tables: list[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
+    import pyarrow as pa
+
+    whole = pa.concat_tables([table.select(schema.names).cast(schema) for table in tables] or [schema.empty_table()])
+    yield whole.take(np.argsort(id_keys(whole.column("pair_id")), kind="stable"))
+
+
+def _parted(tables: Iterable[pa.Table], schema: pa.Schema, parts: int, folder: Path) -> list[Path]:
+    """Writes each row to the file of its range of keys; returns the files in the order of their keys.
+
+    In Arrow's own format, because each is written in small pieces and read once.
+    """
+    import pyarrow as pa
+
+    paths = [folder / f"{part:04d}.arrow" for part in range(parts)]
+    waiting: list[list[pa.Table]] = [[] for _ in paths]
+    width = np.uint64(2**64 // parts + 1)
+    with ExitStack() as files:
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        sinks = [files.enter_context(pa.OSFile(str(path), "wb")) for path in paths]
+        writers = [files.enter_context(pa.ipc.new_stream(sink, schema, options=options)) for sink in sinks]
+        for table in tables:
+            part_of = (id_keys(table.column("pair_id")) // width).astype(np.int64)
+            for part in np.unique(part_of).tolist():
+                waiting[part].append(table.select(schema.names).cast(schema).filter(pa.array(part_of == part)))
+                if sum(len(piece) for piece in waiting[part]) >= _BUFFERED:
+                    writers[part].write_table(pa.concat_tables(waiting[part]).combine_chunks())
+                    waiting[part].clear()
+        for writer, pieces in zip(writers, waiting, strict=True):
+            if pieces:
+                writer.write_table(pa.concat_tables(pieces).combine_chunks())
+    return paths
+
+
+def _read_stream(path: Path) -> pa.Table:
+    import pyarrow as pa
+
+    with pa.OSFile(str(path), "rb") as file, pa.ipc.open_stream(file) as reader:
+        return reader.read_all()

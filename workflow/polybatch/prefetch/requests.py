@@ -1,0 +1,100 @@
+"""What a study needs from a network, as requests that `fetch_request` carries out one at a time.
+
+inputs: the resolved config
+outputs: record name -> request: {kind: model | dataset, repo, revision, files}, {kind: task, task, languages} for a
+    benchmark of mteb, {kind: files, files: {name: {url, sha256}}} for plain files
+
+A Snakefile imports this at every start, so it imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from polybatch.config.values import (
+    Config,
+    benchmark_languages,
+    benchmarks_read,
+    translator_entry,
+    translator_name,
+    used_directions,
+)
+
+Request = dict[str, Any]
+
+# Where translators have safetensors weights, by listings of their repositories: their main branches hold pickled ones
+# alone, which are refused. Two are branches of pull requests, of which no whole commit id was seen.
+TRANSLATOR_REVISIONS = {
+    "facebook/nllb-200-distilled-600M": "refs/pr/39",
+    "facebook/m2m100_418M": "17ef199e3a3479ca5d572350066761c5e926ac03",
+    "facebook/mbart-large-50-many-to-many-mmt": "e4d25b0407e729021a12527abe513a403c581afc",
+    "Helsinki-NLP/opus-mt-de-en": "6f6b23ef5ef8a586414ad9d2b7dda64ca5352935",
+    "Helsinki-NLP/opus-mt-en-de": "refs/pr/4",
+    "jbochi/madlad400-3b-mt": "050311abd4c13aadbaaa0f4c644a954be786fcd9",
+}
+
+
+def hub_requests(config: Config) -> dict[str, Request]:
+    """All requests of a study, by the name of the record that each leaves in results/<collection>/hub/."""
+    requests: dict[str, Request] = {}
+    for source in sources_read(config):
+        if source["adapter"] not in ("local", "homeassistant") and "path" not in source:
+            from polybatch.collect.adapters.data_sets import request
+
+            requests[f"source--{source['name']}"] = request(source)
+    for name in config["study"]["encoders"]:
+        if "model" in config["encoders"][name]:
+            requests[f"encoder--{name}"] = encoder_request(config["encoders"][name])
+    for name, translator in translator_models(config).items():
+        requests[f"translator--{name}"] = translator_request(translator)
+    for name in benchmarks_read(config):
+        if request_ := benchmark_request(config, name):
+            requests[f"benchmark--{name}"] = request_
+    return requests
+
+
+def sources_read(config: Config) -> list[dict[str, Any]]:
+    """The sources of the training text, and that of the validation pairs if it is another."""
+    named = (config.get("validation") or {}).get("source")
+    validation = [{"name": named, **config["sources"][named]}] if named else []
+    return [*config["source"], *validation]
+
+
+def encoder_request(entry: dict[str, Any]) -> Request:
+    """What an encoder of the hub is made from; without a revision in the config, the known one, else main."""
+    from polybatch.encoders.known import file_patterns, known
+
+    repo = entry["model"]
+    entry_known = known(repo)
+    revision = entry.get("revision") or (entry_known.revision if entry_known else "") or "main"
+    return {"kind": "model", "repo": repo, "revision": revision, "files": file_patterns(repo)}
+
+
+def translator_models(config: Config) -> dict[str, dict[str, Any]]:
+    """Folder name -> {model, revision, quantization, directions} of every translator of the hub that is used."""
+    models: dict[str, dict[str, Any]] = {}
+    for direction in used_directions(config):
+        entry = translator_entry(config, direction) or {}
+        if "model" in entry:
+            models.setdefault(translator_name(entry), {**entry, "directions": []})["directions"].append(direction)
+    return models
+
+
+def translator_request(translator: dict[str, Any]) -> Request:
+    """What a translator of the hub is converted from."""
+    from polybatch.translation.pretrained import FILE_PATTERNS
+
+    repo = translator["model"]
+    revision = translator.get("revision") or TRANSLATOR_REVISIONS.get(repo, "main")
+    return {"kind": "model", "repo": repo, "revision": revision, "files": list(FILE_PATTERNS)}
+
+
+def benchmark_request(config: Config, name: str) -> Request | None:
+    """What a benchmark is made from, None if nothing of it comes from a network."""
+    entry = config["benchmarks"][name]
+    if "path" in entry or "adapter" not in entry:
+        return None
+    if entry["adapter"] == "mteb":
+        queries, corpus = benchmark_languages(config, name)
+        return {"kind": "task", "task": entry["task"], "languages": list(dict.fromkeys([*queries, *corpus]))}
+    return {"kind": "files", "files": entry["files"]}

@@ -1,0 +1,345 @@
+"""A benchmark together with a retriever's embeddings and indexes of it, checked to belong together.
+
+inputs: embeddings/<run>/<name>/, index/<run>/<name>/, benchmarks/<name>/
+outputs: a `Collection`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polybatch.benchmarks.benchmark import Benchmark, Texts, load
+from polybatch.core.contracts import POOL
+from polybatch.core.device import given_cards
+from polybatch.core.errors import DataError
+from polybatch.core.files import read_json, sha256_file
+from polybatch.embedding.vectors import open_vectors, read_vectors
+from polybatch.retrieval.index import EXACT, flat_vectors
+from polybatch.retrieval.metrics import PADDING, relevant_ranks
+from polybatch.retrieval.ranking import (
+    ALL,
+    Shard,
+    best,
+    copy_on_card,
+    count_before,
+    merge,
+    number_passages,
+    numbers_of,
+    set_search_parameters,
+    without,
+)
+
+if TYPE_CHECKING:
+    import faiss
+    import numpy as np
+    import pyarrow as pa
+
+_RECALL_QUERIES, _RECALL_DEPTHS = 100, (10, 100)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What there is to know of the rankings of n queries.
+
+    Attributes:
+        keys: (n, k) the best passages, see ranking.py; k is what was asked for or more, where there are so many.
+        ranks: (n, R) int64, the ranks of the relevant passages, from 1; 0 for padding and those not retrieved.
+    """
+
+    keys: np.ndarray
+    ranks: np.ndarray
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A benchmark with its embeddings and indexes, ready to be searched.
+
+    Attributes:
+        benchmark: See Benchmark.
+        queries: language -> (queries, dim) float32.
+        shards: language -> the index of its corpus.
+        passage_ids: The ids of the pool's passages by number.
+        judged: (query language, corpus language or "all") -> passages and relevances, both (queries, R), highest
+            relevance first, padded with -1 and 0. A number from len(passage_ids) on is a relevant passage that no
+            corpus holds (see benchmark.absent_schema): it has no id and no ranking contains it.
+        excluded: query language -> (queries, E) passages to take out of each query's rankings, padded with -1; only
+            languages that have any.
+    """
+
+    benchmark: Benchmark
+    queries: dict[str, np.ndarray]
+    shards: dict[str, Shard]
+    passage_ids: pa.Array
+    judged: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
+    excluded: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def rank(
+        self, query_lang: str, rows: slice, corpora: Sequence[str], depth: int | str, top: int
+    ) -> dict[str, Ranking]:
+        """Ranks corpora for some queries of a language.
+
+        Args:
+            query_lang, rows: Which queries.
+            corpora: Languages, and "all" for the pool of all languages.
+            depth: Entries that a ranking has, or "all".
+            top: Entries that are wanted of it.
+        """
+        searched = list(self.shards) if POOL in corpora else corpora
+        if depth == ALL and all(self.shards[lang].exact for lang in searched):
+            return self._rank_by_counting(query_lang, rows, searched, corpora, top)
+        keys = {lang: self.search(query_lang, rows, lang, depth) for lang in searched}
+        if POOL in corpora:
+            keys[POOL] = merge(list(keys.values()), depth)
+        return {
+            lang: Ranking(keys[lang], relevant_ranks(numbers_of(keys[lang]), self.judged[query_lang, lang][0][rows]))
+            for lang in corpora
+        }
+
+    def _rank_by_counting(
+        self, query_lang: str, rows: slice, searched: Sequence[str], corpora: Sequence[str], top: int
+    ) -> dict[str, Ranking]:
+        """Full rankings without sorting them: all inner products once, for all corpora together."""
+        scores = {lang: self._scores(query_lang, rows, lang) for lang in searched}
+        keys = {lang: best(of_lang, self.shards[lang].numbers, top) for lang, of_lang in scores.items()}
+        if POOL in corpora:
+            keys[POOL] = merge(list(keys.values()), top)
+        found = {}
+        for lang in corpora:
+            among = scores if lang == POOL else {lang: scores[lang]}
+            found[lang] = Ranking(keys[lang], self._count_ranks(among, self.judged[query_lang, lang][0][rows]))
+        return found
+
+    def _scores(self, query_lang: str, rows: slice, corpus_lang: str) -> np.ndarray:
+        """(n, passages) float32; minus infinity for the passages that are excluded for a query."""
+        import numpy as np
+
+        scores = self.shards[corpus_lang].scores(self.queries[query_lang][rows])
+        if query_lang in self.excluded:
+            excluded = self.excluded[query_lang][rows]
+            langs, places = self._places
+            queries, columns = np.nonzero(langs[excluded] == list(self.shards).index(corpus_lang))
+            scores[queries, places[excluded[queries, columns]]] = -np.inf
+        return scores
+
+    def _count_ranks(self, scores: Mapping[str, np.ndarray], passages: np.ndarray) -> np.ndarray:
+        """(n, R) int64: the ranks of passages in the pool of some corpora, see Ranking."""
+        import numpy as np
+
+        langs, places = self._places
+        own = np.full(passages.shape, np.nan, np.float32)
+        held = {lang: langs[passages] == list(self.shards).index(lang) for lang in scores}
+        for lang, here in held.items():
+            queries, columns = np.nonzero(here)
+            own[queries, columns] = scores[lang][queries, places[passages[queries, columns]]]
+        own[np.isneginf(own)] = np.nan
+        before = np.zeros(passages.shape, np.int64)
+        for lang, of_lang in scores.items():
+            before += count_before(of_lang, self.shards[lang].numbers, own, passages, held[lang])
+        return np.where(np.isnan(own), 0, before + 1)
+
+    @cached_property
+    def _places(self) -> tuple[np.ndarray, np.ndarray]:
+        """The place of each passage by number: of its language among the shards, and its row in that corpus.
+
+        Absent passages follow with -1, and last, where numpy looks for -1, what stands for PADDING.
+        """
+        import numpy as np
+
+        behind = sum(map(len, self.benchmark.absent.values())) + 1
+        langs, places = (np.full(len(self.passage_ids) + behind, PADDING, np.int64) for _ in range(2))
+        for code, shard in enumerate(self.shards.values()):
+            langs[shard.numbers], places[shard.numbers] = code, np.arange(len(shard.numbers))
+        return langs, places
+
+    def index_recall(self) -> dict[str, dict[str, float]]:
+        """What the indexes that are not exact find of the exact best passages, with their search parameters.
+
+        Returns:
+            corpus language -> "recall@10", "recall@100" (less where the corpus is smaller): the mean share over 100
+            queries of all languages, evenly taken. Only languages whose index is not exact.
+        """
+        import numpy as np
+
+        queries = np.concatenate(list(self.queries.values()))
+        some = queries[np.linspace(0, len(queries) - 1, min(len(queries), _RECALL_QUERIES)).astype(int)]
+        found: dict[str, dict[str, float]] = {}
+        for lang, shard in self.shards.items():
+            for depth in sorted(
+                {min(depth, len(shard.numbers)) for depth in _RECALL_DEPTHS} if not shard.exact else ()
+            ):
+                exact, ours = (numbers_of(search(some, depth)) for search in (shard.search_vectors, shard.search))
+                both = [len(np.intersect1d(*lists)) for lists in zip(exact, ours, strict=True)]
+                found.setdefault(lang, {})[f"recall@{depth}"] = float(np.mean(both)) / depth
+        return found
+
+    def search(self, query_lang: str, rows: slice, corpus_lang: str, depth: int | str) -> np.ndarray:
+        """Ranks one language's corpus for some queries, without the passages that are excluded for them.
+
+        Returns:
+            (n, k) keys, best first, see ranking.py; k is the depth, or the number of passages where that is less.
+        """
+        queries, shard = self.queries[query_lang][rows], self.shards[corpus_lang]
+        if query_lang not in self.excluded:
+            return shard.search(queries, depth)
+        excluded = self.excluded[query_lang][rows]
+        deeper = depth if depth == ALL else int(depth) + excluded.shape[1]
+        return without(shard.search(queries, deeper), excluded, depth)
+
+
+def open_collection(
+    embeddings: Path, index: Path, benchmark_folder: Path, search_parameters: str = "", depth: int | str = ALL
+) -> Collection:
+    """Reads everything that is searched, and makes sure that it belongs together.
+
+    Args:
+        embeddings, index: embeddings/<run>/<name> and index/<run>/<name>.
+        benchmark_folder: benchmarks/<name>; the languages of queries and corpus are those of the embeddings.
+        search_parameters: See `set_search_parameters`.
+        depth: Of the searches to come; decides what is worth a copy on a card.
+
+    Raises:
+        DataError: The embeddings were made from other texts, or the indexes from other embeddings; a file is
+            missing or damaged.
+    """
+    embedded, indexed = read_json(embeddings / "embeddings.json"), read_json(index / "index.json")
+    benchmark = load(benchmark_folder, *embedded_languages(embedded))
+    _require_same_texts(embeddings, embedded, benchmark)
+    _require_same_vectors(index, indexed, embedded)
+    passage_ids, numbers = number_passages([texts.ids for texts in benchmark.corpus.values()])
+    shards = {}
+    for (lang, texts), of_lang in zip(benchmark.corpus.items(), numbers, strict=True):
+        read_texts, path, record = partial(getattr, texts, "texts"), index / f"{lang}.faiss", indexed["corpus"][lang]
+        exact = record["factory"] == EXACT and not search_parameters
+        if exact and (depth == ALL or not given_cards()):
+            shards[lang] = Shard(None, of_lang, read_texts, vectors=flat_vectors(path, record))
+            continue
+        of_corpus, on_card = _read_index(path, search_parameters, depth)
+        vectors = None if exact else open_vectors(embeddings / "corpus" / f"{lang}.npy", embedded["corpus"][lang])
+        shards[lang] = Shard(of_corpus, of_lang, read_texts, on_card, vectors)
+    queries = {
+        lang: read_vectors(embeddings / "queries" / f"{lang}.npy", embedded["queries"][lang])
+        for lang in benchmark.queries
+    }
+    judged = _judgements(benchmark, passage_ids, shards)
+    return Collection(benchmark, queries, shards, passage_ids, judged, _exclusions(benchmark, passage_ids))
+
+
+def _read_index(path: Path, search_parameters: str, depth: int | str) -> tuple[faiss.Index, faiss.Index | None]:
+    """An index, and its copy on a card if there is one."""
+    import faiss
+
+    index = faiss.read_index(str(path))
+    if search_parameters:
+        set_search_parameters(index, search_parameters)
+    return index, copy_on_card(index, depth, str(path.with_suffix("")))
+
+
+def embedded_languages(embedded: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """The languages of queries and corpus that embeddings.json lists, in the order in which they were asked for."""
+    return embedded["languages"], embedded.get("corpus_languages", embedded["languages"])
+
+
+def _require_same_texts(folder: Path, embedded: dict[str, Any], benchmark: Benchmark) -> None:
+    other = [
+        f"{side}/{lang}"
+        for side, texts_of in (("queries", benchmark.queries), ("corpus", benchmark.corpus))
+        for lang, texts in texts_of.items()
+        if embedded[side].get(lang, {}).get("input") != texts.digest()
+    ]
+    if other:
+        raise DataError(
+            "The embeddings were made from other texts than the benchmark holds.",
+            where=folder,
+            expected="embeddings of this benchmark's ids and texts, in their order",
+            found="others in " + ", ".join(other),
+            remedy="run polybatch.embedding.encode on this benchmark again",
+        )
+
+
+def _require_same_vectors(folder: Path, indexed: dict[str, Any], embedded: dict[str, Any]) -> None:
+    records = indexed["corpus"]
+    languages = embedded_languages(embedded)[1]
+    other = [
+        lang
+        for lang in languages
+        if records.get(lang, {}).get("vectors") != embedded["corpus"][lang]["sha256"]
+        or not (folder / f"{lang}.faiss").is_file()
+        or sha256_file(folder / f"{lang}.faiss") != records[lang]["sha256"]
+    ]
+    if other:
+        raise DataError(
+            "The indexes were not made from these embeddings, or are damaged.",
+            where=folder,
+            expected=f"one index for each of {' '.join(languages)}",
+            found="missing, outdated or damaged: " + " ".join(other),
+            remedy="run polybatch.retrieval.index on these embeddings again",
+        )
+
+
+def _judgements(
+    benchmark: Benchmark, passage_ids: pa.Array, shards: dict[str, Shard]
+) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    qrels = benchmark.qrels
+    absent = pa.chunked_array([*benchmark.absent.values()], pa.string())
+    passages = pc.index_in(qrels["passage_id"], pa.chunked_array([passage_ids, *absent.chunks])).to_numpy()
+    relevance = qrels["relevance"].to_numpy()
+    lang_of = np.empty(len(passage_ids) + len(absent), np.int64)
+    start = len(passage_ids)
+    for code, (lang, shard) in enumerate(shards.items()):
+        lang_of[shard.numbers] = code
+        missing = len(benchmark.absent.get(lang, ()))
+        lang_of[start : start + missing] = code
+        start += missing
+    judged = {}
+    for query_lang, texts in benchmark.queries.items():
+        rows = _rows_of(qrels, texts)
+        for code, corpus_lang in enumerate([*shards, POOL]):
+            mine = (rows >= 0) & ((lang_of[passages] == code) | (corpus_lang == POOL))
+            judged[query_lang, corpus_lang] = pad_judgements(rows[mine], passages[mine], relevance[mine], len(texts))
+    return judged
+
+
+def _exclusions(benchmark: Benchmark, passage_ids: pa.Array) -> dict[str, np.ndarray]:
+    import numpy as np
+    import pyarrow.compute as pc
+
+    passages = pc.index_in(benchmark.excluded["passage_id"], passage_ids).to_numpy()
+    excluded = {}
+    for lang, texts in benchmark.queries.items():
+        rows = _rows_of(benchmark.excluded, texts)
+        mine = rows >= 0
+        if mine.any():
+            excluded[lang] = pad_judgements(rows[mine], passages[mine], np.ones(mine.sum(), np.int64), len(texts))[0]
+    return excluded
+
+
+def _rows_of(table: pa.Table, texts: Texts) -> np.ndarray:
+    """The rows of `texts` that the column query_id names, PADDING for queries of other languages."""
+    import pyarrow.compute as pc
+
+    rows: np.ndarray = pc.fill_null(pc.index_in(table["query_id"], texts.ids), PADDING).to_numpy()
+    return rows
+
+
+def pad_judgements(
+    rows: np.ndarray, passages: np.ndarray, relevance: np.ndarray, queries: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Turns a list of judgements (query row, passage, relevance) into two (queries, R) arrays, see metrics.py."""
+    import numpy as np
+
+    order = np.lexsort((passages, -relevance, rows))
+    rows, passages, relevance = rows[order], passages[order], relevance[order]
+    counts = np.bincount(rows, minlength=queries)
+    columns = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    shape = (queries, max(1, int(counts.max(initial=0))))
+    padded, grades = np.full(shape, PADDING, np.int64), np.zeros(shape, np.int64)
+    padded[rows, columns], grades[rows, columns] = passages, relevance
+    return padded, grades

@@ -1,0 +1,59 @@
+"""TREC's text files of a ranking, for tools outside Polybatch.
+
+outputs: <folder>/<setting>/<query_lang>-<corpus_lang>.run and .qrels; one pair of files for each corpus, because a
+query has another ranking, and other relevant passages, in each of them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from polybatch.core.errors import DataError
+from polybatch.retrieval.metrics import PADDING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from polybatch.retrieval.score import Cell
+    from polybatch.retrieval.searchable import Collection
+
+TAG = "polybatch"
+
+
+def write(folder: Path, run: pa.Table, cell: Cell, collection: Collection) -> None:
+    """Writes a cell's run (as deep as the run table is) and the judgements that hold in its corpus.
+
+    Raises:
+        DataError: An id holds white space, which separates the columns of these files.
+    """
+    query_ids = collection.benchmark.queries[cell.query_lang].ids.to_pylist()
+    bad = [i for i in (*query_ids, *collection.passage_ids.to_pylist()) if any(ch.isspace() for ch in i)]
+    if bad:
+        raise DataError(
+            "TREC files cannot hold ids with white space.",
+            found=f"{len(bad)} such id(s): {', '.join(map(repr, bad[:3]))}",
+            remedy="score without --trec, or make the benchmark with other ids",
+        )
+    place = folder / cell.setting
+    place.mkdir(parents=True, exist_ok=True)
+    name = f"{cell.query_lang}-{cell.corpus_lang}"
+    with open(place / f"{name}.run", "w", encoding="utf-8") as handle:
+        handle.writelines(_run_lines(run))
+    with open(place / f"{name}.qrels", "w", encoding="utf-8") as handle:
+        handle.writelines(_qrels_lines(query_ids, cell, collection))
+
+
+def _run_lines(run: pa.Table) -> Iterator[str]:
+    columns = (run[name].to_pylist() for name in ("query_id", "passage_id", "rank", "score"))
+    for query, passage, rank, score in zip(*columns, strict=True):
+        yield f"{query} Q0 {passage} {rank} {score:.9g} {TAG}\n"
+
+
+def _qrels_lines(query_ids: list[str], cell: Cell, collection: Collection) -> Iterator[str]:
+    relevant, relevance = collection.judged[cell.query_lang, cell.corpus_lang]
+    for query, passages, grades in zip(query_ids, relevant.tolist(), relevance.tolist(), strict=True):
+        for passage, grade in zip(passages, grades, strict=True):
+            if passage != PADDING:
+                yield f"{query} 0 {collection.passage_ids[passage].as_py()} {grade}\n"

@@ -1,0 +1,87 @@
+"""What all figures share: colours, title, fonts, and how they are saved.
+
+Colours are those of Okabe and Ito, which readers with the common colour vision deficiencies tell apart. Some are too
+light for text: names are printed in ink and tied to their marks by place.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from polybatch.core.files import atomic_path
+from polybatch.tables.scores import View
+from polybatch.tables.summary import UNTRAINED, Arm
+
+_SAMPLING_COLOURS = {
+    UNTRAINED: "#7f7f7f",
+    "en-en": "#e69f00",
+    "x-x": "#56b4e9",
+    "x-x-mono": "#0072b2",
+    "x-y": "#d55e00",
+    "hybrid": "#009e73",
+}
+INK, GREY = "#1b1b1b", "#6b6b6b"
+_FONT = "DejaVu Sans, Arial, sans-serif"
+
+
+def colours(arms: Sequence[Arm], labels: Sequence[str]) -> dict[str, str]:
+    """Label -> colour: the sampling's own; several arms of one sampling get its shades, the first the lightest."""
+    shades: dict[str, list[str]] = {}
+    for sampling in dict.fromkeys(arm.sampling for arm in arms):
+        count = sum(arm.sampling == sampling for arm in arms)
+        base = _SAMPLING_COLOURS.get(sampling, INK)
+        shades[sampling] = [_lighter(base, 0.62 * (count - 1 - i) / max(1, count - 1)) for i in range(count)]
+    return {label: shades[arm.sampling].pop(0) for arm, label in zip(arms, labels, strict=True)}
+
+
+def _lighter(colour: str, share: float) -> str:
+    """The colour mixed with `share` of white."""
+    parts = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(part + (255 - part) * share):02x}" for part in parts)
+
+
+def titled(chart: Any, view: View, title: str, lines: Sequence[str]) -> Any:
+    """Title, the data mark as its second line, subtitle, and the look that all figures share."""
+    import altair as alt
+
+    return look(
+        chart.properties(
+            title=alt.TitleParams(
+                [f"{title}, {view.benchmark}", *([view.data_mark] if view.data_mark else [])],
+                subtitle=list(lines),
+                anchor="start",
+                fontSize=16,
+                subtitleFontSize=12,
+                subtitleColor=GREY,
+                offset=14,
+            )
+        )
+    )
+
+
+def look(chart: Any) -> Any:
+    """Font, background, padding and axes of every figure; for the outermost chart only, as Altair wants it."""
+    return (
+        chart.configure(font=_FONT, background="white", padding=16)
+        .configure_axis(
+            labelFontSize=12, titleFontSize=13, titleFontWeight="normal", gridColor="#e6e6e6", domainColor="#9a9a9a"
+        )
+        .configure_view(stroke=None)
+    )
+
+
+def save(chart: Any, folder: Path, name: str) -> None:
+    """Writes name.svg, name.png (1.5 pixels a point) and name.vl.json into `folder`."""
+    import vl_convert
+
+    spec = chart.to_dict()
+    svg = vl_convert.vegalite_to_svg(json.dumps(spec, sort_keys=True))
+    with atomic_path(folder / f"{name}.vl.json") as partial:
+        partial.write_text(json.dumps(spec, indent=1, sort_keys=True) + "\n", "utf-8")
+    with atomic_path(folder / f"{name}.svg") as partial:
+        partial.write_text(svg, "utf-8")
+    with atomic_path(folder / f"{name}.png") as partial:
+        partial.write_bytes(vl_convert.svg_to_png(svg, scale=1.5))

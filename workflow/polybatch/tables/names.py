@@ -1,0 +1,286 @@
+"""Which files a study's tables are, known before any of them is made.
+
+inputs: the resolved config
+outputs: names of files below results/tables/<study>/latest, and how Snakemake's report shows them
+
+A Snakefile imports this at every start, so it imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from polybatch.core.contracts import SETTINGS
+from polybatch.core.errors import ConfigError
+from polybatch.core.options import Options, require
+from polybatch.retrieval.metrics import LANGUAGE_SHARE, METRICS, RANK_DISTANCE, is_bias_metric, is_metric, is_share
+
+TABLE_FORMS = ("csv", "md", "tex", "html")
+FIGURE_FORMS = ("svg", "png", "vl.json")
+_TRANSLATION_TABLES = ("translation", "refusals")
+_CONTAMINATION_TABLES = ("contamination", "contamination_examples")
+# Tables about the training text; all other tables without a benchmark are about the making of the models.
+DATA_TABLES = ("data", *_CONTAMINATION_TABLES, "exposure")
+# Table or figure -> its caption below workflow/report/ and its label in the report.
+_REPORT = {
+    "main": ("main", "1 Main table"),
+    "published": ("published", "1 Published scores and ours"),
+    "trade_off": ("trade_off", "2 Monolingual against cross-lingual"),
+    "by_language": ("by_language", "3 By query language"),
+    "language_pairs": ("language_pairs", "4 By language pair"),
+    "by_alpha": ("trend", "4 By alpha"),
+    "by_num_pairs": ("trend", "4 By number of training pairs"),
+    "by_num_translated": ("trend", "4 By number of machine-translated pairs"),
+    "by_encoder": ("by_encoder", "4 By size of the encoder"),
+    "monolingual": ("language_table", "5 Monolingual by language"),
+    "cross_lingual": ("cross_lingual", "6 Cross-lingual by language pair"),
+    "multilingual": ("language_table", "7 Multilingual by query language"),
+    "rank_distance": ("language_table", "8 Rank distance by query language"),
+    "language_bias": ("language_bias", "8 Language bias"),
+    "language_share": ("language_share", "8 Languages at the top of the pool"),
+    "averages": ("averages", "9 All metrics"),
+    "data": ("data", "1 Sources and cleaning"),
+    "contamination": ("contamination", "2 Overlap with evaluation text"),
+    "contamination_examples": ("contamination_examples", "3 Examples of overlap"),
+    "exposure": ("exposure", "4 Evaluation sets in pretraining"),
+    "translation": ("translation", "1 Machine translation"),
+    "refusals": ("refusals", "2 Refused translations"),
+    "batches": ("batches", "3 Batches drawn"),
+    "timings": ("timings", "4 Wall time and memory"),
+    "manifest": ("manifest", "5 Manifest"),
+}
+_REPEATED = "figure_metrics must not repeat a value"
+_REPORT_FORMS = {"html": "table", "svg": "figure", "json": "file"}
+
+
+@dataclass(frozen=True)
+class TableOptions(Options):
+    """What the main table and the figures show.
+
+    Attributes:
+        headline: The metric of the first column of each setting, and of the tables and figures by language.
+        figure_metrics: The metrics that figures of a trend (by_alpha and the like) are drawn for; empty for the
+            headline metric alone. A benchmark that is not scored in one of them has no figure of it.
+        metrics: Setting -> metrics of the main table, after the headline metric; settings left out keep theirs.
+        leave_out: Benchmark -> languages that its averages leave out; their scores stay in the tables by language.
+        published: The csv file of published scores to set beside ours, or a list of such files; see published.py.
+    """
+
+    headline: str = "map"
+    figure_metrics: list = field(default_factory=list)
+    metrics: dict = field(default_factory=dict)
+    leave_out: dict = field(default_factory=dict)
+    published: str | list = field(default_factory=list)
+
+    def faults(self) -> Iterator[str]:
+        yield from require(is_metric(self.headline), f"headline: {self.headline!r} is no metric")
+        yield from require(len({str(n) for n in self.figure_metrics}) == len(self.figure_metrics), _REPEATED)
+        for name in self.figure_metrics:
+            known = isinstance(name, str) and is_metric(name)
+            yield from require(known, f"figure_metrics: {name!r} is no metric")
+            yield from require(not (known and is_share(name)), f"figure_metrics: {name!r} has no average to draw")
+        for setting, names in self.metrics.items():
+            yield from require(setting in SETTINGS, f"metrics: {setting!r} is not among {', '.join(SETTINGS)}")
+            known = isinstance(names, list) and all(isinstance(name, str) and is_metric(name) for name in names)
+            yield from require(known, f"metrics.{setting}: not a list of metrics: {names!r}")
+        for benchmark, languages in self.leave_out.items():
+            known = isinstance(languages, list) and all(isinstance(lang, str) for lang in languages)
+            yield from require(known, f"leave_out.{benchmark}: not a list of languages: {languages!r}")
+        known = all(isinstance(path, str) and path for path in self.published_files)
+        yield from require(known, f"published: not a list of files: {self.published!r}")
+
+    @property
+    def drawn_metrics(self) -> list[str]:
+        """The metrics of the figures of trends."""
+        return list(self.figure_metrics) or [self.headline]
+
+    @property
+    def published_files(self) -> list[str]:
+        return [self.published] if isinstance(self.published, str) else list(self.published)
+
+
+def expected_files(config: Mapping[str, Any]) -> list[str]:
+    """Names of all files below `latest`, known from the resolved config alone: a Snakefile declares them as outputs."""
+    benchmarks = study_benchmarks(config)
+    tables = [name for benchmark in benchmarks for name in score_tables_of(config, benchmark)]
+    tables += run_tables_of(config)
+    figures = [figure.name for benchmark in benchmarks for figure in figures_of(config, benchmark)]
+    return [
+        *(f"{name}.{form}" for name in tables for form in TABLE_FORMS),
+        *(f"{name}.{form}" for name in figures for form in FIGURE_FORMS),
+        *("README.md", "manifest.json", "tables.json", "scores.parquet", "groups.parquet", "VERSION"),
+    ]
+
+
+def report_entries(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What Snakemake's report shows: file name below `latest` -> keyword arguments of `report(...)`.
+
+    Tables go in as html pages and figures as svg, which the report shows inline; it offers any other type as a
+    download. Captions are named relative to the rules' folder. The report sorts results by their label.
+    """
+    entries = {}
+    for benchmark in study_benchmarks(config):
+        category = f"Scores on {benchmark}"
+        for name in score_tables_of(config, benchmark):
+            entries[f"{name}.html"] = _entry(name.removesuffix(f"-{benchmark}"), category, f"{name}.html")
+        for figure in figures_of(config, benchmark):
+            entries[f"{figure.name}.svg"] = _entry(figure.kind, category, f"{figure.name}.svg", figure.of_metric)
+    for name in run_tables_of(config):
+        category = "Training data" if name in DATA_TABLES else "Making of the models"
+        entries[f"{name}.html"] = _entry(name, category, f"{name}.html")
+    entries["manifest.json"] = _entry("manifest", "Making of the models", "manifest.json")
+    return {name: entries[name] for name in expected_files(config) if name in entries}
+
+
+def _entry(kind: str, category: str, name: str, detail: str = "") -> dict[str, Any]:
+    caption, label = _REPORT[kind]
+    return {
+        "caption": f"../workflow/report/{caption}.rst",
+        "category": category,
+        "labels": {"result": label + detail, "form": _REPORT_FORMS[name.rpartition(".")[2]]},
+    }
+
+
+def is_translated(config: Mapping[str, Any]) -> bool:
+    return bool((config.get("translation") or {}).get("languages"))
+
+
+def study_benchmarks(config: Mapping[str, Any]) -> list[str]:
+    """`study.benchmarks` of the config."""
+    benchmarks = config.get("study", {}).get("benchmarks")
+    if not isinstance(benchmarks, (list, tuple)) or not benchmarks:
+        raise ConfigError(
+            "The study names no benchmarks.",
+            where="study.benchmarks",
+            expected="a list of names",
+            found=repr(benchmarks),
+        )
+    return list(benchmarks)
+
+
+def run_tables_of(config: Mapping[str, Any]) -> list[str]:
+    """Names of the tables about data, translation and training, in the order of the front page."""
+    return [
+        "data",
+        *(_CONTAMINATION_TABLES if is_decontaminated(config) else ()),
+        *(["exposure"] if hub_encoders(config) else ()),
+        *(_TRANSLATION_TABLES if is_translated(config) else ()),
+        *("batches", "timings"),
+    ]
+
+
+def is_decontaminated(config: Mapping[str, Any]) -> bool:
+    return bool((config.get("decontamination") or {}).get("enabled", True))
+
+
+def hub_encoders(config: Mapping[str, Any]) -> list[str]:
+    """The study's encoders that are models of the hub: of those it can be asked what they were trained on."""
+    encoders = config.get("encoders") or {}
+    used = config["study"].get("encoders", list(encoders))
+    return [name for name in used if (encoders.get(name) or {}).get("model")]
+
+
+def scoring_of(config: Mapping[str, Any], benchmark: str) -> dict[str, Any]:
+    """The values of ScoreOptions for a benchmark, as config.scoring_options; here they may still be incomplete."""
+    benchmarks = config.get("benchmarks") or {}
+    named = benchmarks.get(benchmark) or {}
+    original = benchmarks.get(named.get("queries_of", "")) or {}
+    settings = {"settings": settings_of(config, benchmark)}
+    own = [values.get("scoring") or {} for values in (config, original, named)]
+    return {**own[0], **own[1], **own[2], **settings}
+
+
+def settings_of(config: Mapping[str, Any], benchmark: str) -> list[str]:
+    """The benchmark's own settings, else those of all scoring, else all that its languages allow."""
+    named = (config.get("benchmarks") or {}).get(benchmark) or {}
+    chosen = named.get("settings") or (config.get("scoring") or {}).get("settings")
+    if not chosen and named and "languages" in config:
+        from polybatch.config.values import benchmark_settings
+
+        chosen = benchmark_settings(dict(config), benchmark)
+    return list(chosen or SETTINGS)
+
+
+def score_tables_of(config: Mapping[str, Any], benchmark: str) -> list[str]:
+    """Names of a benchmark's tables."""
+    from polybatch.tables.published import published_benchmarks
+
+    settings = settings_of(config, benchmark)
+    options = TableOptions.from_values(dict(config.get("tables") or {}))
+    names = ["main"]
+    names += ["published"] if benchmark in published_benchmarks(options.published_files) else []
+    names += [setting for setting in SETTINGS if setting in settings]
+    names += bias_tables_of(config, benchmark)
+    return [f"{name}-{benchmark}" for name in (*names, "averages")]
+
+
+def bias_tables_of(config: Mapping[str, Any], benchmark: str) -> list[str]:
+    """Kinds of a benchmark's tables about language bias."""
+    if "multilingual" not in settings_of(config, benchmark):
+        return []
+    metrics = [name for name in scoring_of(config, benchmark).get("metrics", METRICS) if is_bias_metric(name)]
+    names = [RANK_DISTANCE] if RANK_DISTANCE in metrics else []
+    names += ["language_bias"] if any(not is_share(name) for name in metrics) else []
+    return names + ([LANGUAGE_SHARE] if any(is_share(name) for name in metrics) else [])
+
+
+class Figure(NamedTuple):
+    """A figure of a study.
+
+    Attributes:
+        kind: Which of figures.FIGURES draws it.
+        benchmark: Whose scores it shows.
+        metric: The metric that it shows, where that is another than the headline metric, else "".
+    """
+
+    kind: str
+    benchmark: str
+    metric: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name of its files: `by_alpha-<benchmark>`, of another metric `by_alpha_ndcg10-<benchmark>`."""
+        metric = f"_{self.metric.replace('@', '')}" if self.metric else ""
+        return f"{self.kind}{metric}-{self.benchmark}"
+
+    @property
+    def of_metric(self) -> str:
+        """What its label in the report says of the metric: nothing of the headline metric."""
+        from polybatch.tables.summary import metric_label
+
+        return f", {metric_label(self.metric)}" if self.metric else ""
+
+
+def figures_of(config: Mapping[str, Any], benchmark: str) -> list[Figure]:
+    """A benchmark's figures."""
+    kinds = ["by_language"]
+    if {"monolingual", "cross_lingual"} <= set(settings_of(config, benchmark)):
+        kinds = ["trade_off", "language_pairs", *kinds]
+    kinds += [LANGUAGE_SHARE] if LANGUAGE_SHARE in bias_tables_of(config, benchmark) else []
+    return [*(Figure(kind, benchmark) for kind in kinds), *_trends(config, benchmark)]
+
+
+def _trends(config: Mapping[str, Any], benchmark: str) -> list[Figure]:
+    """The figures of what the study varies, for every metric that its options name and the benchmark is scored in."""
+    study = config["study"]
+    alphas = {str(alpha) for run in study.get("runs", []) for alpha in run.get("alphas", [])}
+    varying = {"by_alpha": len(alphas)}
+    varying |= {f"by_{part}": len(study.get(part, [])) for part in ("num_pairs", "num_translated")}
+    varying["by_encoder"] = len(study.get("encoders", []))
+    options = TableOptions.from_values(dict(config.get("tables") or {}))
+    # A headline metric without scores is a fault, which the tables tell.
+    metrics = [m for m in options.drawn_metrics if m == options.headline or is_scored(config, benchmark, m)]
+    return [
+        Figure(kind, benchmark, "" if metric == options.headline else metric)
+        for kind, count in varying.items()
+        for metric in metrics
+        if count > 1
+    ]
+
+
+def is_scored(config: Mapping[str, Any], benchmark: str, metric: str) -> bool:
+    """Whether the benchmark has scores of a metric; those of language bias need the multilingual setting."""
+    possible = not is_bias_metric(metric) or "multilingual" in settings_of(config, benchmark)
+    return possible and metric in scoring_of(config, benchmark).get("metrics", METRICS)

@@ -1,0 +1,426 @@
+"""Decides which machine-translated pairs are good enough to train on, and says why the others are not.
+
+inputs: all shards translated/<lang>/*.parquet, collected/en.parquet, supplied/<lang>.parquet; the evaluation texts'
+    index (decontamination/text) and decontamination/pairs.parquet where the data are decontaminated
+outputs: translated/<lang>.parquet (contracts.TRANSLATED) and translated/<lang>.json (counts and scores)
+
+A pair is refused for the first of these that holds: a text is empty; it copies its source; it repeats itself;
+its length is out of proportion; it is in another language; the round trip lost too much (chrF between the
+English text and its back-translation); it overlaps with evaluation text of that language, which the English pair need
+not do; or it equals a held-out text of that language. Evaluation text goes before held-out text, because for its sake
+the pair leaves the training data in all languages (polybatch.pairs.parallel). A hard negative that is empty or for one
+of the last two reasons must not be trained on is replaced by an empty text, which keeps its place, and its pair stays.
+
+Rows pass through in batches, in the order of the collected pairs. The scores of the translators are over the first
+pairs only, where there are very many.
+"""
+
+from __future__ import annotations
+
+import argparse
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polybatch.collect.language_identification import language_confidence
+from polybatch.core import contracts, stage, streams
+from polybatch.core.errors import DataError
+from polybatch.core.files import write_json, write_parquet
+from polybatch.core.languages import language
+from polybatch.core.options import Options, require
+from polybatch.core.text import hash64, text_key, word_count
+from polybatch.pairs.parallel import EVALUATION_TEXT
+from polybatch.translation import comet
+from polybatch.translation.convert import corpus_scores
+from polybatch.translation.shard import contaminated_pairs
+from polybatch.translation.translator import read_card
+
+if TYPE_CHECKING:
+    from polybatch.decontaminate.overlap import Index
+
+ACCEPTED, HELD_OUT_TEXT = "accepted", "held-out text"
+_LANGUAGE_MIN_LETTERS = 20  # language identification of anything shorter is a guess
+_COPY_MIN_WORDS = 3  # a name of one or two words may well be the same in both languages
+_SCORED_PAIRS = 2_000  # about as many as a test set of WMT; sacrebleu keeps 45 KB of counts for each
+_BATCH_ROWS = 2_000
+
+
+@dataclass(frozen=True)
+class AcceptOptions(Options):
+    """Thresholds of the filter. A threshold at its end lets everything pass.
+
+    Attributes:
+        min_query_chrf, min_passage_chrf: sacrebleu's chrF2 of the back-translation, 0 to 100.
+        min_length_ratio, max_length_ratio: Of the passage's characters to those expected from the English ones.
+        max_repetition: Share of a text's word trigrams that are repeats, 0 to 1.
+        min_language_confidence: That the passage is in the language, 0 to 1; 0 also takes languages that cannot be
+            identified.
+        comet_model: Folder of a COMET model by which the translations are scored as well (see
+        `polybatch.translation.comet`).
+    """
+
+    min_query_chrf: float = 35.0
+    min_passage_chrf: float = 45.0
+    min_length_ratio: float = 0.4
+    max_length_ratio: float = 2.5
+    max_repetition: float = 0.5
+    min_language_confidence: float = 0.2
+    comet_model: str | None = None
+
+    def faults(self) -> Iterator[str]:
+        for name in ("min_query_chrf", "min_passage_chrf"):
+            yield from require(0 <= getattr(self, name) <= 100, f"{name} must be within 0 and 100")
+        for name in ("max_repetition", "min_language_confidence"):
+            yield from require(0 <= getattr(self, name) <= 1, f"{name} must be within 0 and 1")
+        yield from require(
+            0 <= self.min_length_ratio < self.max_length_ratio, "min_length_ratio must be below max_length_ratio"
+        )
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What was to be translated.
+
+    Attributes:
+        count: Pairs.
+        scored: The ids of the first of them, by which the translators are scored.
+        held_out: Ids of the pairs of the dev and test splits.
+    """
+
+    count: int
+    scored: frozenset[str]
+    held_out: frozenset[str]
+
+
+def translated_pairs(collected: Path, excluded: frozenset[str]) -> Iterator[tuple[int, str]]:
+    """(position among the English-only training pairs, pair id) of those that are translated."""
+    position = -1
+    for pair_id, split, kind in _kinds(collected):
+        if kind == "english_only" and split == "train":
+            position += 1
+            if pair_id not in excluded:
+                yield position, pair_id
+
+
+def _kinds(collected: Path) -> Iterator[tuple[str, str, str]]:
+    columns = ("pair_id", "split", "kind")
+    for table in streams.batches(collected, contracts.COLLECTED, columns):
+        yield from zip(*(table[name].to_pylist() for name in columns), strict=True)
+
+
+def read_expected(collected: Path, excluded: frozenset[str]) -> Expected:
+    """Reads which pairs there are, without their texts."""
+    count, scored = 0, []
+    for _, pair_id in translated_pairs(collected, excluded):
+        count += 1
+        if count <= _SCORED_PAIRS:
+            scored.append(pair_id)
+    held_out = frozenset(pair_id for pair_id, split, _ in _kinds(collected) if split != "train")
+    return Expected(count, frozenset(scored), held_out)
+
+
+def gather(shards: list[Path], pairs: Iterable[tuple[int, str]], count: int) -> Iterator[dict]:
+    """All shards' rows in the order of the pairs, of which every `len(shards)`-th is in each.
+
+    Args:
+        shards: In the order of their numbers.
+        pairs: As `translated_pairs` gives them.
+        count: How many those are.
+
+    Raises:
+        DataError: A pair is missing, comes twice, or stands elsewhere. A wrong number is told before the first row.
+    """
+    found = [streams.open_parquet(path).metadata.num_rows for path in shards]
+    if sum(found) != count:
+        raise _not_as_expected(shards, count, f"{sum(found)} rows")
+    rows = [_rows(path) for path in shards]
+    for position, pair_id in pairs:
+        row = next(rows[position % len(shards)], None)
+        if row is None or row["pair_id"] != pair_id:
+            there = "no further row" if row is None else f"the pair {row['pair_id']}"
+            raise _not_as_expected(shards, count, f"{there} in {shards[position % len(shards)]}, not {pair_id}")
+        yield row
+
+
+def _rows(path: Path) -> Iterator[dict]:
+    for table in streams.batches(path, contracts.ROUND_TRIP):
+        yield from table.to_pylist()
+
+
+def _not_as_expected(shards: list[Path], count: int, found: str) -> DataError:
+    return DataError(
+        "The translated shards do not hold what was to be translated.",
+        where=", ".join(map(str, shards)),
+        expected=f"{count} pairs, each once and in order",
+        found=found,
+        remedy="delete the shards and run the same command again",
+    )
+
+
+def read_supplied(path: Path, expected: Expected) -> tuple[set[str], dict[str, dict]]:
+    """The keys of held-out texts, and pair id -> texts that score the translations of the first pairs."""
+    held_out: set[str] = set()
+    references: dict[str, dict] = {}
+    for table in streams.batches(path, contracts.PARALLEL, ["pair_id", "query", "passage"]):
+        for row in table.to_pylist():
+            if row["pair_id"] in expected.held_out:
+                held_out |= {text_key(row["query"]), text_key(row["passage"])}
+            elif row["pair_id"] in expected.scored:
+                references[row["pair_id"]] = row
+    return held_out, references
+
+
+def repetition(text: str) -> float:
+    """Share of a text's word trigrams that are repeats of an earlier one; 0 for texts of under six words."""
+    words = text_key(text).split()
+    grams = [tuple(words[i : i + 3]) for i in range(len(words) - 2)]
+    return 1 - len(set(grams)) / len(grams) if len(words) >= 6 else 0.0
+
+
+class Verdict:
+    """Judges round trips into one language: `fault` the translation, `leaks` whether it may be trained on."""
+
+    def __init__(
+        self, lang: str, held_out: set[str], options: AcceptOptions, evaluation_text: Index | None = None
+    ) -> None:
+        from sacrebleu.metrics import CHRF
+
+        self.options, self.held_out, self.evaluation_text = options, held_out, evaluation_text
+        self.lang, self.length = lang, language(lang).length
+        self._confidence = language_confidence(lang) if options.min_language_confidence > 0 else None
+        self._chrf = CHRF()
+
+    def chrf(self, english: str, back: str) -> float:
+        """Sentence chrF2 of a back-translation against its English original."""
+        return self._chrf.sentence_score(back, [english]).score
+
+    def fault(self, row: dict, query_chrf: float, passage_chrf: float) -> str:
+        """The first fault of the translation itself, in the order of the module's docstring; empty if it has none."""
+        sides = [(row["english_query"], row["query"]), (row["english_passage"], row["passage"])]
+        checks: list[tuple[str, bool]] = [
+            ("empty", any(not text_key(text) for _, text in sides)),
+            ("copied source", any(_copied(english, text) for english, text in sides)),
+            ("repetition", any(repetition(text) > self.options.max_repetition for _, text in sides)),
+            ("length ratio", not self._length_fits(*sides[1])),
+        ]
+        for name, fault in checks:
+            if fault:
+                return name
+        if self._in_another_language(row["passage"]):
+            return "language"
+        if query_chrf < self.options.min_query_chrf or passage_chrf < self.options.min_passage_chrf:
+            return "round trip"
+        return ""
+
+    def leaks(self, texts: Sequence[str], side: str) -> list[str]:
+        """Why each text must not be trained on, because something is evaluated on it; empty if it may."""
+        found = [HELD_OUT_TEXT if text_key(text) in self.held_out else "" for text in texts]
+        if self.evaluation_text is not None:
+            matches = self.evaluation_text.find_many(texts, side)
+            found = [reason if match is None else EVALUATION_TEXT for reason, match in zip(found, matches, strict=True)]
+        return found
+
+    def _length_fits(self, english: str, text: str) -> bool:
+        ratio = len(text) / len(english) / self.length
+        return self.options.min_length_ratio <= ratio <= self.options.max_length_ratio
+
+    def _in_another_language(self, text: str) -> bool:
+        if self._confidence is None or sum(ch.isalpha() for ch in text) < _LANGUAGE_MIN_LETTERS * self.length:
+            return False
+        return self._confidence(text) < self.options.min_language_confidence
+
+
+def _copied(english: str, text: str) -> bool:
+    return word_count(english) >= _COPY_MIN_WORDS and text_key(english) == text_key(text)
+
+
+def judge(rows: Iterable[dict], verdict: Verdict) -> list[dict]:
+    """The rows of translated/<lang>.parquet for a batch of round trips.
+
+    The hard negatives of an accepted pair are as many as its round trip has, "" in the place of each that is left out.
+    """
+    table = []
+    for row in rows:
+        query_chrf = verdict.chrf(row["english_query"], row["query_back"])
+        passage_chrf = verdict.chrf(row["english_passage"], row["passage_back"])
+        table.append(
+            {
+                **{k: row[k] for k in ("pair_id", "source", "query", "passage", "query_back", "passage_back")},
+                "query_chrf": query_chrf,
+                "passage_chrf": passage_chrf,
+                "reason": verdict.fault(row, query_chrf, passage_chrf),
+                "hard_negatives": row["hard_negatives"],
+            }
+        )
+    _refuse_leaks([row for row in table if not row["reason"]], verdict)
+    for row in table:
+        row["accepted"] = row["reason"] == ACCEPTED
+        row["hard_negatives"] = row["hard_negatives"] if row["accepted"] else []
+    return table
+
+
+def _refuse_leaks(rows: list[dict], verdict: Verdict) -> None:
+    """Sets the reason of the rows whose translation is good, and takes out their hard negatives that leak."""
+    sides = [verdict.leaks([row[side] for row in rows], side) for side in ("query", "passage")]
+    for row, *leaks in zip(rows, *sides, strict=True):
+        row["reason"] = next((leak for leak in (EVALUATION_TEXT, HELD_OUT_TEXT) if leak in leaks), ACCEPTED)
+    accepted = [row for row in rows if row["reason"] == ACCEPTED]
+    texts = [text for row in accepted for text in row["hard_negatives"]]
+    leaks = iter(verdict.leaks(texts, "passage"))
+    for row in accepted:
+        row["hard_negatives"] = ["" if next(leaks) or not text_key(text) else text for text in row["hard_negatives"]]
+
+
+class Statistics:
+    """Counts by reason and source, and corpus scores: forward against the supplied references, and round trip.
+
+    Scored are distinct texts, so that a string met a hundred times counts once.
+    """
+
+    def __init__(self, lang: str) -> None:
+        self.lang = lang
+        self._reasons: dict[str, Counter[str]] = defaultdict(Counter)
+        self._scored: list[dict] = []
+        self._hashes = {(side, kind): array("Q") for side in ("query", "passage") for kind in ("english", "output")}
+        self._negatives: Counter[str] = Counter()
+
+    def add(self, rows: list[dict], table: list[dict]) -> None:
+        """Takes in a batch of round trips and what was judged of them."""
+        for row, judged in zip(rows, table, strict=True):
+            self._reasons[judged["source"]][judged["reason"]] += 1
+            for side in ("query", "passage"):
+                self._hashes[side, "english"].append(hash64(row[f"english_{side}"]))
+                self._hashes[side, "output"].append(hash64(row[side]))
+            if judged["accepted"]:
+                self._negatives["translated"] += sum(map(bool, row["hard_negatives"]))
+                self._negatives["kept"] += sum(map(bool, judged["hard_negatives"]))
+        self._scored += rows[: max(0, _SCORED_PAIRS - len(self._scored))]
+
+    def reasons(self) -> Counter[str]:
+        """How many pairs met each verdict, "accepted" among them."""
+        return sum(self._reasons.values(), Counter())
+
+    def result(self, references: dict[str, dict], comet_model: Path | None = None) -> dict[str, Any]:
+        """What translated/<lang>.json holds."""
+        reasons = self.reasons()
+        result: dict[str, Any] = {
+            "lang": self.lang,
+            "pairs": reasons.total(),
+            "accepted": reasons[ACCEPTED],
+            "reasons": dict(reasons),
+            "sources": {source: _counted(self._reasons[source]) for source in sorted(self._reasons)},
+            "hard_negatives": {name: self._negatives[name] for name in ("translated", "kept")},
+            "forward": {},
+            "round_trip": {},
+            "distinct_outputs": {},
+            "comet": {},
+        }
+        for side in ("query", "passage"):
+            result["distinct_outputs"][side] = self._distinct_outputs(side)
+            self._score(side, references, result)
+            if comet_model and self._scored:
+                result["comet"][side] = self._comet(side, references, comet_model)
+        return result
+
+    def _distinct_outputs(self, side: str) -> float:
+        import numpy as np
+
+        english, outputs = (len(np.unique(self._hashes[side, kind])) for kind in ("english", "output"))
+        return outputs / max(1, english)
+
+    def _score(self, side: str, references: dict[str, dict], result: dict[str, Any]) -> None:
+        rows = self._distinct(side)
+        if rows:
+            result["round_trip"][side] = corpus_scores(
+                [row[f"{side}_back"] for row in rows], [row[f"english_{side}"] for row in rows], "en"
+            )
+        known = [row for row in rows if row["pair_id"] in references]
+        if known:
+            texts = [references[row["pair_id"]][side] for row in known]
+            result["forward"][side] = corpus_scores([row[side] for row in known], texts, self.lang)
+
+    def _comet(self, side: str, references: dict[str, dict], model: Path) -> dict[str, Any]:
+        """Against the references if there are any, as `_score`; else by a model that does without."""
+        rows = self._distinct(side)
+        known = [row for row in rows if row["pair_id"] in references]
+        texts = [references[row["pair_id"]][side] for row in known] or None
+        judged = known or rows
+        found = comet.scores([row[f"english_{side}"] for row in judged], [row[side] for row in judged], texts, model)
+        return {"mean": round(sum(found) / len(found), 4), "count": len(found), "references": bool(texts)}
+
+    def _distinct(self, side: str) -> list[dict]:
+        return list({row[f"english_{side}"]: row for row in self._scored}.values())
+
+
+def _counted(reasons: Counter[str]) -> dict[str, Any]:
+    return {"pairs": reasons.total(), "accepted": reasons[ACCEPTED], "reasons": dict(reasons)}
+
+
+def accept(rows: Iterable[dict], verdict: Verdict, statistics: Statistics) -> Iterator[Any]:
+    """The tables of translated/<lang>.parquet, a batch at a time; counts them as they pass.
+
+    Raises:
+        DataError: There were pairs, and none was accepted. Raised after the last batch.
+    """
+    import pyarrow as pa
+
+    passing = iter(rows)
+    while batch := list(islice(passing, _BATCH_ROWS)):
+        table = judge(batch, verdict)
+        statistics.add(batch, table)
+        yield pa.Table.from_pylist(table, schema=contracts.TRANSLATED)
+    reasons = statistics.reasons()
+    if reasons and not reasons[ACCEPTED]:
+        raise DataError(
+            f"The filter refused every machine-translated pair in {language(verdict.lang).name}.",
+            found=", ".join(f"{name}: {count}" for name, count in reasons.items()),
+            remedy="use better translators, loosen translation.accept, or leave the language out of "
+            "translation.languages",
+        )
+
+
+def _evaluation_text(folder: Path | None, lang: str) -> Index | None:
+    if folder is None:
+        return None
+    from polybatch.decontaminate.overlap import Index
+
+    return Index.read(folder, lang)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="polybatch.translation.accept", description=__doc__.split("\n")[0])
+    parser.add_argument("--shards", nargs="+", required=True, type=Path, help="in the order of their numbers")
+    parser.add_argument("--collected", required=True, type=Path)
+    parser.add_argument("--contaminated", type=Path, help="decontamination/pairs.parquet, as for the shards")
+    parser.add_argument("--evaluation-text", type=Path, help="decontamination/text: what must not be trained on")
+    parser.add_argument("--supplied", required=True, type=Path, help="supplied/<lang>.parquet: held out, references")
+    parser.add_argument("--lang", required=True)
+    parser.add_argument("--forward", required=True, type=Path, help="translator folder, for its card")
+    parser.add_argument("--backward", required=True, type=Path, help="translator folder, for its card")
+    parser.add_argument("--options", default="{}", type=AcceptOptions.from_json, help="AcceptOptions, as JSON")
+    parser.add_argument("--output", required=True, type=Path)
+    args = parser.parse_args(argv)
+
+    comet_model = Path(args.options.comet_model) if args.options.comet_model else None
+    if comet_model:
+        comet.require(comet_model)
+    translators = {"forward": read_card(args.forward), "backward": read_card(args.backward)}
+    excluded = contaminated_pairs(args.contaminated)
+    expected = read_expected(args.collected, excluded)
+    held_out, references = read_supplied(args.supplied, expected)
+    verdict = Verdict(args.lang, held_out, args.options, _evaluation_text(args.evaluation_text, args.lang))
+    statistics = Statistics(args.lang)
+    rows = gather(args.shards, translated_pairs(args.collected, excluded), expected.count)
+    rows = stage.progress(rows, total=expected.count, label=f"filter {args.lang}")
+    write_parquet(args.output, accept(rows, verdict, statistics), contracts.TRANSLATED)
+    result = statistics.result(references, comet_model) | {"translators": translators}
+    write_json(args.output.with_suffix(".json"), result)
+    stage.log.info("%s: %d of %d pairs accepted %s", args.lang, result["accepted"], result["pairs"], result["reasons"])
+
+
+if __name__ == "__main__":
+    stage.run(main)

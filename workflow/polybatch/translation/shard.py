@@ -1,0 +1,211 @@
+"""Translates a shard of the English-only pairs into one language, and back into English.
+
+inputs: collected/en.parquet, the translators of both directions; decontamination/pairs.parquet if pairs are to be
+    left out
+outputs: translated/<lang>/<shard>.parquet (contracts.ROUND_TRIP), and beside it <shard>.stats.json: how much was
+    translated in what time on what, from which the time of a larger translation is foretold
+
+Every distinct sentence of the shard is translated once, whether it stands in a query, a passage or a hard negative; of
+very many, that holds for the first. Hard negatives are not translated back. A shard is written whole or not at all, so
+a killed translation redoes its unfinished shards only. Its pairs pass through in parts of some thousands, so memory
+does not grow with them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polybatch.core import contracts, stage, streams
+from polybatch.core.errors import DataError
+from polybatch.core.files import write_json, write_parquet
+from polybatch.translation.translator import DecodingOptions, Translator
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_PAIRS_AT_ONCE = 10_000  # so many texts that batches hold sentences of one length
+_TEXTS_PER_CALL = 2000
+_COLLAPSE_MIN_TEXTS = 50
+_CHOSEN_BY = ("pair_id", "split", "kind")
+_NEEDED = (*_CHOSEN_BY, "source", "query", "passage", "hard_negatives")
+
+
+def contaminated_pairs(path: Path | None) -> frozenset[str]:
+    """The ids of the pairs that the decontamination takes out, in whatever language it found them; none for None."""
+    if path is None:
+        return frozenset()
+    tables = streams.batches(path, contracts.CONTAMINATED, ["pair_id"])
+    return frozenset(pair_id for table in tables for pair_id in table["pair_id"].to_pylist())
+
+
+def shard_rows(collected: Iterable[dict], shard: int, shards: int, excluded: frozenset[str]) -> Iterator[dict]:
+    """The English-only training pairs of one shard: every `shards`-th, from `shard` on, but for the excluded ones.
+
+    Counted before any is excluded, so that a pair keeps its shard whatever the decontamination finds.
+    """
+    position = -1
+    for row in collected:
+        if row["kind"] == "english_only" and row["split"] == "train":
+            position += 1
+            if position % shards == shard and row["pair_id"] not in excluded:
+                yield row
+
+
+def read_shard(
+    path: Path, shard: int, shards: int, excluded: frozenset[str], hard_negatives: int
+) -> tuple[int, Iterator[dict]]:
+    """How many rows a shard has, and the rows.
+
+    Hard negatives beyond those that are translated are "": they keep their places, so that a translated list is as long
+    as the English one, which tells that k translates k (`pairs`).
+    """
+    count = sum(1 for _ in shard_rows(_collected(path, _CHOSEN_BY), shard, shards, excluded))
+    rows = shard_rows(_collected(path, _NEEDED), shard, shards, excluded)
+    return count, (_without_negatives_from(hard_negatives, row) for row in rows)
+
+
+def _collected(path: Path, columns: tuple[str, ...]) -> Iterator[dict]:
+    for table in streams.batches(path, contracts.COLLECTED, columns):
+        yield from table.to_pylist()
+
+
+def _without_negatives_from(first: int, row: dict) -> dict:
+    negatives = row["hard_negatives"] or []
+    return row | {"hard_negatives": [text if k < first else "" for k, text in enumerate(negatives)]}
+
+
+def translate_distinct(translator: Translator, texts: Iterable[str], part: str = "") -> dict[str, str]:
+    """text -> translation for the distinct texts, with progress; `part` is added to its label."""
+    distinct = sorted(set(texts), key=lambda text: (len(text), text))
+    label = f"{_direction(translator)} translation{part}"
+    return dict(stage.progress(_in_chunks(translator, distinct), total=len(distinct), label=label, unit="texts"))
+
+
+def tell(translator: Translator) -> None:
+    """Logs what a translator has done, and how many translations it had to cut off."""
+    work = translator.work
+    rate = work.sentences / work.seconds if work.seconds else 0.0
+    told = (_direction(translator), work.sentences, work.seconds, rate)
+    stage.log.info("%s: %d sentences in %.1f s, %.1f sentences/s", *told)
+    if work.unfinished:
+        stage.log.warning(
+            "%s: %d translations were cut off at %d tokens (decoding.max_length); the filter judges them as any other",
+            _direction(translator),
+            work.unfinished,
+            translator.options.max_length,
+        )
+
+
+def _direction(translator: Translator) -> str:
+    return f"{translator.source_lang}-{translator.target_lang}"
+
+
+def _in_chunks(translator: Translator, texts: list[str]) -> Iterator[tuple[str, str]]:
+    for i in range(0, len(texts), _TEXTS_PER_CALL):
+        chunk = texts[i : i + _TEXTS_PER_CALL]
+        yield from zip(chunk, translator.translate_texts(chunk), strict=True)
+
+
+def check_collapse(translations: dict[str, str], translator: Translator, min_distinct: float) -> None:
+    """Raises a DataError if many inputs share few outputs: such a translator teaches a retriever nonsense."""
+    if len(translations) < _COLLAPSE_MIN_TEXTS:
+        return
+    distinct = len(set(translations.values()))
+    if distinct < min_distinct * len(translations):
+        raise DataError(
+            f"The translator {_direction(translator)} has collapsed.",
+            where=translator.folder,
+            expected=f"at least {min_distinct:.0%} distinct translations",
+            found=f"{distinct} distinct translations of {len(translations)} distinct texts",
+            remedy="train it longer (translator_training.options.max_steps), or name another one in "
+            "translation.translators",
+        )
+
+
+def round_trips(
+    rows: Iterable[dict], count: int, forward: Translator, backward: Translator, min_distinct: float
+) -> Iterator[pa.Table]:
+    """The tables of a shard of `count` rows (contracts.ROUND_TRIP), a part at a time."""
+    import pyarrow as pa
+
+    passing, parts = iter(rows), -(-count // _PAIRS_AT_ONCE)
+    for part in range(1, parts + 1):
+        label = f", part {part} of {parts}" if parts > 1 else ""
+        translated = round_trip(list(islice(passing, _PAIRS_AT_ONCE)), forward, backward, min_distinct, label)
+        yield pa.Table.from_pylist(translated, schema=contracts.ROUND_TRIP)
+
+
+def round_trip(
+    rows: list[dict], forward: Translator, backward: Translator, min_distinct: float, part: str = ""
+) -> list[dict]:
+    """Adds to each row the translation and back-translation of its query and passage, and its translated negatives."""
+    pairs = [text for row in rows for text in (row["query"], row["passage"])]
+    negatives = (text for row in rows for text in row["hard_negatives"] if text)
+    there = translate_distinct(forward, [*pairs, *negatives], part)
+    check_collapse(there, forward, min_distinct)
+    back = translate_distinct(backward, [there[text] for text in pairs], part)
+    check_collapse(back, backward, min_distinct)
+    return [
+        {
+            "pair_id": row["pair_id"],
+            "source": row["source"],
+            "english_query": row["query"],
+            "english_passage": row["passage"],
+            "query": there[row["query"]],
+            "passage": there[row["passage"]],
+            "query_back": back[there[row["query"]]],
+            "passage_back": back[there[row["passage"]]],
+            "hard_negatives": [there[text] if text else "" for text in row["hard_negatives"]],
+        }
+        for row in rows
+    ]
+
+
+def measured(pairs: int, forward: Translator, backward: Translator) -> dict[str, Any]:
+    """What was done: both directions together, and each."""
+    both = [asdict(translator.work) for translator in (forward, backward)]
+    return {
+        **{name: sum(work[name] for work in both) for name in both[0]},
+        "pairs": pairs,
+        "device": forward.device,
+        "compute_type": forward.compute_type,
+        "forward": both[0],
+        "backward": both[1],
+    }
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="polybatch.translation.shard", description=__doc__.split("\n")[0])
+    parser.add_argument("--collected", required=True, type=Path)
+    parser.add_argument("--contaminated", type=Path, help="decontamination/pairs.parquet: pairs to leave out")
+    parser.add_argument("--lang", required=True)
+    parser.add_argument("--forward", required=True, type=Path, help="translator folder, English into --lang")
+    parser.add_argument("--backward", required=True, type=Path, help="translator folder, --lang into English")
+    parser.add_argument("--hard-negatives", type=int, default=0, metavar="K", help="translate the first K of each pair")
+    parser.add_argument("--shard", type=int, default=0)
+    parser.add_argument("--shards", type=int, default=1)
+    parser.add_argument("--decoding", default="{}", type=DecodingOptions.from_json, help="DecodingOptions, as JSON")
+    parser.add_argument("--min-distinct", type=float, default=0.5, help="share of distinct outputs below which to stop")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--output", required=True, type=Path)
+    args = parser.parse_args(argv)
+
+    excluded = contaminated_pairs(args.contaminated)
+    count, rows = read_shard(args.collected, args.shard, args.shards, excluded, args.hard_negatives)
+    forward = Translator(args.forward, f"en-{args.lang}", args.decoding, args.threads)
+    backward = Translator(args.backward, f"{args.lang}-en", args.decoding, args.threads)
+    tables = round_trips(rows, count, forward, backward, args.min_distinct)
+    write_parquet(args.output, tables, contracts.ROUND_TRIP)
+    write_json(args.output.with_suffix(".stats.json"), measured(count, forward, backward))
+    tell(forward)
+    tell(backward)
+    stage.log.info("%s: %d pairs translated and translated back", args.lang, count)
+
+
+if __name__ == "__main__":
+    stage.run(main)

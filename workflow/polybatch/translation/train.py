@@ -1,0 +1,382 @@
+"""Trains a small translator from parallel strings, for places where no pretrained one is in reach.
+
+inputs: strings/<lang>.parquet (contracts.STRINGS) of every language of the directions
+outputs: a transformers M2M100 folder with its SentencePiece model; checkpoints beside it while training
+
+The architecture is M2M100's (encoder-decoder, pre-norm, one shared vocabulary, language tokens), some 3 + 2
+layers wide 256, so that CTranslate2 converts it and every later stage treats it like the pretrained ones. One
+model serves all directions given. The learning rate warms up, stays, and decays to zero over the last part.
+Byte fallback keeps names that were never seen spellable.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polybatch.core import contracts, stage
+from polybatch.core.checkpoints import prepare, state_of
+from polybatch.core.device import tell_torch_device
+from polybatch.core.errors import ConfigError, DataError, TrainingError
+from polybatch.core.files import atomic_path, read_parquet, sha256_file, write_json
+from polybatch.core.languages import directions as parse_direction
+from polybatch.core.options import Options, require
+from polybatch.pairs.table import parse_paths
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>"]  # CTranslate2 wants <pad> at id 1
+PAD, EOS = 1, 2
+_NUMBERED_PLACEHOLDERS = ["{1}", "{2}", "{3}", "{4}"]
+
+
+@dataclass(frozen=True)
+class TranslatorOptions(Options):
+    """Size and schedule. `batch_tokens` bounds rows x longest side of a batch, padding included."""
+
+    vocab_size: int = 6000
+    d_model: int = 256
+    encoder_layers: int = 3
+    decoder_layers: int = 2
+    heads: int = 4
+    ffn: int = 1024
+    dropout: float = 0.1
+    label_smoothing: float = 0.1
+    max_tokens: int = 120
+    batch_tokens: int = 1000
+    learning_rate: float = 3e-3
+    warmup_steps: int = 1000
+    decay_steps: int = 4000
+    max_steps: int = 20_000
+    eval_steps: int = 1000
+    save_steps: int = 1000
+    seed: int = 1
+
+    def faults(self) -> Iterator[str]:
+        for name in ("vocab_size", "d_model", "encoder_layers", "decoder_layers", "heads", "ffn", "max_steps"):
+            yield from require(getattr(self, name) >= 1, f"{name} must be at least 1")
+        yield from require(self.batch_tokens >= self.max_tokens, "batch_tokens must not be below max_tokens")
+        yield from require(
+            self.warmup_steps + self.decay_steps <= self.max_steps,
+            "warmup_steps and decay_steps must fit into max_steps",
+        )
+        yield from require(self.d_model % max(1, self.heads) == 0, "d_model must be a multiple of heads")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One sentence pair in one direction."""
+
+    source_lang: str
+    target_lang: str
+    source: str
+    target: str
+
+
+def read_examples(strings: dict[str, Path], directions: list[str], split: str) -> list[Example]:
+    """The examples of one split, for every direction. One side of a direction is English."""
+    examples = []
+    for pair in directions:
+        source, target = parse_direction(pair)
+        lang = target if source == "en" else source
+        if "en" not in (source, target) or lang not in strings:
+            raise ConfigError(
+                f"No strings to train {pair} on.",
+                expected="a direction from or into English with --strings for its other language",
+                found=", ".join(strings) or "no strings",
+            )
+        for row in read_parquet(strings[lang], contracts.STRINGS).to_pylist():
+            if row["split"] == split:
+                texts = (row["english"], row["text"])
+                examples.append(Example(source, target, *(texts if source == "en" else texts[::-1])))
+    if not examples:
+        raise DataError(f"The strings hold no {split} rows.", where=", ".join(map(str, strings.values())))
+    return examples
+
+
+def train_sentencepiece(examples: list[Example], options: TranslatorOptions, folder: Path) -> None:
+    """Trains the shared SentencePiece model and lays the tokenizer out as M2M100's files."""
+    import sentencepiece as spm
+
+    sentences = sorted({text for e in examples for text in (e.source, e.target)})
+    spm.SentencePieceTrainer.train(
+        sentence_iterator=iter(sentences),
+        model_prefix=str(folder / "sentencepiece"),
+        vocab_size=options.vocab_size,
+        model_type="unigram",
+        character_coverage=0.9995,
+        byte_fallback=True,
+        split_digits=True,
+        user_defined_symbols=_NUMBERED_PLACEHOLDERS,
+        hard_vocab_limit=False,
+        num_threads=1,
+        minloglevel=2,
+        input_sentence_size=0,
+        shuffle_input_sentence=False,
+    )
+    (folder / "sentencepiece.vocab").unlink()
+    (folder / "sentencepiece.model").rename(folder / "sentencepiece.bpe.model")
+    processor = spm.SentencePieceProcessor(model_file=str(folder / "sentencepiece.bpe.model"))
+    pieces = [processor.id_to_piece(i) for i in range(processor.get_piece_size())]
+    vocabulary = [*SPECIAL_TOKENS, *(p for p in pieces if p not in SPECIAL_TOKENS)]
+    write_json(folder / "vocab.json", {piece: i for i, piece in enumerate(vocabulary)})
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """transformers' M2M100 tokenizer over the folder's files."""
+    from transformers import M2M100Tokenizer
+    from transformers.models.m2m_100.tokenization_m2m_100 import FAIRSEQ_LANGUAGE_CODES
+
+    return M2M100Tokenizer(
+        vocab_file=str(folder / "vocab.json"),
+        spm_file=str(folder / "sentencepiece.bpe.model"),
+        # Named here, or the language tokens have ids but are missing from the vocabulary that is converted.
+        extra_special_tokens=[f"__{code}__" for code in FAIRSEQ_LANGUAGE_CODES["m2m100"]],
+        num_madeup_words=0,
+    )
+
+
+class TokenBatches:
+    """Batches of at most `batch_tokens`, similar lengths together; batch k depends on (seed, k) alone.
+
+    Every epoch is shuffled and cut anew: rows are sorted by length plus noise, so that batches hold rows of
+    like length but not the same ones each time.
+    """
+
+    def __init__(self, sources: list[list[int]], targets: list[list[int]], options: TranslatorOptions) -> None:
+        import numpy as np
+
+        self.sources, self.targets, self.options = sources, targets, options
+        self.lengths = np.array([max(len(s), len(t)) for s, t in zip(sources, targets, strict=True)])
+
+    def epoch(self, number: int) -> list[np.ndarray]:
+        """The row numbers of each batch of one epoch, in drawing order."""
+        import numpy as np
+
+        rng = np.random.default_rng([self.options.seed, number])
+        order = np.argsort(self.lengths + rng.uniform(0, 0.15 * self.lengths + 1), kind="stable")
+        batches, start = [], 0
+        while start < len(order):
+            stop = start + 1
+            longest = self.lengths[order[start]]
+            while stop < len(order):
+                longest = max(longest, self.lengths[order[stop]])
+                if longest * (stop + 1 - start) > self.options.batch_tokens:
+                    break
+                stop += 1
+            batches.append(order[start:stop])
+            start = stop
+        return [batches[i] for i in rng.permutation(len(batches))]
+
+    def collate(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
+        """Padded tensors (int64): input_ids, attention_mask, decoder_input_ids, labels (-100 where padded)."""
+        import torch
+        from torch.nn.utils.rnn import pad_sequence
+
+        source = pad_sequence([torch.tensor(self.sources[i]) for i in rows], True, PAD)
+        target = pad_sequence([torch.tensor(self.targets[i]) for i in rows], True, PAD)
+        # M2M100's decoder starts from </s>, then reads the target language's token, then the text.
+        start = torch.full((len(rows), 1), EOS)
+        return {
+            "input_ids": source,
+            "attention_mask": (source != PAD).long(),
+            "decoder_input_ids": torch.cat([start, target[:, :-1]], 1),
+            "labels": target.masked_fill(target == PAD, -100),
+        }
+
+
+def encode(examples: list[Example], tokenizer: Any, max_tokens: int) -> tuple[list[list[int]], list[list[int]]]:
+    """Token ids, `[language, text..., </s>]` on both sides; examples longer than `max_tokens` are left out."""
+    sources, targets = [], []
+    for e in examples:
+        source = [tokenizer.get_lang_id(e.source_lang), *_ids(tokenizer, e.source), EOS]
+        target = [tokenizer.get_lang_id(e.target_lang), *_ids(tokenizer, e.target), EOS]
+        if max(len(source), len(target)) <= max_tokens:
+            sources.append(source)
+            targets.append(target)
+    return sources, targets
+
+
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    return [tokenizer.encoder[piece] for piece in tokenizer.sp_model.encode(text, out_type=str)]
+
+
+def new_model(options: TranslatorOptions, vocabulary: int) -> Any:
+    """An M2M100 model of the options' size with random weights."""
+    from transformers import M2M100Config, M2M100ForConditionalGeneration, set_seed
+
+    set_seed(options.seed)
+    config = M2M100Config(
+        vocab_size=vocabulary,
+        d_model=options.d_model,
+        encoder_layers=options.encoder_layers,
+        decoder_layers=options.decoder_layers,
+        encoder_attention_heads=options.heads,
+        decoder_attention_heads=options.heads,
+        encoder_ffn_dim=options.ffn,
+        decoder_ffn_dim=options.ffn,
+        dropout=options.dropout,
+        attention_dropout=0.0,
+        activation_dropout=0.0,
+        encoder_layerdrop=0.0,
+        decoder_layerdrop=0.0,
+        max_position_embeddings=512,
+        decoder_start_token_id=EOS,
+        pad_token_id=PAD,
+        bos_token_id=0,
+        eos_token_id=EOS,
+    )
+    return M2M100ForConditionalGeneration(config)
+
+
+def train(strings: dict[str, Path], directions: list[str], options: TranslatorOptions, work: Path) -> Path:
+    """Trains in `work` (resuming from its last checkpoint) and returns the folder of the finished model."""
+    fingerprint = {
+        "options": {k: v for k, v in asdict(options).items() if k not in ("eval_steps", "save_steps")},
+        "directions": directions,
+        "strings": {lang: sha256_file(path) for lang, path in sorted(strings.items())},
+    }
+    checkpoints = work / "checkpoints"
+    last = prepare(checkpoints, fingerprint)
+    examples = read_examples(strings, directions, "train")
+    tokenizer_folder = checkpoints / "tokenizer"  # of the same inputs as the checkpoints, and discarded with them
+    if not tokenizer_folder.exists():
+        with atomic_path(tokenizer_folder) as partial:
+            partial.mkdir()
+            train_sentencepiece(examples, options, partial)
+    tokenizer = load_tokenizer(tokenizer_folder)
+    dev = read_examples(strings, directions, "dev")
+    trainer, batches = _trainer(examples, dev, tokenizer, options=options, checkpoints=checkpoints, last=last)
+    stage.log.info(
+        "%s: %d examples, %d batches an epoch, %d parameters",
+        " ".join(directions),
+        len(batches.sources),
+        len(batches.epoch(0)),
+        sum(p.numel() for p in trainer.model.parameters()),
+    )
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    with atomic_path(work / "model") as partial:
+        trainer.model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+    return work / "model"
+
+
+def _trainer(
+    train: list[Example],
+    dev: list[Example],
+    tokenizer: Any,
+    *,
+    options: TranslatorOptions,
+    checkpoints: Path,
+    last: Path | None,
+) -> tuple[Any, TokenBatches]:
+    """transformers' Trainer over token batches, with label smoothing in the loss, ready to go on after `last`."""
+    import torch
+    from torch.nn.functional import cross_entropy
+    from transformers import Trainer, TrainingArguments
+
+    batches = TokenBatches(*encode(train, tokenizer, options.max_tokens), options)
+    dev_batches = TokenBatches(*encode(dev, tokenizer, options.max_tokens), options)
+    first_step = state_of(last)["global_step"] if last else 0
+
+    class Stream(torch.utils.data.IterableDataset):
+        """Collated batches from `first` on; with it, a resumed training draws what an unbroken one would."""
+
+        def __init__(self, source: TokenBatches, first: int, epochs: int) -> None:
+            self.source, self.first, self.epochs = source, first, epochs
+
+        def __iter__(self) -> Any:
+            number = 0
+            for epoch in range(self.epochs):
+                for rows in self.source.epoch(epoch):
+                    if number >= self.first:
+                        yield self.source.collate(rows)
+                    number += 1
+
+    class TranslatorTrainer(Trainer):
+        """Trainer that takes ready batches and smooths labels in training only."""
+
+        def get_train_dataloader(self) -> Any:
+            # A generator of its own: the loader must not draw from the one that dropout uses, or a resumed
+            # training would differ from an unbroken one.
+            stream = Stream(batches, first_step, options.max_steps)
+            return torch.utils.data.DataLoader(stream, batch_size=None, generator=torch.Generator())
+
+        def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
+            return torch.utils.data.DataLoader(Stream(dev_batches, 0, 1), batch_size=None, generator=torch.Generator())
+
+        def compute_loss(
+            self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+        ) -> Any:
+            labels = inputs["labels"]
+            outputs = model(**{k: v for k, v in inputs.items() if k != "labels"}, use_cache=False)
+            smoothing = options.label_smoothing if model.training else 0.0
+            loss = cross_entropy(outputs.logits.flatten(0, 1), labels.flatten(), label_smoothing=smoothing)
+            return (loss, {"logits": outputs.logits[:, :0]}) if return_outputs else loss
+
+    arguments = TrainingArguments(
+        output_dir=str(checkpoints),
+        max_steps=options.max_steps,
+        learning_rate=options.learning_rate,
+        adam_beta2=0.98,
+        weight_decay=0.01,
+        max_grad_norm=1.0,
+        lr_scheduler_type="warmup_stable_decay",
+        lr_scheduler_kwargs={"num_decay_steps": options.decay_steps, "decay_type": "linear"},
+        warmup_steps=options.warmup_steps,
+        eval_strategy="steps",
+        eval_steps=options.eval_steps,
+        save_steps=options.save_steps,
+        save_total_limit=2,
+        logging_steps=100,
+        prediction_loss_only=True,
+        ignore_data_skip=True,
+        report_to="none",
+        seed=options.seed,
+        disable_tqdm=True,
+        accelerator_config={"dispatch_batches": False, "split_batches": False},
+    )
+    trainer = TranslatorTrainer(
+        model=new_model(options, len(tokenizer)),
+        args=arguments,
+        eval_dataset=Stream(dev_batches, 0, 1),
+        callbacks=[_stop_when_diverged()],
+    )
+    return trainer, batches
+
+
+def _stop_when_diverged() -> Any:
+    from transformers import TrainerCallback
+
+    class StopWhenDiverged(TrainerCallback):
+        """A loss that is no number ends the training with an error; nothing is saved from it."""
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            loss = (logs or {}).get("loss")
+            if loss is not None and not float(loss) < 1e4:
+                raise TrainingError(
+                    f"Training diverged at step {state.global_step}: the loss is {loss}.",
+                    remedy="lower learning_rate or lengthen warmup_steps",
+                )
+
+    return StopWhenDiverged()
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="polybatch.translation.train", description=__doc__.split("\n")[0])
+    parser.add_argument("--strings", nargs="+", required=True, metavar="LANG=PATH")
+    parser.add_argument("--directions", nargs="+", required=True, metavar="de-en")
+    parser.add_argument("--options", default="{}", type=TranslatorOptions.from_json, help="TranslatorOptions, as JSON")
+    parser.add_argument("--work", required=True, type=Path, help="folder for checkpoints and the model")
+    args = parser.parse_args(argv)
+    tell_torch_device()
+    train(parse_paths(args.strings), args.directions, args.options, args.work)
+
+
+if __name__ == "__main__":
+    stage.run(main)
