@@ -65,14 +65,14 @@ DEVICE ?= cpu
 BENCH ?= $(if $(filter cuda,$(DEVICE)),translate train encode search,collect translate train encode search pipeline)
 bench: $(VENV)/.bench
 	for stage in $(BENCH); do \
-		PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/$$stage.py --device $(DEVICE) || exit 1; \
+		PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python measurements/$$stage.py --device $(DEVICE) || exit 1; \
 	done
-	$(BIN)/python benchmarks/report.py
+	$(BIN)/python measurements/report.py
 
 # How the slowest stages grow up to a million rows: more than half an hour holds.
 bench-growth: $(VENV)/.bench
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/growth.py --device $(DEVICE)
-	$(BIN)/python benchmarks/report.py
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python measurements/growth.py --device $(DEVICE)
+	$(BIN)/python measurements/report.py
 
 # Stand-ins for models and data of the hub, and a study on them: offline, in minutes, without meaning.
 standins: $(VENV)/.installed

@@ -10,7 +10,7 @@ import pytest
 
 from polybatch.core.errors import DataError
 
-sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[3] / "measurements"))
 
 import measure
 

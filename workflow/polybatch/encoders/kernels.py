@@ -5,7 +5,7 @@ outputs: the same model, whose linear layers are multiplied by oneDNN; a bound o
 
 PyTorch multiplies float32 matrices with Intel's MKL, which runs its AVX2 kernels on processors of other makers, even
 where these have AVX-512. oneDNN, which PyTorch carries too, chooses by what the processor can do: on an AMD EPYC of
-2024 it is more than twice as fast (benchmarks/notes/encode.md). On Intel's own processors it was not measured.
+2024 it is more than twice as fast (measurements/notes/encode.md). On Intel's own processors it was not measured.
 """
 
 from __future__ import annotations

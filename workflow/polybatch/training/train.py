@@ -307,8 +307,7 @@ def load_encoder(name: str) -> SentenceTransformer:
             where=name,
             expected="a sentence-transformers folder, or the id of a hub model with safetensors weights",
             found=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
-            remedy="let `snakemake train` make the folder; for a hub model check its id, "
-            "the network, or HF_HOME",
+            remedy="let `snakemake train` make the folder; for a hub model check its id, the network, or HF_HOME",
         ) from error
 
 

@@ -38,7 +38,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 RESULTS = HERE / "results"
 # Results of a quick run say nothing: they go where git does not look.
-QUICK_RESULTS = ROOT / "build" / "benchmarks"
+QUICK_RESULTS = ROOT / "build" / "measurements"
 
 Of = Literal["rate", "inner_rate", "seconds", "inner_seconds", "cpu_seconds", "peak_bytes"]
 
@@ -501,7 +501,7 @@ def arguments(doc: str | None, rounds: int = 3) -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=rounds, help="how often each side is run, alternately")
     parser.add_argument("--quick", action="store_true", help="in seconds, on next to nothing: says nothing about speed")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where the models run")
-    parser.add_argument("--out", type=Path, help="folder of the results; benchmarks/results, or build/ if --quick")
+    parser.add_argument("--out", type=Path, help="folder of the results; measurements/results, or build/ if --quick")
     return parser
 
 

@@ -4,8 +4,8 @@ What a script could do at its best: each library is imported once, no process is
 stage does not check itself, and every stage has all threads that OMP_NUM_THREADS allows. It is the same work, to the
 argument: the steps are what a dry run of the workflow prints, put in order by their inputs and outputs.
 
-    python benchmarks/one_process.py steps --output steps.json -- --configfile mine.yaml   # in a working directory
-    python benchmarks/one_process.py run --steps steps.json
+    python measurements/one_process.py steps --output steps.json -- --configfile mine.yaml   # in a working directory
+    python measurements/one_process.py run --steps steps.json
 
 inputs: a dry run; then the steps, and the working directory that they are run in
 outputs: steps.json; then what the stages write, and the last line of output that measure.py wants

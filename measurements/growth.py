@@ -1,6 +1,6 @@
 """The growth of the stages that take longest, up to a million rows: translate, train, encode; search to ten million.
 
-    python benchmarks/growth.py [--stages train encode] [--sizes 10000 100000 1000000]
+    python measurements/growth.py [--stages train encode] [--sizes 10000 100000 1000000]
 
 Each stage as its own benchmark grows it, with models so small that a million rows take minutes: what is measured is
 how time and memory grow, not how fast a stage is. `make bench` stops at smaller sizes to keep within half an hour;

@@ -1,7 +1,7 @@
 """What submitting to Slurm costs: the default study on this machine alone, and through a Slurm on the same machine.
 
 inputs: the project; a Slurm (`tests/cluster/slurm up`), its settings in POLYBATCH_* (docs/cluster.md)
-outputs: benchmarks/results/cluster.json; an error if a score differs
+outputs: measurements/results/cluster.json; an error if a score differs
 
 The two take turns. What comes from a network is fetched before, and counted for neither. Both must have the same
 processors: on that Slurm, whose nodes are all this machine, one node with as many CPUs as there are,

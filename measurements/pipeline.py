@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 PARTS = ("Snakefile", "config.yaml", "rules", "workflow", "envs", "profiles", "resources")
 BIN = Path(sys.executable).parent
-WHEELS = measure.ROOT / "build" / "benchmarks" / "wheels"
+WHEELS = measure.ROOT / "build" / "measurements" / "wheels"
 
 # The default study's shape (data, languages, translation, encoder, steps, benchmark) with fewer runs.
 SOME: dict[str, Any] = {

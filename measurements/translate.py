@@ -3,7 +3,7 @@
 inputs: resources/translators; synthetic sentences of its domain, or --collected, a study's collected/en.parquet
 outputs: <folder>/translate.json, .md and a figure; work in build/benchmarks/translate
 
-    python benchmarks/translate.py [--rounds N] [--quick] [--device cuda] [--collected FILE]
+    python measurements/translate.py [--rounds N] [--quick] [--device cuda] [--collected FILE]
 
 The three do the same work in processes of their own: every distinct sentence of the pairs from English into German and
 what came out back into English.

@@ -1,9 +1,9 @@
 """Turns the raw numbers of the benchmarks into tables, figures and docs/performance.md.
 
-Nothing is measured here: every number comes from benchmarks/results/*.json. What people wrote about them, what was
-predicted, what came out, what limits a stage, stands in benchmarks/introduction.md and benchmarks/notes/<stage>.md.
+Nothing is measured here: every number comes from measurements/results/*.json. What people wrote about them, what was
+predicted, what came out, what limits a stage, stands in measurements/introduction.md and measurements/notes/<stage>.md.
 
-inputs: benchmarks/results/<stage>.json, benchmarks/introduction.md, benchmarks/notes/<stage>.md.
+inputs: measurements/results/<stage>.json, measurements/introduction.md, measurements/notes/<stage>.md.
 outputs: beside each JSON file <stage>.md, .svg, .png and .vl.json; docs/performance.md; docs/performance/<stage>.svg.
 """
 
@@ -255,7 +255,7 @@ def page(results: Mapping[str, Mapping[str, Any]], introduction: str, notes: Map
         if name in results:
             parts += [f"![Goals and growth of {name}](performance/{name}.svg)", stage_table(results[name]).strip()]
         else:
-            parts.append(f"Not measured yet: `python benchmarks/{name}.py` does.")
+            parts.append(f"Not measured yet: `python measurements/{name}.py` does.")
         if name in notes:
             parts.append(notes[name].strip())
     return "\n\n".join(parts) + "\n"
