@@ -225,7 +225,7 @@ def options_of(training: Training) -> dict[str, Any]:
 
 
 def run_stage(args: argparse.Namespace) -> dict[str, Any]:
-    """The stage itself, `polybatch.training.train`, in this process; without start-up, its time begins after the imports."""
+    """The stage itself, in this process; without start-up, its time begins after the imports."""
     from polybatch.encoders.load import importing
     from polybatch.training import train
 
