@@ -50,13 +50,18 @@ class Paths:
 
     Attributes:
         collection: The folder below `results/` for data, models and scores. Studies on the same data may share it.
-        study: Names what belongs to one study alone: tables, report, plan, and the logs of jobs that serve its benchmarks.
+        study: Names what is one study's alone: tables, report, plan.
         results: The folder of all results.
     """
 
     collection: str
     study: str
     results: str = RESULTS
+
+    @classmethod
+    def below(cls, base: Path | str) -> Paths:
+        """The layout below a folder that stands for `results/<collection>`, without what belongs to one study."""
+        return Paths(Path(base).name, "", str(Path(base).parent))
 
     @property
     def base(self) -> str:
@@ -118,12 +123,16 @@ class Paths:
         """The folder in which a translator is trained."""
         return f"{self.base}/translator_training/{name}"
 
+    def translations(self) -> str:
+        """The folder of all machine translations, a folder below it for each language's shards."""
+        return f"{self.base}/translated"
+
     def translated_shard(self, lang: str, shard: int | str) -> str:
-        return f"{self.base}/translated/{lang}/{shard}.parquet"
+        return f"{self.translations()}/{lang}/{shard}.parquet"
 
     def translated(self, lang: str, form: str = "parquet") -> str:
         """The judged machine translations of one language; with the form "json" their statistics."""
-        return f"{self.base}/translated/{lang}.{form}"
+        return f"{self.translations()}/{lang}.{form}"
 
     def parallel(self, lang: str) -> str:
         """The training text of one language."""
@@ -152,9 +161,13 @@ class Paths:
         """The folder of the training texts on disk, which trainings share."""
         return f"{self.base}/texts"
 
+    def embeddings_of(self, run: str) -> str:
+        """The folder of all embeddings of a run, a folder below it for each benchmark."""
+        return f"{self.base}/embeddings/{run}"
+
     def embeddings(self, run: str, benchmark: str) -> str:
         """The folder of a benchmark's embeddings."""
-        return f"{self.base}/embeddings/{run}/{benchmark}"
+        return f"{self.embeddings_of(run)}/{benchmark}"
 
     def embeddings_record(self, run: str, benchmark: str) -> str:
         """What the embeddings were made from; written last."""
@@ -162,7 +175,7 @@ class Paths:
 
     def embeddings_shard(self, run: str, shard: int | str, shards: int | str) -> str:
         """The mark of one job of several that embed the study's benchmarks."""
-        return f"{self.base}/embeddings/{run}/.shards/{self.study}/{shard}-of-{shards}.json"
+        return f"{self.embeddings_of(run)}/.shards/{self.study}/{shard}-of-{shards}.json"
 
     def index_record(self, run: str, benchmark: str) -> str:
         """What the indexes beside it were made from; written last."""
@@ -308,7 +321,9 @@ class StudyPaths(Paths):
 
     def model_folders(self) -> dict[str, str]:
         """Run -> the folder of its model; an untrained run is its encoder."""
-        return {run.name: self.model(run.name) if run.trained else self.encoder(run.encoder) for run in runs(self.config)}
+        return {
+            run.name: self.model(run.name) if run.trained else self.encoder(run.encoder) for run in runs(self.config)
+        }
 
     def embedding_jobs(self, run: str) -> list[dict[str, Any]]:
         """What is to be embedded with a run's model, as `polybatch.embedding.encode` wants it."""
