@@ -30,7 +30,7 @@ rule collect_source:
     params:
         code=code_digest("collect.one_source"),
         source=lambda w: as_json(ALL_SOURCES[w.source]),
-        cleaning=as_json(CONFIG["cleaning"]),
+        cleaning=lambda w: as_json(CONFIG["cleaning"]),
         passages=lambda w: flag("passages", PATHS.mined_passages(w.source)),
     shell:
         "python -m polybatch.collect.one_source --source {params.source:q} --file {input.file:q} "
@@ -58,10 +58,10 @@ rule collect_english:
         runtime=minutes(60),
     params:
         code=code_digest("collect.english"),
-        sources=as_json(CONFIG["source"]),
-        cleaning=as_json(CONFIG["cleaning"]),
-        mixture=as_json(CONFIG["mixture"]),
-        split=as_json(configuration.split_options(CONFIG)),
+        sources=lambda w: as_json(CONFIG["source"]),
+        cleaning=lambda w: as_json(CONFIG["cleaning"]),
+        mixture=lambda w: as_json(CONFIG["mixture"]),
+        split=lambda w: as_json(configuration.split_options(CONFIG)),
         parallel_in=CONFIG["split"].get("parallel_in", []),
     shell:
         "python -m polybatch.collect.english --collected {input.collected:q} --sources {params.sources:q} "
@@ -89,7 +89,7 @@ rule supplied_translations:
         runtime=minutes(20),
     params:
         code=code_digest("collect.supplied"),
-        sources=as_json(CONFIG["source"]),
+        sources=lambda w: as_json(CONFIG["source"]),
     shell:
         "python -m polybatch.collect.supplied --sources {params.sources:q} --files {input.files:q} "
         "--collected {input.collected:q} --lang {wildcards.lang:q} --supplied {output:q} 2> {log:q}"

@@ -17,18 +17,16 @@ from polybatch.core.errors import ConfigError, PolybatchError
 from polybatch.prefetch.requests import hub_requests, translator_models
 from polybatch.tables.names import TableOptions, expected_files, report_entries
 
-if os.pathsep in sys.path[0]:
-    raise WorkflowError(
-        f"The project's folder must not have a {os.pathsep!r} in its name, which divides folders for Python: "
-        f"{workflow.basedir}"
-    )
-# Stages run as `python -m polybatch.<topic>.<stage>`, also where the package is not installed. Braces are doubled because
-# Snakemake formats a prefix.
-_package = shlex.quote(sys.path[0]).replace("{", "{{").replace("}", "}}")
-shell.prefix(f"set -euo pipefail; export PYTHONPATH={_package}; ")
+if set(f"{os.pathsep}{{}}") & set(sys.path[0]):
+    # Python divides PYTHONPATH at the one, and Snakemake takes the others in the path of an environment for wildcards.
+    raise WorkflowError(f"The project's folder must not have any of {os.pathsep} {{ }} in its path: {workflow.basedir}")
+# Stages run as `python -m polybatch.<topic>.<stage>`, also where the package is not installed.
+shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(sys.path[0])}; ")
 
 try:
     CONFIG = configuration.resolve(config)
+    PATHS = StudyPaths.of(CONFIG)
+    PATHS.require_plain_paths()
     HUB = hub_requests(CONFIG)
     HUB_TRANSLATORS = translator_models(CONFIG)
     TABLE_FILES = expected_files(CONFIG)
@@ -36,7 +34,6 @@ try:
 except PolybatchError as error:
     raise WorkflowError(str(error)) from None
 
-PATHS = StudyPaths.of(CONFIG)
 STUDY = CONFIG["study"]["name"]
 RUNS = {run.name: run for run in configuration.runs(CONFIG)}
 # Run -> the folder of its model.
@@ -132,7 +129,10 @@ def one_of(names):
 
 
 def as_json(value):
-    """One line of JSON for a command line; equal values give equal text."""
+    """One line of JSON for a command line; equal values give equal text.
+
+    In `params` text of the config stands in a lambda: Snakemake takes {braces} in any other for wildcards.
+    """
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 

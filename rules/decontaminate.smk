@@ -28,7 +28,7 @@ rule evaluation_text:
     params:
         code=code_digest("decontaminate.evaluation_text"),
         benchmarks=[PATHS.benchmark(name) for name in KEPT_OUT],
-        options=as_json(configuration.overlap_options(CONFIG)),
+        options=lambda w: as_json(configuration.overlap_options(CONFIG)),
     shell:
         "python -m polybatch.decontaminate.evaluation_text --benchmarks {params.benchmarks:q} "
         "--options {params.options:q} --output {output:q} 2> {log:q}"
@@ -77,10 +77,10 @@ rule exposure:
         runtime=minutes(20),
     params:
         code=code_digest("decontaminate.exposure"),
-        encoders=as_json(
+        encoders=lambda w: as_json(
             {name: {"model": CONFIG["encoders"][name].get("model")} for name in CONFIG["study"]["encoders"]}
         ),
-        benchmarks=as_json(
+        benchmarks=lambda w: as_json(
             {
                 name: {
                     key: CONFIG["benchmarks"][name][key]

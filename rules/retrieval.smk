@@ -32,8 +32,8 @@ rule build_index:
         runtime=minutes(120),
     params:
         code=code_digest("retrieval.index"),
-        factory=CONFIG["index"]["factory"],
-        options=as_json({k: v for k, v in CONFIG["index"].items() if k != "factory"}),
+        factory=lambda w: CONFIG["index"]["factory"],
+        options=lambda w: as_json({k: v for k, v in CONFIG["index"].items() if k != "factory"}),
         embeddings=lambda w, input: folders(input),
         folders=lambda w, output: folders(output),
     shell:
@@ -66,7 +66,7 @@ rule score_run:
     params:
         code=code_digest("retrieval.score"),
         grid=lambda w: as_json(RUNS[w.run].grid),
-        options=[as_json(configuration.scoring_options(CONFIG, name)) for name in BENCHMARKS],
+        options=lambda w: [as_json(configuration.scoring_options(CONFIG, name)) for name in BENCHMARKS],
         embeddings=lambda w, input: folders(input.embeddings),
         index=lambda w, input: folders(input.index),
         benchmarks=[PATHS.benchmark(name) for name in BENCHMARKS],

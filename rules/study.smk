@@ -8,9 +8,9 @@ rule plan:
     conda:
         "../envs/tables.yaml"
     params:
-        config=as_json(config),
-        resolved=as_json(CONFIG),
-        snakefile=workflow.main_snakefile,
+        config=lambda w: as_json(config),
+        resolved=lambda w: as_json(CONFIG),
+        snakefile=lambda w: workflow.main_snakefile,
         base=PATHS.base,
         output=PATHS.plan(),
     shell:

@@ -40,7 +40,7 @@ rule make_tables:
         runtime=minutes(60),
     params:
         code=[code_digest("tables.inputs"), code_digest("tables.make")],
-        config=as_json(CONFIG),
+        config=lambda w: as_json(CONFIG),
         digests=lambda w: as_json(STAGES),
         base=lambda w: PATHS.base,
         contamination=lambda w, input: flag("contamination", input.contamination),
@@ -69,8 +69,8 @@ rule make_report:
     conda:
         "../envs/tables.yaml"
     params:
-        config=as_json(config),
-        snakefile=workflow.main_snakefile,
+        config=lambda w: as_json(config),
+        snakefile=lambda w: workflow.main_snakefile,
     shell:
         # The inner snakemake reads the finished jobs' records only, so it needs no lock.
         "overlay=$(mktemp --suffix .json) && trap 'rm -f \"$overlay\"' EXIT && "

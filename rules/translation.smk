@@ -62,7 +62,7 @@ rule translator_strings:
         runtime=minutes(20),
     params:
         code=code_digest("collect.supplied"),
-        sources=as_json(CONFIG["source"]),
+        sources=lambda w: as_json(CONFIG["source"]),
     shell:
         "python -m polybatch.collect.supplied --sources {params.sources:q} --files {input.files:q} "
         "--collected {input.collected:q} --lang {wildcards.lang:q} --strings {output:q} 2> {log:q}"
@@ -164,7 +164,7 @@ rule translate_shard:
         code=code_digest("translation.shard"),
         state=lambda w: own_translators_state(w.lang),
         shards=SHARDS,
-        decoding=as_json(CONFIG["translation"]["decoding"]),
+        decoding=lambda w: as_json(CONFIG["translation"]["decoding"]),
         min_distinct=CONFIG["translation"]["min_distinct"],
         contaminated=flag("contaminated", PATHS.contaminated_files()),
         hard_negatives=CONFIG["translation"]["hard_negatives"],
@@ -204,7 +204,7 @@ rule accept_translations:
     params:
         code=code_digest("translation.accept"),
         state=lambda w: own_translators_state(w.lang),
-        options=as_json(CONFIG["translation"]["accept"]),
+        options=lambda w: as_json(CONFIG["translation"]["accept"]),
         contaminated=flag("contaminated", PATHS.contaminated_files()),
         evaluation_text=flag("evaluation-text", PATHS.evaluation_texts()),
     shell:
@@ -240,7 +240,7 @@ rule translated_queries:
         original=lambda w: PATHS.benchmark(CONFIG["benchmarks"][w.bench]["queries_of"]),
         translators=lambda w: named(PATHS.query_translators(w.bench)),
         languages=lambda w: list(PATHS.query_translators(w.bench)),
-        decoding=as_json(CONFIG["translation"]["decoding"]),
+        decoding=lambda w: as_json(CONFIG["translation"]["decoding"]),
     shell:
         "python -m polybatch.cluster.launch --gpu {resources.gpu:q} polybatch.translation.queries "
         "--benchmark {params.original:q} --languages {params.languages:q} "

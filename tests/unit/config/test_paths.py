@@ -10,6 +10,7 @@ import yaml
 
 from polybatch.config.paths import Paths, StudyPaths, record_name, wheel
 from polybatch.config.values import resolve, runs
+from polybatch.core.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
 VALUES = {"lang": "de", "run": "tiny/x-x/nall/en+de/s1", "benchmark": "test", "name": "it", "shard": 0, "shards": 2}
@@ -76,8 +77,18 @@ def test_sources_are_read_from_a_wheel_a_file_and_the_hub() -> None:
     assert validation not in paper.sources()
     assert validation in paper.sources_read()
     assert paper.validation_source_files() == [f"results/paper/collected/sources/{validation}.parquet"]
-    own = study(source={"path": "a folder/{my}.jsonl", "name": "own"})
-    assert own.source_files() == ["a folder/{my}.jsonl"]
+    own = study(source={"path": "a folder/my.jsonl"})
+    assert own.source_files() == ["a folder/my.jsonl"]
+
+
+def test_a_path_that_snakemake_cannot_name_is_told() -> None:
+    study(source={"path": "a {.jsonl", "name": "own"}).require_plain_paths()
+    own = study(source={"path": "a{b}.jsonl", "name": "own"}, encoders={"tiny": {"path": "tests/"}})
+    own.config["encoders"]["tiny"]["path"] = "c/{d,e}/f"
+    with pytest.raises(ConfigError) as caught:
+        own.require_plain_paths()
+    assert "source own: a{b}.jsonl" in caught.value.found
+    assert "encoders.tiny.path: c/{d,e}/f" in caught.value.found
 
 
 def test_passages_are_looked_up_in_collected_sources() -> None:

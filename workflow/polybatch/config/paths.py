@@ -10,7 +10,8 @@ the matter of the stage that writes it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,14 @@ from polybatch.config.values import (
     translator_entry,
     translator_name,
 )
+from polybatch.core.errors import ConfigError
 
 RESULTS = "results"
 # Versions of the tables of all studies, a folder each.
 TABLES = f"{RESULTS}/tables"
 _SIDES = ("queries", "corpus")
+# What Snakemake takes for a wildcard, also where a function gives the path; it knows no way to write such a name.
+_WILDCARD = re.compile(r"\{\s*\w+.*\}", re.DOTALL)
 
 
 def record_name(kind: str, name: str) -> str:
@@ -258,6 +262,33 @@ class StudyPaths(Paths):
         if source["adapter"] == "homeassistant":
             return wheel(source["requirement"])
         return self.hub_record(record_name("source", name))
+
+    def own_paths(self) -> Iterator[tuple[str, str]]:
+        """(config key, path) of all files and folders of the user's own that jobs read."""
+        for name, source in self.sources_read().items():
+            if "path" in source:
+                yield f"source {name}", str(source["path"])
+        for kind in ("encoders", "benchmarks"):
+            for name, entry in self.config[kind].items():
+                if "path" in entry:
+                    yield f"{kind}.{name}.path", str(entry["path"])
+        translation = self.config["translation"]
+        for where, entry in (*translation["translators"].items(), ("default", translation.get("default") or {})):
+            if "path" in entry:
+                yield f"translation, {where}", str(entry["path"])
+
+    def require_plain_paths(self) -> None:
+        """Checks that Snakemake can name the user's own files.
+
+        Raises:
+            ConfigError: Paths with a {word} in braces, all at once.
+        """
+        if found := [f"{where}: {path}" for where, path in self.own_paths() if _WILDCARD.search(path)]:
+            raise ConfigError(
+                "Snakemake takes a word in braces for a wildcard, so a path must not hold one.",
+                found="; ".join(found),
+                remedy="give the file or folder a name without braces, or a link with such a name",
+            )
 
     def source_files(self) -> list[str]:
         """The files of the sources of the training text, in the config's order."""
