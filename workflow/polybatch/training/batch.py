@@ -10,7 +10,6 @@ import numpy as np
 
 if TYPE_CHECKING:
     from polybatch.pairs.table import PairTable
-    from polybatch.training.batch import Batch
 
 
 class Batch(NamedTuple):
