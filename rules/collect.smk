@@ -92,4 +92,4 @@ rule supplied_translations:
         sources=lambda w: as_json(CONFIG["source"]),
     shell:
         "python -m polybatch.collect.supplied --sources {params.sources:q} --files {input.files:q} "
-        "--collected {input.collected:q} --lang {wildcards.lang:q} --supplied {output:q} 2> {log:q}"
+        "--collected {input.collected:q} --lang {wildcards.lang:q} --output {output:q} 2> {log:q}"

@@ -61,11 +61,11 @@ rule translator_strings:
         mem_mb=memory(1500),
         runtime=minutes(20),
     params:
-        code=code_digest("collect.supplied"),
+        code=code_digest("translation.strings"),
         sources=lambda w: as_json(CONFIG["source"]),
     shell:
-        "python -m polybatch.collect.supplied --sources {params.sources:q} --files {input.files:q} "
-        "--collected {input.collected:q} --lang {wildcards.lang:q} --strings {output:q} 2> {log:q}"
+        "python -m polybatch.translation.strings --sources {params.sources:q} --files {input.files:q} "
+        "--collected {input.collected:q} --lang {wildcards.lang:q} --output {output:q} 2> {log:q}"
 
 
 # Trains one translator; a killed training goes on from its last checkpoint.
