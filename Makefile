@@ -30,7 +30,7 @@ $(VENV)/.tested: $(VENV)/.installed
 demo: $(VENV)/.installed
 	$(SNAKEMAKE) --quiet rules
 	$(SNAKEMAKE) --quiet all -- report
-	$(BIN)/python -m polybatch.tables.versions.show --study default
+	$(BIN)/polybatch show --study default
 
 report: $(VENV)/.installed
 	$(SNAKEMAKE) report
@@ -84,4 +84,4 @@ standin: $(VENV)/.installed
 	test -d standins/hub || $(MAKE) standins
 	HF_HOME="$(abspath standins)" HF_HUB_OFFLINE=1 $(SNAKEMAKE) tables --quiet rules \
 		--configfile $(STUDIES)/$(STUDY).yaml $(STUDIES)/standins/common.yaml $(STUDIES)/standins/$(STUDY).yaml
-	$(BIN)/python -m polybatch.tables.versions.show --study standin-$(STUDY)
+	$(BIN)/polybatch show --study standin-$(STUDY)

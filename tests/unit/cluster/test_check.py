@@ -207,7 +207,7 @@ def test_doubts_are_told(offered: slurm.Cluster) -> None:
     told = "\n".join(warnings([PLAIN, CARD], offered, Path("/tmp/x")))
     assert "No node of the partition 'gpu' is up" in told
     assert "/tmp/x" in told
-    assert "polybatch.cluster.check probe" in told
+    assert "polybatch cluster probe" in told
 
 
 SEEN = "host\tn1\ntoken\tt\nwritten\tyes\npython\tok\npath_python\t/v/bin/python\nhub\tyes\ncards\t0\nmemory_kb\t1\n"

@@ -3,7 +3,7 @@
 inputs: Snakemake's log of the run (default: the newest that ran jobs), the logs that it names, Slurm where it is used
 outputs: a report on stderr
 
-The Snakefile calls it when a run fails; `python -m polybatch.cluster.failures` tells the same again. Jobs that failed
+The Snakefile calls it when a run fails; `polybatch failures` tells the same again. Jobs that failed
 and then succeeded get a line each. Slurm is asked for states and memory; without it, the logs' words have to do.
 """
 
@@ -46,7 +46,7 @@ _STATE = re.compile(r"SLURM status is: '(\w+)'")
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="polybatch.cluster.failures", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="polybatch failures", description=__doc__.split("\n")[0])
     parser.add_argument("--log", type=Path, help=f"Snakemake's log of a run; default: the newest in {_LOGS}")
     parser.add_argument("--lines", type=int, default=_LINES, help=f"of each job's log; default: {_LINES}")
     args = parser.parse_args(argv)
