@@ -63,6 +63,10 @@ rule all:
         rules.tables.input,
 
 
+# What becomes of each job is recorded, however quiet Snakemake is told to be.
+events.attach(workflow)
+
+
 # A cluster is asked whether it can run each kind of job before the first is submitted.
 onstart:
     try:

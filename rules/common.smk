@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.join(workflow.basedir, "workflow"))
 shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(sys.path[0])}; ")
 
 from polybatch.cluster import check as cluster
-from polybatch.cluster import failures, polling
+from polybatch.cluster import events, failures, polling
 from polybatch.config import values as configuration
 from polybatch.core.digest import code_digest
 from polybatch.core.errors import ConfigError, PolybatchError
