@@ -10,12 +10,16 @@ sys.path.insert(0, os.path.join(workflow.basedir, "workflow"))
 # Stages run as `python -m polybatch.<stage>`, also where the package is not installed.
 shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(sys.path[0])}; ")
 
+from snakemake.logging import logger
+
 from polybatch.cluster import check as cluster
 from polybatch.cluster import events, failures, polling
 from polybatch.config import values as configuration
+from polybatch.core import leftovers
 from polybatch.core.digest import code_digest
 from polybatch.core.errors import ConfigError, PolybatchError
 from polybatch.prefetch.requests import hub_requests, translator_models
+from polybatch.retrieval import faiss_builds
 from polybatch.tables.names import TableOptions, expected_files, report_entries
 
 try:
@@ -79,7 +83,13 @@ for _name in SPLIT_BENCHMARKS:
 SUPPLIED_LANGS = [lang for lang in dict.fromkeys(SUPPLIED_LANGS) if lang != "en"]
 
 # Stages whose code the manifest records.
-STAGES = ["collect.one_source", "collect.english", "collect.supplied", "decontaminate.contaminated", "translation.shard"]
+STAGES = [
+    "collect.one_source",
+    "collect.english",
+    "collect.supplied",
+    "decontaminate.contaminated",
+    "translation.shard",
+]
 STAGES += ["translation.accept", "pairs.parallel", "benchmarks.held_out", "benchmarks.adapted", "translation.queries"]
 STAGES += ["decontaminate.evaluation_text", "translation.pretrained", "encoders.pretrained", "encoders.scratch"]
 STAGES += ["training.train", "embedding.encode", "retrieval.index", "retrieval.score", "tables.make"]
