@@ -92,4 +92,4 @@ rule supplied_translations:
         sources=as_json(CONFIG["source"]),
     shell:
         "python -m polybatch.collect.supplied --sources {params.sources:q} --files {input.files:q} "
-        "--collected {input.collected} --lang {wildcards.lang} --supplied {output} 2> {log}"
+        "--collected {input.collected} --lang {wildcards.lang} --output {output} 2> {log}"

@@ -54,11 +54,11 @@ rule translator_strings:
         mem_mb=memory(1500),
         runtime=minutes(20),
     params:
-        code=code_digest("collect.supplied"),
+        code=code_digest("translation.strings"),
         sources=as_json(CONFIG["source"]),
     shell:
-        "python -m polybatch.collect.supplied --sources {params.sources:q} --files {input.files:q} "
-        "--collected {input.collected} --lang {wildcards.lang} --strings {output} 2> {log}"
+        "python -m polybatch.translation.strings --sources {params.sources:q} --files {input.files:q} "
+        "--collected {input.collected} --lang {wildcards.lang} --output {output} 2> {log}"
 
 
 # Trains one translator; a killed training goes on from its last checkpoint.

@@ -82,7 +82,7 @@ def translator_models(config: Config) -> dict[str, dict[str, Any]]:
 
 def translator_request(translator: dict[str, Any]) -> Request:
     """What a translator of the hub is converted from."""
-    from polybatch.translation.pretrained import FILE_PATTERNS
+    from polybatch.translation.model_files import FILE_PATTERNS
 
     repo = translator["model"]
     revision = translator.get("revision") or TRANSLATOR_REVISIONS.get(repo, "main")
