@@ -34,7 +34,7 @@ from polybatch.core.contracts import SETTINGS
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import atomic_path, write_parquet, write_rows
 from polybatch.core.options import Options, require
-from polybatch.retrieval import trec
+from polybatch.retrieval import faiss_builds, trec
 from polybatch.retrieval.language_bias import Pool, bias_values, language_shares, share_depths
 from polybatch.retrieval.metrics import (
     FULL_RANKING,
@@ -486,6 +486,7 @@ def main(argv: list[str] | None = None) -> None:
         parser.add_argument(f"--{name}", required=True, type=Path, nargs="+", help="one file for each benchmark")
     parser.add_argument("--trec", type=Path, help="also write TREC files below this folder, a folder a benchmark")
     args = parser.parse_args(argv)
+    faiss_builds.require()
     for job in jobs_of(args):
         score_benchmark(job, args.grid, args.trec / job.benchmark.name if args.trec else None)
 
