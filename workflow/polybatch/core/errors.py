@@ -7,6 +7,14 @@ fault into an empty table or a score of zero: it raises, and `stage.run` prints 
 from __future__ import annotations
 
 
+def made_again(path: object) -> str:
+    """The remedy for a damaged file that the pipeline made; one of the user's own has no other maker than the user."""
+    return (
+        f"if the pipeline made it: `rm -r {path}`, or the folder of results that it lies in, then the same `snakemake` "
+        "command again; your own file: restore it"
+    )
+
+
 class PolybatchError(Exception):
     """A fault that the user can act on.
 

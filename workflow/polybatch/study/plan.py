@@ -58,9 +58,10 @@ def training_pairs(config: Config, base: Path) -> tuple[Amount, Amount]:
     collected = Path(Paths.below(base).collected())
     if collected.exists():
         import pyarrow.compute as pc
-        import pyarrow.parquet as pq
 
-        table = pq.read_table(collected, columns=["split", "kind"])
+        from polybatch.core import contracts
+
+        table = read_parquet(collected, contracts.COLLECTED, ["split", "kind"])
         train = table.filter(pc.equal(table["split"], "train"))
         translated = pc.sum(pc.equal(train["kind"], "english_only")).as_py() or 0
         return Amount(train.num_rows, "measured"), Amount(translated, "measured")
@@ -84,11 +85,9 @@ def benchmark_size(config: Config, base: Path, name: str) -> Amount:
     """Queries and passages that one run embeds for a benchmark."""
     paths = Paths.below(base)
     if Path(paths.qrels(name)).exists():
-        import pyarrow.parquet as pq
-
         sides = zip(("queries", "corpus"), benchmark_languages(config, name), strict=True)
         texts = [Path(paths.benchmark_text(name, side, lang)) for side, languages in sides for lang in languages]
-        return Amount(sum(pq.read_metadata(path).num_rows for path in texts if path.exists()), "measured")
+        return Amount(sum(open_parquet(path).metadata.num_rows for path in texts if path.exists()), "measured")
     entry = config["benchmarks"][name]
     if "queries_of" in entry:
         original = _stated_size(config["benchmarks"][entry["queries_of"]])

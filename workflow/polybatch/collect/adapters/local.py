@@ -164,15 +164,8 @@ def _csv(path: Path, form: str) -> Iterator[Row]:
 
 
 def _parquet(path: Path, form: str) -> Iterator[Row]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        parquet = pq.ParquetFile(path, pre_buffer=False)  # else it holds on to every byte that was read
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError("The source is truncated or not Parquet.", where=path, found=str(error)) from error
     number = 0
-    for batch in parquet.iter_batches(_ROWS_AT_ONCE):
+    for batch in told(open_parquet(path).iter_batches(_ROWS_AT_ONCE), path):
         for row in batch.to_pylist():
             number += 1
             yield f"row {number}", row
