@@ -16,6 +16,7 @@ from toy_training import ELABORATE, HYBRID, LANGS, OPTIONS, command, make_study,
 from polybatch.core import checkpoints
 from polybatch.core.errors import ConfigError, DataError, TrainingError
 from polybatch.core.files import write_json
+from polybatch.core.sums import write_sums
 from polybatch.pairs.table import read_pairs
 from polybatch.training.batch_sampler import BatchSampler
 from polybatch.training.train import (
@@ -109,10 +110,36 @@ def test_a_half_written_checkpoint_is_not_resumed_from(study, tmp_path, unbroken
     last = tmp_path / "checkpoint-24"
     state = (last / "trainer_state.json").read_text()
     (last / "trainer_state.json").write_text(state[:100])
+    (last / "SHA256SUMS").unlink()
     with caplog.at_level(logging.INFO):
         _, _, resumed = run(study, tmp_path)
     assert "checkpoint-24 is discarded" in caplog.text
     assert resumed == unbroken[2]
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.pt", "trainer_state.json", "SHA256SUMS"])
+def test_a_damaged_checkpoint_is_set_aside_and_made_again(study, tmp_path, unbroken, name, caplog):
+    folder = tmp_path / "run"
+    run(study, folder)
+    damaged = folder / "checkpoint-24" / name
+    raw = bytearray(damaged.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    damaged.write_bytes(raw)
+    _, result, resumed = run(study, folder)
+    assert result == unbroken[1] and resumed == unbroken[2]
+    assert (tmp_path / "run.checkpoint-24.damaged-1" / name).read_bytes() == raw
+    assert "checkpoint-24 is damaged" in caplog.text
+
+
+def test_without_its_best_checkpoint_a_training_starts_again(study, tmp_path, unbroken):
+    folder = tmp_path / "run"
+    _, result, _ = run(study, folder)
+    state = json.loads((folder / "checkpoint-24/trainer_state.json").read_text())
+    state["best_global_step"] = 3
+    (folder / "checkpoint-24/trainer_state.json").write_text(json.dumps(state))
+    write_sums(folder / "checkpoint-24")
+    _, again, resumed = run(study, folder)
+    assert again == result and resumed == unbroken[2]
 
 
 def test_checkpoints_of_other_inputs_are_discarded(study, tmp_path, unbroken, caplog):

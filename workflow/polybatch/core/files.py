@@ -73,8 +73,13 @@ def write_json(path: Path | str, value: Any, *, sealed: bool = True) -> None:
     """
     if sealed and isinstance(value, Mapping):
         value = {**value, _SEAL: _seal(value)}
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Writes UTF-8 text atomically."""
     with atomic_path(path) as partial:
-        partial.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
+        partial.write_text(text, "utf-8")
 
 
 def _seal(value: Mapping[str, Any]) -> str:
@@ -117,18 +122,16 @@ def read_json(path: Path | str, shape: type = dict) -> Any:
     except FileNotFoundError as error:
         raise missing(path) from error
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(
-            "A JSON file cannot be read.", where=path, found=str(error), remedy=made_again(path)
-        ) from error
+        raise DataError("A JSON file cannot be read.", where=path, found=str(error), remedy=made_again(path)) from error
     if not isinstance(value, shape):
         raise DataError(
             "A JSON file holds something else than it should.",
             where=path,
-            expected={dict: "an object", list: "a list"}[shape],
+            expected="a list" if shape is list else "an object",
             found=type(value).__name__,
             remedy=made_again(path),
         )
-    if shape is dict and (seal := value.pop(_SEAL, None)) is not None and seal != _seal(value):
+    if isinstance(value, dict) and (seal := value.pop(_SEAL, None)) is not None and seal != _seal(value):
         raise DataError(
             "A JSON file was changed after it was written, or is damaged.",
             where=path,
@@ -149,9 +152,14 @@ def missing(path: Path | str) -> DataError:
 def sha256_file(path: Path | str) -> str:
     """The file's SHA-256, in hexadecimal, read in blocks of 1 MiB."""
     digest = hashlib.sha256()
-    with open(path, "rb") as handle:
-        while block := handle.read(1 << 20):
-            digest.update(block)
+    try:
+        with open(path, "rb") as handle:
+            while block := handle.read(1 << 20):
+                digest.update(block)
+    except FileNotFoundError as error:
+        raise missing(path) from error
+    except IsADirectoryError as error:
+        raise DataError("A folder lies where a file should.", where=path, remedy=made_again(path)) from error
     return digest.hexdigest()
 
 
@@ -200,13 +208,12 @@ def read_parquet(path: Path | str, schema: pa.Schema | None = None) -> pa.Table:
     Raises:
         DataError: The file is missing, truncated, or lacks a column.
     """
+    parquet = open_parquet(path)
+    names = parquet.schema_arrow.names if schema is None else schema.names
+    require_columns(path, names, parquet.schema_arrow.names, schema or parquet.schema_arrow)
     with told_parquet(path):
-        table = open_parquet(path).read()
-    if schema is None:
-        return table
-    require_columns(path, schema.names, table.column_names, schema)
-    with told_parquet(path):
-        return table.select(schema.names).cast(schema)
+        table = parquet.read(columns=names)
+        return table if schema is None else table.select(names).cast(schema)
 
 
 def open_parquet(path: Path | str) -> Any:

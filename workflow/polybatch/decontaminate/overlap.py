@@ -39,10 +39,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from polybatch.core.errors import DataError
+from polybatch.core.errors import DataError, made_again
 from polybatch.core.files import read_json, write_json
 from polybatch.core.options import Options, require
 from polybatch.core.streams import is_in
+from polybatch.core.sums import check_sums, write_sums
 from polybatch.core.text import hash64, text_key, word_count
 from polybatch.decontaminate.ngrams import portions, runs, units
 
@@ -266,9 +267,11 @@ class Index:
         """The index of one language; one that `is_empty` if no evaluation text stands in it.
 
         Raises:
-            DataError: There is no index in the folder.
+            DataError: There is no index in the folder, or its parts for this language are damaged.
         """
         record = read_json(folder / "index.json")
+        if check_sums(folder, lambda name: name.split(".")[0] in (lang, "index")) is None:
+            raise DataError("The index of evaluation text has no checksums.", where=folder, remedy=made_again(folder))
         return cls(folder, lang, OverlapOptions.from_values(record["options"]), is_empty=lang not in record["texts"])
 
     def find(self, text: str, side: str) -> Match | None:
@@ -375,10 +378,11 @@ class Index:
         return DataError(
             "The index of evaluation text lacks a part, or it is damaged.",
             where=path,
-            remedy="delete the index's folder and run the same command again",
+            remedy=made_again(self.folder),
         )
 
 
 def write_record(folder: Path, options: OverlapOptions, texts: dict[str, Any]) -> None:
-    """Writes index.json, which `Index.read` starts from: the options, and language -> what went in."""
+    """Writes index.json, which `Index.read` starts from: the options, and language -> what went in; and checksums."""
     write_json(folder / "index.json", {"options": options.as_dict(), "texts": texts})
+    write_sums(folder)

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from polybatch.core import contracts, stage
 from polybatch.core.errors import ConfigError, DataError
-from polybatch.core.files import require_columns, told_parquet, write_json
-from polybatch.core.streams import open_parquet
+from polybatch.core.files import open_parquet, require_columns, told_parquet, write_json
 from polybatch.embedding.vectors import remove_other_languages
 
 if TYPE_CHECKING:

@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from polybatch.core import stage
 from polybatch.core.digest import code_digest
 from polybatch.core.errors import ConfigError, DataError
-from polybatch.core.files import atomic_path, sha256_file, write_json
+from polybatch.core.files import atomic_path, write_json
 from polybatch.core.options import Options, require
+from polybatch.core.sums import check_sums, sums_of
 from polybatch.embedding.benchmark_texts import TextFile
 from polybatch.embedding.runner import Runner, ahead
 from polybatch.embedding.token_batches import Tokens, plan
@@ -139,17 +140,16 @@ class Model:
 def model_digest(folder: Path) -> str:
     """SHA-256 of all files of a model's folder that its embeddings depend on: weights, tokenizer, set-up."""
     require_whole(folder)
-    files = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file()
-        and path.name not in _NOT_THE_MODEL
-        and path.suffix not in _NOT_THE_MODEL_SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+    sums = check_sums(folder)
+    return digest_of_sums(sums_of(folder) if sums is None else sums)
+
+
+def digest_of_sums(sums: Mapping[str, str]) -> str:
+    """`model_digest` by the SHA-256 of the files of a model's folder."""
     digest = sha256()
-    for path in files:
-        digest.update(f"{path.relative_to(folder).as_posix()} {sha256_file(path)}\n".encode())
+    for name in sorted(map(PurePosixPath, sums)):
+        if name.name not in _NOT_THE_MODEL and name.suffix not in _NOT_THE_MODEL_SUFFIXES:
+            digest.update(f"{name} {sums[str(name)]}\n".encode())
     return digest.hexdigest()
 
 

@@ -27,7 +27,7 @@ from polybatch.core.files import atomic_path, read_json, write_json
 from polybatch.embedding import benchmark_texts
 from polybatch.embedding.benchmark_texts import Job, TextFile
 from polybatch.embedding.embedder import AUTO, EncodeOptions, Model, embed_rows, model_digest, npy_header, write_to
-from polybatch.embedding.vectors import up_to_date_record
+from polybatch.embedding.vectors import record_or_empty, up_to_date_record
 
 _BLOCK_BYTES = 1 << 22
 _FAULTS_TOLD = 10
@@ -103,7 +103,7 @@ def embed_shard(model: Model, jobs: Sequence[Job], shard: int, shards: int, summ
 def _is_current(file: TextFile, made_from: dict[str, Any]) -> bool:
     """Whether the file's embeddings are up to date. Reads its texts only if all else of their record agrees."""
     record = file.path.with_suffix(".json")
-    if not record.is_file() or _differing(read_json(record), made_from):
+    if not record.is_file() or _differing(record_or_empty(record), made_from):
         return False
     return up_to_date_record(file.path, {**made_from, "input": file.digests(file.rows)[0]}) is not None
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from polybatch.core import stage
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json
+from polybatch.core.sums import check_sums
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -66,6 +67,7 @@ def load_model(folder: Path, *, device: str | None = None, compute_dtype: str = 
         from sentence_transformers import SentenceTransformer
 
     require_whole(folder)
+    check_sums(folder)
     require_allowed_code(folder, allowed=remote_code(folder))
     model = loaded(
         folder,

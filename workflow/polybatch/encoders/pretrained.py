@@ -22,6 +22,7 @@ from polybatch.core import hub, stage
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import atomic_path, write_json
 from polybatch.core.options import Options, require
+from polybatch.core.sums import write_sums
 from polybatch.encoders.known import KnownEncoder, known
 from polybatch.encoders.load import (
     RECORD,
@@ -125,6 +126,7 @@ def make_encoder(origin: Origin, options: EncoderSource, output: Path) -> dict[s
     with atomic_path(output) as partial:
         model.save_pretrained(str(partial), create_model_card=False)
         write_json(partial / RECORD, record)
+        write_sums(partial)
         _require_same(before, _probe(load_model(partial, device="cpu"), partial), origin.folder)
     return record
 

@@ -25,8 +25,8 @@ import numpy as np
 
 from polybatch.core import contracts, stage
 from polybatch.core.errors import ConfigError, DataError
-from polybatch.core.files import write_parquet
-from polybatch.core.streams import batches, id_keys, is_in, open_parquet, scrambled, sorted_by_id
+from polybatch.core.files import open_parquet, write_parquet
+from polybatch.core.streams import batches, id_keys, is_in, scrambled, sorted_by_id
 from polybatch.core.text import hash64, text_key
 from polybatch.decontaminate.excluded import excluded_keys
 

@@ -24,7 +24,7 @@ from polybatch.config.paths import Paths
 from polybatch.config.values import Config, Run, benchmark_languages, runs, training_options
 from polybatch.core import stage
 from polybatch.core.errors import DataError
-from polybatch.core.files import atomic_path, read_json
+from polybatch.core.files import atomic_path, open_parquet, read_json, read_parquet
 
 RATES = Path(__file__).parents[2] / "rates.yaml"
 _COUNT = re.compile(r"^\s*([a-z_]+)\s+(\d+)\s*$", re.MULTILINE)
@@ -57,11 +57,10 @@ def training_pairs(config: Config, base: Path) -> tuple[Amount, Amount]:
     """All English training pairs, and those of them that are machine-translated into each language."""
     collected = Path(Paths.below(base).collected())
     if collected.exists():
+        import pyarrow as pa
         import pyarrow.compute as pc
 
-        from polybatch.core import contracts
-
-        table = read_parquet(collected, contracts.COLLECTED, ["split", "kind"])
+        table = read_parquet(collected, pa.schema([("split", pa.string()), ("kind", pa.string())]))
         train = table.filter(pc.equal(table["split"], "train"))
         translated = pc.sum(pc.equal(train["kind"], "english_only")).as_py() or 0
         return Amount(train.num_rows, "measured"), Amount(translated, "measured")

@@ -31,6 +31,7 @@ from polybatch.core.arguments import parse_paths
 from polybatch.core.device import tell_torch_device
 from polybatch.core.errors import ConfigError, DataError, TrainingError
 from polybatch.core.files import atomic_path, read_json, read_parquet, write_json, write_parquet
+from polybatch.core.sums import write_sums
 from polybatch.encoders.kernels import keep_few_shapes
 from polybatch.encoders.load import RECORD, carry_record, importing, load_model
 from polybatch.pairs.table import PairTable, read_pairs
@@ -381,6 +382,7 @@ def _save(model: SentenceTransformer, encoder: str, record: dict[str, Any], outp
         write_parquet(partial / "batches.parquet", [record.pop("batches")], batch_schema())
         write_json(partial / "training.json", record)
         (partial / "README.md").write_text(card.render(record), "utf-8")
+        write_sums(partial)
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

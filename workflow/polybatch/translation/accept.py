@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from polybatch.collect.language_identification import language_confidence
 from polybatch.core import contracts, stage, streams
 from polybatch.core.errors import DataError
-from polybatch.core.files import write_json, write_parquet
+from polybatch.core.files import open_parquet, write_json, write_parquet
 from polybatch.core.languages import language
 from polybatch.core.options import Options, require
 from polybatch.core.text import text_key, word_count
@@ -130,7 +130,7 @@ def gather(shards: list[Path], pairs: Iterable[tuple[int, str]], count: int) -> 
     Raises:
         DataError: A pair is missing, comes twice, or stands elsewhere. A wrong number is told before the first row.
     """
-    found = [streams.open_parquet(path).metadata.num_rows for path in shards]
+    found = [open_parquet(path).metadata.num_rows for path in shards]
     if sum(found) != count:
         raise _not_as_expected(shards, count, f"{sum(found)} rows")
     rows = [_rows(path) for path in shards]

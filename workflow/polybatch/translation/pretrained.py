@@ -28,6 +28,7 @@ from polybatch.core.errors import DataError, PolybatchError
 from polybatch.core.files import atomic_path, read_json, write_json
 from polybatch.core.hub import read_record
 from polybatch.core.options import Options, require
+from polybatch.core.sums import write_sums
 from polybatch.translation.families import FILES
 from polybatch.translation.model_files import (
     _RELATIVE_POSITIONS,
@@ -81,6 +82,7 @@ def convert(source: Source, wanted: Sequence[str], options: TranslatorSource, ou
         for name in FILES[kind]:
             shutil.copyfile(source.folder / name, partial / name)
         write_json(partial / CARD, card)
+        write_sums(partial)
     return card
 
 

@@ -27,6 +27,7 @@ from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json
 from polybatch.core.languages import directions, language
 from polybatch.core.options import Options, require
+from polybatch.core.sums import check_sums
 from polybatch.translation.families import FILES, tokenizer
 
 SENTENCEPIECE = FILES["m2m100"][0]
@@ -192,6 +193,7 @@ class Translator:
 def _load(folder: Path, card: dict[str, Any], options: DecodingOptions, threads: int) -> Any:
     import ctranslate2
 
+    check_sums(folder)
     device, cards = _device(options.device)
     compute_type = options.compute_type
     if compute_type == AUTO:

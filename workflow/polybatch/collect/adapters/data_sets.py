@@ -23,9 +23,10 @@ from typing import Any
 
 from polybatch.collect.source import Pair, pair_id
 from polybatch.core.errors import ConfigError, DataError
+from polybatch.core.files import open_parquet
 from polybatch.core.hub import Snapshot, read_record
 from polybatch.core.options import Options, require
-from polybatch.core.streams import open_parquet
+from polybatch.core.streams import told
 
 # Keys of a config entry that others read.
 _NOT_OPTIONS = {"name", "adapter", "passages", "path", "translate", "url", "sha256"}
@@ -309,7 +310,8 @@ class HubSource:
 
     def _rows(self) -> Iterator[Row]:
         for path in self.files:
-            for batch in open_parquet(path).iter_batches(_BATCH_ROWS, columns=list(self._data.columns)):
+            found = open_parquet(path).iter_batches(_BATCH_ROWS, columns=list(self._data.columns))
+            for batch in told(found, path):
                 yield from batch.to_pylist()
 
     def translations(self, lang: str) -> Iterator[Pair]:

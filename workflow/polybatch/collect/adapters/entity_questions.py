@@ -30,9 +30,9 @@ from polybatch.collect.adapters.data_sets import HubOptions, hub_options, no_rep
 from polybatch.collect.source import Pair, pair_id
 from polybatch.core import stage
 from polybatch.core.errors import ConfigError, DataError
-from polybatch.core.files import read_json
+from polybatch.core.files import open_parquet, read_json
 from polybatch.core.hub import read_record
-from polybatch.core.streams import open_parquet
+from polybatch.core.streams import told
 from polybatch.core.text import clean_text, hash64, text_key
 
 _PATTERN = "P*.{split}.json*"
@@ -242,7 +242,7 @@ def distinct_passages(paths: Sequence[Path]) -> Iterator[str]:
                 expected=" or ".join(_TEXT_COLUMNS),
                 found=", ".join(parquet.schema_arrow.names),
             )
-        for batch in parquet.iter_batches(columns=[column]):
+        for batch in told(parquet.iter_batches(columns=[column]), path):
             for text in batch.column(0).to_pylist():
                 clean = clean_text(text or "")
                 key = hash64(text_key(clean))

@@ -18,8 +18,10 @@ from typing import Any
 
 from polybatch.collect.source import Pair, pair_id
 from polybatch.core.errors import ConfigError, DataError
+from polybatch.core.files import open_parquet
 from polybatch.core.languages import language
 from polybatch.core.lines import numbered_lines
+from polybatch.core.streams import told
 from polybatch.core.text import clean_markup
 
 FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet", ".json": "squad"}

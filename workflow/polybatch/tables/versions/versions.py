@@ -91,7 +91,7 @@ def read_version(path: Path | str) -> Version:
             where=path,
             remedy="restore the folder, or delete it and run the pipeline again",
         )
-    manifest, tables = read_json(path / MANIFEST), read_json(path / TABLES)
+    manifest, tables = read_json(path / MANIFEST), read_json(path / TABLES, list)
     try:
         version = Version(path, manifest, [Table.from_dict(table) for table in tables])
         _ = (version.name, manifest["fingerprint"], manifest["content"], manifest["config"])
