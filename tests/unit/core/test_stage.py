@@ -108,6 +108,11 @@ def test_progress_ends_with_a_line_in_a_log(caplog: pytest.LogCaptureFixture) ->
 
 def test_json_is_stable(tmp_path: Path) -> None:
     write_json(tmp_path / "a", {"b": 1, "a": "ü"})
+    assert (
+        (tmp_path / "a").read_text("utf-8")
+        == '{\n  "a": "ü",\n  "b": 1,\n  "~sha256": "a5b82ac00e6bf8c29c66626985a622dc8e55a183b420b5df9c6655f541387d8f"\n}\n'
+    )
+    write_json(tmp_path / "a", {"b": 1, "a": "ü"}, sealed=False)
     assert (tmp_path / "a").read_text("utf-8") == '{\n  "a": "ü",\n  "b": 1\n}\n'
 
 

@@ -248,7 +248,7 @@ def test_processes_at_once_get_a_version_each(tmp_path):
     with multiprocessing.get_context("spawn").Pool(3) as pool:
         names = pool.map(publish, [str(tmp_path)] * 6, chunksize=1)
     assert sorted(names) == [f"v{i}" for i in range(1, 7)]
-    assert {p.name for p in tmp_path.iterdir()} == {*names, "latest", ".lock"}
+    assert {p.name for p in tmp_path.iterdir()} == {*names, "latest", ".lock", "versions.json"}
     newest = json.loads((tmp_path / "latest" / "manifest.json").read_text("utf-8"))
     assert newest["version"] == "v6"
 

@@ -106,7 +106,7 @@ def read_json(path: Path | str, shape: type = dict) -> Any:
 
     Args:
         path: The file.
-        shape: dict or list, whichever it must hold. Objects, those within others too, are `JsonObject`s.
+        shape: dict or list, whichever it must hold; object for any. Objects, also within others, are `JsonObject`s.
 
     Raises:
         DataError: The file is missing, unreadable, no JSON, of another shape, or not as it was written.

@@ -26,6 +26,7 @@ from polybatch.core import stage
 from polybatch.core.contracts import SCORES
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json
+from polybatch.core.sums import SUMS
 from polybatch.tables.names import (
     TABLE_FORMS,
     TableOptions,
@@ -77,7 +78,8 @@ def make(inputs: Inputs, root: Path, latest: Path) -> tuple[Path, bool]:
         The newest version's folder, and whether it was made now.
 
     Raises:
-        DataError: Scores are missing, damaged, contradictory, or of other benchmarks than the config's.
+        DataError: Scores are missing, damaged, contradictory, not the means of their per-query values, or of other
+            benchmarks than the config's.
     """
     from polybatch.tables.summary import summarise
     from polybatch.tables.versions import versions
@@ -114,6 +116,7 @@ def _check_benchmarks(config: Mapping[str, Any], summary: Summary) -> None:
 def _groups(inputs: Inputs) -> pd.DataFrame:
     """Per-group values of every arm, from the per-query file beside each score file."""
     from polybatch.core.files import read_parquet
+    from polybatch.tables.agreement import require_agreement
     from polybatch.tables.significance import arm_groups
     from polybatch.tables.summary import Arm, with_arm
 
@@ -124,6 +127,7 @@ def _groups(inputs: Inputs) -> pd.DataFrame:
         raise DataError("Per-query files and score files are not the same runs.", found=", ".join(odd[:4]))
     files: dict[tuple[Arm, str], list[Path]] = {}
     for path in inputs.scores:
+        require_agreement(path, per_query_path(path))
         first = with_arm(read_parquet(path, SCORES).slice(0, 1).to_pandas()).iloc[0]
         files.setdefault((first["arm"], first["benchmark"]), []).append(per_query_path(path))
     return arm_groups(files, _options(inputs.config).leave_out)
@@ -274,7 +278,7 @@ def _write_data(folder: Path, scores: pd.DataFrame, groups: pd.DataFrame) -> Non
 
 def _check_written(inputs: Inputs, folder: Path) -> None:
     """The files declared to Snakemake and those written must be the same, or a later run would miss one."""
-    expected, written = set(expected_files(inputs.config)), {path.name for path in folder.iterdir()} | {"VERSION"}
+    expected, written = set(expected_files(inputs.config)), {path.name for path in folder.iterdir()} | {"VERSION", SUMS}
     if written != expected:
         raise DataError(
             "The tables made are not those that the config announces.",
@@ -336,7 +340,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def _listed(args: argparse.Namespace) -> dict[str, Any]:
     """The lists and cards of the flags, and behind them those of the file of --inputs."""
-    given = read_json(args.inputs) if args.inputs else {}
+    given = read_json(args.inputs, object) if args.inputs else {}
     known = isinstance(given, dict) and all(
         (key in _LISTS and isinstance(value, list)) or (key in _CARDS and isinstance(value, dict))
         for key, value in given.items()
@@ -367,7 +371,7 @@ def _named_files(words: Sequence[str], flag: str) -> dict[str, Path]:
 def json_argument(text: str, flag: str) -> dict[str, Any]:
     """A JSON object given as text or as the path of a file."""
     try:
-        value = json.loads(text) if text.lstrip().startswith("{") else read_json(text)
+        value = json.loads(text) if text.lstrip().startswith("{") else read_json(text, object)
     except json.JSONDecodeError as error:
         raise ConfigError(f"{flag} is not JSON.", found=str(error)) from error
     if not isinstance(value, dict):

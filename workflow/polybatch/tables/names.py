@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from polybatch.core.contracts import SETTINGS
 from polybatch.core.errors import ConfigError
 from polybatch.core.options import Options, require
+from polybatch.core.sums import SUMS
 from polybatch.retrieval.metrics import (
     LANGUAGE_SHARE,
     METRICS,
@@ -118,7 +119,7 @@ def expected_files(config: Mapping[str, Any]) -> list[str]:
     return [
         *(f"{name}.{form}" for name in tables for form in TABLE_FORMS),
         *(f"{name}.{form}" for name in figures for form in FIGURE_FORMS),
-        *("README.md", "manifest.json", "tables.json", "scores.parquet", "groups.parquet", "VERSION"),
+        *("README.md", "manifest.json", "tables.json", "scores.parquet", "groups.parquet", "VERSION", SUMS),
     ]
 
 
