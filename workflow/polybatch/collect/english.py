@@ -30,7 +30,7 @@ import numpy as np
 from polybatch.collect.cleaning import AMBIGUOUS, CleaningOptions, RowKeys, passages_per_query
 from polybatch.collect.near_duplicates import NearDuplicates
 from polybatch.collect.source import Source, open_source
-from polybatch.core import contracts, stage
+from polybatch.core import contracts, made_from, stage
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json, write_json, write_parquet
 from polybatch.core.options import Options, require
@@ -360,6 +360,7 @@ def collect(
     parallel_in: Sequence[str],
     options: tuple[SplitOptions, CleaningOptions, MixtureOptions],
     output: Path,
+    schema: pa.Schema = contracts.COLLECTED,
 ) -> dict[str, Any]:
     """Writes collected/en.parquet; returns the record that goes beside it.
 
@@ -369,6 +370,7 @@ def collect(
         parallel_in: Languages that held-out pairs are translated into.
         options: How to split, which near duplicates to drop, how much of each source to take.
         output: The file.
+        schema: contracts.COLLECTED, which may carry a record (`made_from.with_record`).
     """
     records = [read_json(path.with_suffix(".json")) for path in paths]
     sizes = [spec.get("weight") or record["examples"] for spec, record in zip(specs, records, strict=True)]
@@ -378,7 +380,7 @@ def collect(
         paths, specs, files, sizes, parallel_in=parallel_in, options=options, counts=counts, folder=output.parent
     )
     tables = sorted_by_id(_tables(paths, fate, kind), contracts.COLLECTED, sum(by_source), output.parent)
-    write_parquet(output, tables, contracts.COLLECTED)
+    write_parquet(output, tables, schema)
     return {
         "sources": {
             record["source"]: {
@@ -396,6 +398,11 @@ def collect(
             "train, english_only": int(((fate == TRAIN) & (kind == KINDS.index("english_only"))).sum()),
         },
     }
+
+
+def _given(args: argparse.Namespace) -> dict[str, Any]:
+    options = {name: getattr(args, name).given() for name in ("cleaning", "mixture", "split")}
+    return {**options, "sources": args.sources, "parallel_in": args.parallel_in}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -422,6 +429,7 @@ def main(argv: list[str] | None = None) -> None:
         parallel_in=args.parallel_in,
         options=options,
         output=args.output,
+        schema=made_from.with_record(contracts.COLLECTED, made_from.record(_given(args), collected=args.collected)),
     )
     write_json(args.output.with_suffix(".json"), record)
     kept = {name: source["kept"] for name, source in record["sources"].items()}

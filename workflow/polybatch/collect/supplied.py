@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from polybatch.collect.cleaning import clean_negatives
 from polybatch.collect.collected import Collected, holds
 from polybatch.collect.source import Pair, Source, open_sources
-from polybatch.core import contracts, stage
+from polybatch.core import contracts, made_from, stage
 from polybatch.core.files import write_parquet
 from polybatch.core.streams import BATCH_ROWS, id_key, id_keys, is_in, sorted_by_id
 from polybatch.core.text import clean_text, hash64, text_key
@@ -72,8 +72,14 @@ def _text_keys(pair: Pair) -> set[int]:
     return {hash64(text_key(pair.query)), hash64(text_key(pair.passage))}
 
 
-def write_supplied(sources: Sequence[Source], lang: str, collected: Collected, output: Path) -> int:
-    """Writes supplied/<lang>.parquet; returns the number of rows."""
+def write_supplied(
+    sources: Sequence[Source],
+    lang: str,
+    collected: Collected,
+    output: Path,
+    schema: pa.Schema = contracts.PARALLEL,
+) -> int:
+    """Writes supplied/<lang>.parquet; returns the number of rows. `schema` may carry a record."""
 
     def translations() -> Iterator[tuple[str, Pair]]:
         for source in sources:
@@ -81,7 +87,7 @@ def write_supplied(sources: Sequence[Source], lang: str, collected: Collected, o
 
     tables = supplied_tables(translations, collected)
     ordered = sorted_by_id(tables, contracts.PARALLEL, collected.rows, output.parent)
-    return write_parquet(output, ordered, contracts.PARALLEL)
+    return write_parquet(output, ordered, schema)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -97,7 +103,9 @@ def main(argv: list[str] | None = None) -> None:
     if not sources:
         stage.log.warning("%s: no source comes with translations", args.lang)
     collected = Collected(args.collected)
-    number = write_supplied(sources, args.lang, collected, args.output)
+    record = made_from.record({"sources": args.sources}, files=args.files, collected=args.collected)
+    schema = made_from.with_record(contracts.PARALLEL, record)
+    number = write_supplied(sources, args.lang, collected, args.output, schema)
     stage.log.info("%s: %d of %d pairs come with a translation", args.lang, number, collected.rows)
 
 

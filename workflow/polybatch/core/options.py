@@ -48,6 +48,7 @@ class Options:
         ]
         if not found:
             options = cls(**{name: _converted(value, hints[name]) for name, value in values.items()})
+            object.__setattr__(options, "_given", dict(values))
             found = list(options.faults())
             if not found:
                 return options
@@ -59,6 +60,11 @@ class Options:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def given(self) -> dict[str, Any]:
+        """What the options were read from, without defaults; all of them for options that were not read."""
+        found: dict[str, Any] = getattr(self, "_given", None) or self.as_dict()
+        return found
 
 
 def require(condition: bool, fault: str) -> Iterator[str]:

@@ -193,18 +193,19 @@ class Job:
         for side in SIDES:
             remove_other_languages(self.output / side, self.languages(side), (".npy", ".json"))
 
-    def finish(self, model: str, records: Iterable[tuple[TextFile, dict[str, Any]]]) -> None:
+    def finish(self, model: str, records: Iterable[tuple[TextFile, dict[str, Any]]], made_from: dict[str, Any]) -> None:
         """Writes embeddings.json and deletes the parts of which arrays were put together, if there are any.
 
         Args:
             model: Its digest.
             records: Of all `files`.
+            made_from: The record of the model and of the options as they were given.
         """
         of_side: dict[str, dict[str, Any]] = {side: {} for side in SIDES}
         for file, record in records:
             of_side[file.side][file.path.stem] = record
         described = {"languages": self.languages("queries"), "corpus_languages": self.languages("corpus")}
-        write_json(self.output / "embeddings.json", {**described, "model": model, **of_side})
+        write_json(self.output / "embeddings.json", {**described, "model": model, "made_from": made_from, **of_side})
         try:
             shutil.rmtree(self.parts)
         except FileNotFoundError:

@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from polybatch.core import stage
+from polybatch.core import made_from, stage
 from polybatch.core.digest import code_digest
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import atomic_path, write_json
@@ -112,11 +112,13 @@ class Model:
         folder: The model.
         options: As they are resolved on this machine.
         digest: SHA-256 of what its embeddings depend on.
+        record: Of the folder, and of the options as they were given.
     """
 
     def __init__(self, folder: Path, options: EncodeOptions) -> None:
         self.folder, self.options = folder, options.resolved()
         self.digest = model_digest(folder)
+        self.record = record_of(folder, options)
 
     @property
     def made_from(self) -> dict[str, Any]:
@@ -135,6 +137,11 @@ class Model:
         way = f", {layers} layers by oneDNN" if layers else ""
         stage.log.info("%s on %s, in %s%s", self.folder, model.device, self.options.compute_dtype, way)
         return model
+
+
+def record_of(folder: Path, options: EncodeOptions) -> dict[str, Any]:
+    """What embeddings.json says that embeddings were made from."""
+    return made_from.record({"encoding": options.given()}, model=folder)
 
 
 def model_digest(folder: Path) -> str:

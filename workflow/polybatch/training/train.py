@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polybatch import __version__
-from polybatch.core import checkpoints, contracts, stage
+from polybatch.core import checkpoints, contracts, made_from, stage
 from polybatch.core.arguments import parse_paths
 from polybatch.core.device import tell_torch_device
 from polybatch.core.errors import ConfigError, DataError, TrainingError
@@ -451,6 +451,7 @@ def main(argv: list[str] | None = None) -> None:
 def _train_and_save(args: argparse.Namespace, ranks: Ranks) -> None:
     ranks.check(args.options)
     keep_few_shapes()
+    args.made_from = _made_from(args) if ranks.first else None
     args.options = on_this_machine(args.options)
     if ranks.first:
         _tell_how(args.options, ranks)
@@ -488,6 +489,18 @@ def _train_and_save(args: argparse.Namespace, ranks: Ranks) -> None:
     stage.log.info("trained %s: best step %d of %d", args.output, result["best_step"], result["steps"])
 
 
+def _made_from(args: argparse.Namespace) -> dict[str, Any]:
+    names = ("num_pairs", "num_translated", "seed", "source_weights")
+    given = {name: getattr(args, name) for name in names} | {"training": args.options.given()}
+    return made_from.record(
+        {**given, "sampling": args.sampling.name, "alpha": args.sampling.label},
+        encoder=args.encoder if Path(args.encoder).is_dir() else None,
+        parallel=args.parallel,
+        paraphrases=args.paraphrases,
+        validation=args.validation,
+    )
+
+
 def _tell_how(options: TrainingOptions, ranks: Ranks) -> None:
     """Logs on what, and as what share of a batch, a training computes."""
     tell_torch_device()
@@ -523,6 +536,7 @@ def _record(
         "paraphrased_pairs": int(table.paraphrased.sum()) if table.paraphrased is not None else 0,
         "validation_pairs": validation_pairs,
         "license": args.license,
+        "made_from": args.made_from,
         **{key: value for key, value in result.items() if key != "speed"},
         **result["speed"],
     }

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polybatch.collect.language_identification import language_confidence
-from polybatch.core import contracts, stage, streams
+from polybatch.core import contracts, made_from, stage, streams
 from polybatch.core.errors import DataError
 from polybatch.core.files import open_parquet, write_json, write_parquet
 from polybatch.core.languages import language
@@ -327,8 +327,16 @@ def main(argv: list[str] | None = None) -> None:
     statistics = Statistics(args.lang)
     rows = gather(args.shards, translated_pairs(args.collected, excluded), expected.count)
     rows = stage.progress(rows, total=expected.count, label=f"filter {args.lang}")
-    write_parquet(args.output, accept(rows, verdict, statistics), contracts.TRANSLATED)
-    result = statistics.result(references, comet_model) | {"translators": translators}
+    record = made_from.record(
+        {"accept": args.options.given()},
+        shards=args.shards,
+        collected=args.collected,
+        contaminated=args.contaminated,
+        supplied=args.supplied,
+        evaluation_text=args.evaluation_text,
+    )
+    write_parquet(args.output, accept(rows, verdict, statistics), made_from.with_record(contracts.TRANSLATED, record))
+    result = statistics.result(references, comet_model) | {"translators": translators, "made_from": record}
     write_json(args.output.with_suffix(".json"), result)
     stage.log.info("%s: %d of %d pairs accepted %s", args.lang, result["accepted"], result["pairs"], result["reasons"])
 
