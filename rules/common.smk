@@ -11,7 +11,8 @@ sys.path.insert(0, os.path.join(workflow.basedir, "workflow"))
 from polybatch.cluster import check as cluster
 from polybatch.cluster import failures, polling
 from polybatch.config import values as configuration
-from polybatch.config.paths import StudyPaths, record_name, wheel, wheel_log
+from polybatch.config.paths import record_name, wheel, wheel_log
+from polybatch.config.study_paths import StudyPaths
 from polybatch.core import digest
 from polybatch.core.errors import ConfigError, PolybatchError
 from polybatch.prefetch.requests import hub_requests, translator_models
