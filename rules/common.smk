@@ -8,14 +8,17 @@ import sys
 
 sys.path.insert(0, os.path.join(workflow.basedir, "workflow"))
 
+from snakemake.logging import logger
+
 from polybatch.cluster import check as cluster
-from polybatch.cluster import failures, polling
+from polybatch.cluster import events, failures, polling
 from polybatch.config import values as configuration
-from polybatch.config.paths import record_name, wheel, wheel_log
+from polybatch.config.paths import WHEELS_FOLDER, record_name, wheel, wheel_log
 from polybatch.config.study_paths import StudyPaths
-from polybatch.core import digest
+from polybatch.core import digest, leftovers
 from polybatch.core.errors import ConfigError, PolybatchError
 from polybatch.prefetch.requests import hub_requests, translator_models
+from polybatch.retrieval import faiss_builds
 from polybatch.tables.names import TableOptions, expected_files, report_entries
 
 if set(f"{os.pathsep}{{}}") & set(sys.path[0]):

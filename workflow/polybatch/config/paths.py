@@ -16,6 +16,8 @@ from pathlib import Path
 RESULTS = "results"
 # Versions of the tables of all studies, a folder each.
 TABLES = f"{RESULTS}/tables"
+# Pinned wheels, which all collections share.
+WHEELS_FOLDER = f"{RESULTS}/sources"
 
 
 def record_name(kind: str, name: str) -> str:
@@ -24,12 +26,12 @@ def record_name(kind: str, name: str) -> str:
 
 
 def wheel(requirement: str) -> str:
-    """The file of a pinned wheel, such as `homeassistant==2026.11.0`; all collections share it."""
-    return f"{RESULTS}/sources/{requirement.replace('==', '-')}-py3-none-any.whl"
+    """The file of a pinned wheel, such as `homeassistant==2026.11.0`."""
+    return f"{WHEELS_FOLDER}/{requirement.replace('==', '-')}-py3-none-any.whl"
 
 
 def wheel_log(requirement: str) -> str:
-    return f"{RESULTS}/sources/logs/{requirement.replace('==', '-')}.log"
+    return f"{WHEELS_FOLDER}/logs/{requirement.replace('==', '-')}.log"
 
 
 @dataclass(frozen=True)

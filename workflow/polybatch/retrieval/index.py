@@ -25,6 +25,7 @@ from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import atomic_path, read_json, sha256_file, write_json
 from polybatch.core.options import Options, require
 from polybatch.embedding.vectors import VectorFile, open_vectors, remove_other_languages, up_to_date_record
+from polybatch.retrieval import faiss_builds
 from polybatch.retrieval.flat_index import EXACT, ROWS_AT_A_TIME, write_flat
 
 if TYPE_CHECKING:
@@ -200,6 +201,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", required=True, type=Path, nargs="+", help="one folder for each benchmark")
     args = parser.parse_args(argv)
 
+    faiss_builds.require()
     if len(args.embeddings) != len(args.output):
         raise ConfigError(
             "Each set of embeddings needs one output folder.",

@@ -245,17 +245,21 @@ def _shorten(value: Any) -> str:
 
 def find_version(name: str, tables: Path, study: str | None) -> Version:
     """A version by path, or by number or name (2, v2, latest) within a study."""
-    if study is None:
-        return read_version(Path(name))
     number = _NUMBER.fullmatch(name)
+    if study is None:
+        if (number or name == "latest") and not Path(name).is_dir():
+            raise DataError(
+                "A version was named, but not its study.",
+                where=name,
+                remedy=f"add --study NAME, a folder of {tables}; or name the version's folder",
+            )
+        return read_version(Path(name))
     return read_version(tables / study / (f"v{number.group(1)}" if number else name))
 
 
 def main(argv: list[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m polybatch.tables.versions.compare", description="Compare two table versions."
-    )
+    parser = argparse.ArgumentParser(prog="polybatch compare", description="Compare two table versions.")
     parser.add_argument("old", help="a version: its folder, or with --study its number or name (1, v1, latest)")
     parser.add_argument("new", help="the version to compare with it")
     parser.add_argument("--study", help="the study that the versions belong to")

@@ -66,9 +66,7 @@ def _places(version: Version) -> list[str]:
 
 def main(argv: list[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m polybatch.tables.versions.show", description="Print a study's newest main table."
-    )
+    parser = argparse.ArgumentParser(prog="polybatch show", description="Print a study's newest main table.")
     parser.add_argument("--study", default="default", help="the study (default: default)")
     parser.add_argument("--version", help="a version such as v2 (default: the newest)")
     parser.add_argument("--tables", type=Path, default=Path(TABLES), help="folder of all studies' tables")
