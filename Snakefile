@@ -19,18 +19,18 @@ report: "workflow/report/workflow.rst"
 
 
 include: "rules/common.smk"
+include: "rules/study.smk"
 include: "rules/prefetch.smk"
 include: "rules/collect.smk"
-include: "rules/translators.smk"
 include: "rules/benchmarks.smk"
 include: "rules/decontaminate.smk"
-include: "rules/translate.smk"
-include: "rules/train.smk"
-include: "rules/index.smk"
-include: "rules/evaluate.smk"
+include: "rules/translation.smk"
+include: "rules/pairs.smk"
+include: "rules/encoders.smk"
+include: "rules/training.smk"
+include: "rules/embedding.smk"
+include: "rules/retrieval.smk"
 include: "rules/tables.smk"
-include: "rules/report.smk"
-include: "rules/plan.smk"
 
 
 localrules:

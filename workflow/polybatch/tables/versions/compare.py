@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from polybatch.config.paths import TABLES
 from polybatch.core import stage
 from polybatch.core.contracts import SCORES as SCORES_SCHEMA
 from polybatch.core.contracts import SETTINGS
@@ -262,7 +263,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("old", help="a version: its folder, or with --study its number or name (1, v1, latest)")
     parser.add_argument("new", help="the version to compare with it")
     parser.add_argument("--study", help="the study that the versions belong to")
-    parser.add_argument("--tables", type=Path, default=Path("results/tables"), help="folder of all studies' tables")
+    parser.add_argument("--tables", type=Path, default=Path(TABLES), help="folder of all studies' tables")
     parser.add_argument("--all", action="store_true", help="every metric, not only those of the main tables")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(argv)
