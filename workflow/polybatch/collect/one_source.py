@@ -2,7 +2,7 @@
 
 inputs: a source (a downloaded wheel, the user's own file, or the record of a hub data set), and for questions
     without passages the passages that are looked through
-outputs: collected/sources/<name>.parquet (contracts.COLLECTED, split and kind still empty) and <name>.json: licence,
+outputs: collected/sources/<name>.parquet (contracts.SOURCE_PAIRS) and <name>.json: licence,
     size, and what each step of the cleaning removed
 """
 
@@ -38,7 +38,7 @@ def collect_source(source: Source, options: CleaningOptions, output: Path) -> di
                 found=", ".join(f"{step['step']}: {step['removed']}" for step in record["counts"]) or "no pair",
                 remedy="loosen the limits (config: cleaning), or take the source out of the config",
             )
-        write_parquet(output, tables, contracts.COLLECTED)
+        write_parquet(output, tables, contracts.SOURCE_PAIRS)
     write_json(output.with_suffix(".json"), record)
     return record
 

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from polybatch.core.download import check_wheel
 from polybatch.core.errors import ConfigError
@@ -20,12 +20,25 @@ from polybatch.core.text import has_placeholder, number_placeholders, text_key
 
 @dataclass(frozen=True)
 class Pair:
-    """One query with its relevant passage, in one language."""
+    """One query with its relevant passage, in one language.
+
+    `document` names the page or text that it was taken from, in a way that no other source does: all pairs of a
+    document are held out together. Without one ("") a passage stands for itself.
+    """
 
     pair_id: str
     query: str
     passage: str
     hard_negatives: list[str] = field(default_factory=list)
+    document: str = ""
+
+
+class ParallelText(NamedTuple):
+    """Two texts that are translations of each other, and the document (`Pair.document`) that they stand in."""
+
+    english: str
+    text: str
+    document: str = ""
 
 
 def pair_id(source: str, query: str, passage: str) -> str:
@@ -56,13 +69,14 @@ class Source(Protocol):
     def translations(self, lang: str) -> Iterator[Pair]:
         """Translations that come with the source: pairs with the ids of `english`, texts in `lang`."""
 
-    def strings(self, lang: str) -> Iterator[tuple[str, str]]:
-        """(English, `lang`) texts that are translations of each other, beyond the pairs; may repeat."""
+    def strings(self, lang: str) -> Iterator[ParallelText]:
+        """Texts that are translations of each other, beyond the pairs; may repeat."""
 
 
 # What `adapter` in a source's config entry may say.
 ADAPTERS = (
     "homeassistant",
+    "libreoffice",
     "local",
     "wiki_qa",
     "mr_tydi",
@@ -82,7 +96,7 @@ def open_source(spec: dict[str, Any], path: Path, passages: Sequence[Path] = ())
 
     Args:
         spec: The entry.
-        path: The wheel, the user's own file, or the record of a hub repository (`hub.write_record`).
+        path: The wheel, the user's own file, or the record of what was fetched (`hub.write_record`, `fetch_help`).
         passages: Files that questions without passages are looked up in
         (`polybatch.collect.adapters.entity_questions`).
 
@@ -93,6 +107,10 @@ def open_source(spec: dict[str, Any], path: Path, passages: Sequence[Path] = ())
     adapter = spec["adapter"]
     if adapter == "homeassistant":
         return HomeAssistant(spec["name"], path, spec.get("sha256", ""))
+    if adapter == "libreoffice":
+        from polybatch.collect.adapters.libreoffice import LibreOffice
+
+        return LibreOffice(spec, path)
     if adapter == "local":
         from polybatch.collect.adapters.local import LocalSource
 
@@ -177,9 +195,9 @@ class HomeAssistant:
             (query, passage), _ = found.most_common(1)[0]
             yield Pair(identity, query, passage)
 
-    def strings(self, lang: str) -> Iterator[tuple[str, str]]:
+    def strings(self, lang: str) -> Iterator[ParallelText]:
         """Every string of the interface that both languages have, placeholders numbered alike."""
         other = self._reader.read_strings(self.wheel, lang)
         for key, english in self._english.items():
             if key in other and (numbered := number_placeholders(english, other[key])):
-                yield numbered
+                yield ParallelText(*numbered)

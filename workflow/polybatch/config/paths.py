@@ -30,6 +30,10 @@ def wheel(requirement: str) -> str:
     return f"{WHEELS_FOLDER}/{requirement.replace('==', '-')}-py3-none-any.whl"
 
 
+# The packages of LibreOffice's help, as apt names them.
+HELP_PACKAGES = f"{WHEELS_FOLDER}/libreoffice"
+
+
 def wheel_log(requirement: str) -> str:
     return f"{WHEELS_FOLDER}/logs/{requirement.replace('==', '-')}.log"
 
@@ -65,6 +69,13 @@ class Paths:
     def hub_revisions(self) -> str:
         """The folder that keeps the commits of branches."""
         return f"{self.base}/hub/revisions"
+
+    def help_record(self, source: str, lang: str) -> str:
+        """What was fetched of LibreOffice's help in a language."""
+        return f"{self.base}/sources/{source}/{lang}.json"
+
+    def help_log(self, source: str, lang: str) -> str:
+        return f"{self.base}/logs/sources/{source}/{lang}.log"
 
     def collected_source(self, source: str, form: str = "parquet") -> str:
         """English pairs of one source; with the form "json" their counts."""

@@ -9,7 +9,7 @@ The rules take what depends on the config from here. A Snakefile imports this at
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from polybatch.config.values import (
     translator_name,
 )
 from polybatch.core.errors import ConfigError
+from polybatch.core.languages import help_languages
 
 _SIDES = ("queries", "corpus")
 # What Snakemake takes for a wildcard, also where a function gives the path; it knows no way to write such a name.
@@ -64,12 +65,14 @@ class StudyPaths(Paths):
         return {**self.sources(), **({name: {"name": name, **self.config["sources"][name]}} if name else {})}
 
     def source_file(self, name: str) -> str:
-        """The file of a source: the user's own, a wheel, or the record of a hub repository."""
+        """The file of a source: the user's own, a wheel, or the record of what was fetched."""
         source = self.sources_read()[name]
         if "path" in source:
             return str(source["path"])
         if source["adapter"] == "homeassistant":
             return wheel(source["requirement"])
+        if source["adapter"] == "libreoffice":
+            return self.help_record(name, "en")
         return self.hub_record(record_name("source", name))
 
     def own_paths(self) -> Iterator[tuple[str, str]]:
@@ -105,6 +108,15 @@ class StudyPaths(Paths):
     def source_files(self) -> list[str]:
         """The files of the sources of the training text, in the config's order."""
         return [self.source_file(name) for name in self.sources()]
+
+    def source_translations(self, languages: Sequence[str]) -> list[str]:
+        """The files of the sources that hold these languages alone, so that another language touches no other."""
+        return [
+            self.help_record(name, lang)
+            for name, source in self.sources().items()
+            for lang in languages
+            if source["adapter"] == "libreoffice" and lang in help_languages(source)
+        ]
 
     def mined_passages(self, source: str) -> list[str]:
         """The collected sources whose passages the questions of this one are looked up in."""

@@ -148,8 +148,9 @@ def _source_faults(config: Config) -> Iterator[str]:
 
 
 def _adapter_faults(config: Config) -> Iterator[str]:
-    """Unknown adapters, and options that the adapter of a data set of the hub does not know."""
+    """Unknown adapters, and options that an adapter does not know."""
     from polybatch.collect.adapters.data_sets import request
+    from polybatch.collect.adapters.libreoffice import options_of
     from polybatch.collect.source import ADAPTERS
 
     for name, entry in config["sources"].items():
@@ -158,8 +159,9 @@ def _adapter_faults(config: Config) -> Iterator[str]:
         elif entry["adapter"] == "homeassistant":
             yield from (f"sources.{name}.{fault}" for fault in _wheel_faults(entry))
         elif entry["adapter"] != "local":
+            check = options_of if entry["adapter"] == "libreoffice" else request
             try:
-                request({"name": name, **entry})
+                check({"name": name, **entry})
             except ConfigError as error:
                 yield f"sources.{name}: {error.found}"
 

@@ -45,7 +45,7 @@ def spec(adapter: str, **options: object) -> dict:
 
 
 def test_every_adapter_that_the_config_may_name_is_known_here() -> None:
-    assert {*DATA_SETS, "mmarco", "entity_questions", "homeassistant", "local"} == set(ADAPTERS)
+    assert {*DATA_SETS, "mmarco", "entity_questions", "homeassistant", "libreoffice", "local"} == set(ADAPTERS)
 
 
 @pytest.mark.parametrize("adapter", DATA_SETS)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polybatch.collect.source import Pair, pair_id
+from polybatch.collect.source import Pair, ParallelText, pair_id
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.hub import Snapshot, read_record
 from polybatch.core.options import Options, require
@@ -315,7 +315,7 @@ class HubSource:
     def translations(self, lang: str) -> Iterator[Pair]:
         return iter(())
 
-    def strings(self, lang: str) -> Iterator[tuple[str, str]]:
+    def strings(self, lang: str) -> Iterator[ParallelText]:
         return iter(())
 
 
