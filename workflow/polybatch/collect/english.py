@@ -28,9 +28,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from polybatch.collect.adapters.registry import open_source
 from polybatch.collect.cleaning import AMBIGUOUS, CleaningOptions, RowKeys, passages_per_query
 from polybatch.collect.near_duplicates import NearDuplicates
-from polybatch.collect.source import Source, open_source
+from polybatch.collect.source import Source
 from polybatch.core import contracts, stage
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json, write_json, write_parquet

@@ -14,8 +14,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from polybatch.collect.adapters.registry import open_source
 from polybatch.collect.cleaning import CleaningOptions, clean
-from polybatch.collect.source import Source, open_source
+from polybatch.collect.source import Source
 from polybatch.core import contracts, stage
 from polybatch.core.errors import DataError
 from polybatch.core.files import write_json, write_parquet

@@ -151,7 +151,7 @@ def _adapter_faults(config: Config) -> Iterator[str]:
     """Unknown adapters, and options that an adapter does not know."""
     from polybatch.collect.adapters.data_sets import request
     from polybatch.collect.adapters.libreoffice import options_of
-    from polybatch.collect.source import ADAPTERS
+    from polybatch.collect.adapters.registry import ADAPTERS
 
     for name, entry in config["sources"].items():
         if entry["adapter"] not in ADAPTERS:

@@ -16,8 +16,9 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from polybatch.collect.adapters.registry import open_sources
 from polybatch.collect.collected import Collected, holds, texts
-from polybatch.collect.source import ParallelText, Source, open_sources
+from polybatch.collect.source import ParallelText, Source
 from polybatch.core import contracts, stage
 from polybatch.core.files import sha256_text, write_rows
 from polybatch.core.streams import batches, id_keys, is_in

@@ -15,7 +15,7 @@ from hub_cache import HubCache
 from polybatch.collect.adapters import mmarco
 from polybatch.collect.adapters.data_sets import DATA_SETS, around_answer, request
 from polybatch.collect.adapters.mmarco import TsvTexts, distinct_triples
-from polybatch.collect.source import ADAPTERS, open_source
+from polybatch.collect.adapters.registry import ADAPTERS, open_source
 from polybatch.core import hub
 from polybatch.core.errors import ConfigError, DataError
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from polybatch.collect.adapters.homeassistant import check_members, pair_keys, read_strings
-from polybatch.collect.source import HomeAssistant
+from polybatch.collect.adapters.homeassistant import HomeAssistant, check_members, pair_keys, read_strings
 from polybatch.core.errors import DataError
 
 ENGLISH = {

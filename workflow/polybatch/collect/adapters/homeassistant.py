@@ -12,14 +12,17 @@ import json
 import re
 import zipfile
 import zlib
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from polybatch.collect.source import Pair, ParallelText, pair_id
+from polybatch.core.download import check_wheel
 from polybatch.core.errors import DataError
 from polybatch.core.languages import LANGUAGES, language
-from polybatch.core.text import clean_markup
+from polybatch.core.text import clean_markup, has_placeholder, number_placeholders, text_key
 
 _MEMBER = re.compile(r"homeassistant/components/([a-z0-9_]+)/translations/([A-Za-z-]+)\.json")
 _URL = re.compile(r"https?://|www\.", re.IGNORECASE)
@@ -156,3 +159,56 @@ def _leaves(node: Any, path: Key = ()) -> Iterator[tuple[Key, str]]:
             yield from _leaves(child, (*path, name))
     elif isinstance(node, str):
         yield path, node
+
+
+class HomeAssistant:
+    """Interface strings of Home Assistant, as a source (`polybatch.collect.source.Source`)."""
+
+    def __init__(self, name: str, wheel: Path, sha256: str = "") -> None:
+        self.examples: int | None = None
+        self.dropped: dict[str, int] = {}
+        self.name, self.wheel, self.sha256 = name, wheel, sha256
+        self.license = declared_license(wheel)
+        self.languages = languages(wheel)
+        self._english = read_strings(wheel, "en")
+        # (query key, passage key, pair id), worked out once and not anew for every language.
+        self._pairs = [
+            (query_key, passage_key, pair_id(name, self._english[query_key], self._english[passage_key]))
+            for query_key, passage_key in pair_keys(self._english)
+            if not has_placeholder(self._english[query_key] + self._english[passage_key])
+        ]
+
+    def english(self) -> Iterator[Pair]:
+        """Pairs without placeholders; a reader of the interface sees text only.
+
+        Checks the archive first, its checksum and its paths: it may have been put in place by hand.
+        """
+        if self.sha256:
+            check_wheel(self.wheel, self.sha256)
+        check_members(self.wheel)
+        for query_key, passage_key, identity in self._pairs:
+            yield Pair(identity, self._english[query_key], self._english[passage_key])
+
+    def translations(self, lang: str) -> Iterator[Pair]:
+        """One translation a pair: the commonest, the first among equals.
+
+        A passage left in English is no translation. A query may stay the same ("Browser").
+        """
+        other = read_strings(self.wheel, lang)
+        versions: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
+        for query_key, passage_key, identity in self._pairs:
+            query, passage = other.get(query_key), other.get(passage_key)
+            if not query or not passage or has_placeholder(query + passage):
+                continue
+            if lang == "en" or text_key(passage) != text_key(self._english[passage_key]):
+                versions[identity][(query, passage)] += 1
+        for identity, found in versions.items():
+            (query, passage), _ = found.most_common(1)[0]
+            yield Pair(identity, query, passage)
+
+    def strings(self, lang: str) -> Iterator[ParallelText]:
+        """Every string of the interface that both languages have, placeholders numbered alike."""
+        other = read_strings(self.wheel, lang)
+        for key, english in self._english.items():
+            if key in other and (numbered := number_placeholders(english, other[key])):
+                yield ParallelText(*numbered)
