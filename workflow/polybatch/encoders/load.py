@@ -13,7 +13,6 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,11 +43,6 @@ _TOKENIZERS = (
 )
 
 
-def importing() -> AbstractContextManager[None]:
-    """In which sentence_transformers is imported, for a second less of processor time; see `stage.importing`."""
-    return stage.importing("sklearn.metrics")
-
-
 def load_model(folder: Path, *, device: str | None = None, compute_dtype: str = "float32") -> SentenceTransformer:
     """Loads an encoder and checks that its parts fit one another.
 
@@ -61,7 +55,7 @@ def load_model(folder: Path, *, device: str | None = None, compute_dtype: str = 
         DataError: A module or its weights are missing, pickled, truncated or of another size than their configuration
             says; the tokenizer knows pieces that the model does not; one module's output does not fit the next.
     """
-    with importing():
+    with stage.importing():
         import torch
         from sentence_transformers import SentenceTransformer
 
