@@ -41,9 +41,9 @@ if any(source["adapter"] == "homeassistant" for source in ALL_SOURCES.values()):
         conda:
             "../envs/data.yaml"
         params:
-            code=code_digest("core.download"),
+            code=code_digest("prefetch.wheel"),
             requirement=lambda w: wheel_source(w.wheel)["requirement"],
             sha256=lambda w: wheel_source(w.wheel)["sha256"],
         shell:
-            "python -m polybatch.core.download --requirement {params.requirement} --sha256 {params.sha256} "
+            "python -m polybatch.prefetch.wheel --requirement {params.requirement} --sha256 {params.sha256} "
             "--output {output} 2> {log}"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from polybatch.core.download import check_wheel
+from polybatch.core.download import check_pinned
 from polybatch.core.errors import ConfigError
 from polybatch.core.files import sha256_text
 from polybatch.core.text import has_placeholder, number_placeholders, text_key
@@ -113,15 +113,24 @@ def open_source(spec: dict[str, Any], path: Path, passages: Sequence[Path] = ())
 
 
 class HomeAssistant:
-    """Interface strings of Home Assistant (see `polybatch.collect.adapters.homeassistant`)."""
+    """Interface strings of Home Assistant (see `polybatch.collect.adapters.homeassistant`).
+
+    Raises:
+        DataError: The wheel is missing, too large, not the one that was pinned (looked at before anything is read out
+            of it), damaged, or holds a path that leads out of it or a file that is far too large.
+    """
 
     def __init__(self, name: str, wheel: Path, sha256: str = "") -> None:
         from polybatch.collect.adapters import homeassistant
 
         self._reader = homeassistant
+        # First of all: the archive may have been put in place by hand.
+        if sha256:
+            check_pinned(wheel, sha256)
+        homeassistant.check_members(wheel)
         self.examples: int | None = None
         self.dropped: dict[str, int] = {}
-        self.name, self.wheel, self.sha256 = name, wheel, sha256
+        self.name, self.wheel = name, wheel
         self.license = homeassistant.declared_license(wheel)
         self.languages = homeassistant.languages(wheel)
         self._english = homeassistant.read_strings(wheel, "en")
@@ -133,13 +142,7 @@ class HomeAssistant:
         ]
 
     def english(self) -> Iterator[Pair]:
-        """Pairs without placeholders; a reader of the interface sees text only.
-
-        Checks the archive first, its checksum and its paths: it may have been put in place by hand.
-        """
-        if self.sha256:
-            check_wheel(self.wheel, self.sha256)
-        self._reader.check_members(self.wheel)
+        """Pairs without placeholders; a reader of the interface sees text only."""
         for query_key, passage_key, identity in self._pairs:
             yield Pair(identity, self._english[query_key], self._english[passage_key])
 

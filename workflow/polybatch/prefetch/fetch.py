@@ -1,6 +1,6 @@
 """Fetches one thing that a study needs from a network: a repository of the hub, a task of mteb, or plain files.
 
-inputs: a request of `hub_requests`
+inputs: a request of `prefetch.requests`
 outputs: a record that says what was fetched and where it is
 """
 
@@ -19,7 +19,7 @@ def fetch_request(request: dict[str, Any], revisions: Path, record: Path) -> Non
     """Carries out a request and writes its record.
 
     Raises:
-        ConfigError, DataError: As `hub.fetch`, `fetch.fetch_files` and `mteb_tasks.task_repo` do.
+        ConfigError, DataError: As `hub.fetch`, `download.fetch_files` and `mteb_tasks.task_repo` do.
     """
     if request["kind"] in hub.KINDS:
         snapshot = hub.fetch(request["repo"], request["kind"], request["revision"], request["files"], revisions)

