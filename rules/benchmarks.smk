@@ -125,7 +125,7 @@ rule translated_queries:
         original=lambda w: f"{BASE}/benchmarks/{CONFIG['benchmarks'][w.bench]['queries_of']}",
         translators=lambda w: [f"{lang}={folder}" for lang, folder in query_translators(w.bench).items()],
         languages=lambda w: list(query_translators(w.bench)),
-        decoding=as_json(CONFIG["translation"]["decoding"]),
+        decoding=fixed_json(CONFIG["translation"]["decoding"]),
     shell:
         "python -m polybatch.cluster.launch --gpu {resources.gpu} polybatch.translation.queries "
         "--benchmark {params.original} --languages {params.languages} "

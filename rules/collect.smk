@@ -30,7 +30,7 @@ rule collect_source:
     params:
         code=code_digest("collect.one_source"),
         source=lambda w: as_json(ALL_SOURCES[w.source]),
-        cleaning=as_json(CONFIG["cleaning"]),
+        cleaning=fixed_json(CONFIG["cleaning"]),
         passages=lambda w: flag("passages", mined_passages(w.source)),
     shell:
         "python -m polybatch.collect.one_source --source {params.source:q} --file {input.file:q} {params.passages} "
@@ -58,10 +58,10 @@ rule collect_english:
         runtime=minutes(60),
     params:
         code=code_digest("collect.english"),
-        sources=as_json(CONFIG["source"]),
-        cleaning=as_json(CONFIG["cleaning"]),
-        mixture=as_json(CONFIG["mixture"]),
-        split=as_json(configuration.split_options(CONFIG)),
+        sources=fixed_json(CONFIG["source"]),
+        cleaning=fixed_json(CONFIG["cleaning"]),
+        mixture=fixed_json(CONFIG["mixture"]),
+        split=fixed_json(configuration.split_options(CONFIG)),
         parallel_in=CONFIG["split"].get("parallel_in", []),
     shell:
         "python -m polybatch.collect.english --collected {input.collected} --sources {params.sources:q} "
@@ -89,7 +89,7 @@ rule supplied_translations:
         runtime=minutes(20),
     params:
         code=code_digest("collect.supplied"),
-        sources=as_json(CONFIG["source"]),
+        sources=fixed_json(CONFIG["source"]),
     shell:
         "python -m polybatch.collect.supplied --sources {params.sources:q} --files {input.files:q} "
         "--collected {input.collected} --lang {wildcards.lang} --supplied {output} 2> {log}"

@@ -79,7 +79,13 @@ for _name in SPLIT_BENCHMARKS:
 SUPPLIED_LANGS = [lang for lang in dict.fromkeys(SUPPLIED_LANGS) if lang != "en"]
 
 # Stages whose code the manifest records.
-STAGES = ["collect.one_source", "collect.english", "collect.supplied", "decontaminate.contaminated", "translation.shard"]
+STAGES = [
+    "collect.one_source",
+    "collect.english",
+    "collect.supplied",
+    "decontaminate.contaminated",
+    "translation.shard",
+]
 STAGES += ["translation.accept", "pairs.parallel", "benchmarks.held_out", "benchmarks.adapted", "translation.queries"]
 STAGES += ["decontaminate.evaluation_text", "translation.pretrained", "encoders.pretrained", "encoders.scratch"]
 STAGES += ["training.train", "embedding.encode", "retrieval.index", "retrieval.score", "tables.make"]
@@ -127,6 +133,12 @@ wildcard_constraints:
 def as_json(value):
     """One line of JSON for a command line; equal values give equal text."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def fixed_json(value):
+    """The same for a rule's parameter: of a text Snakemake would take `{word}`, as in `${NAME}`, for a wildcard."""
+    text = as_json(value)
+    return lambda wildcards: text
 
 
 def source_file(name):

@@ -28,7 +28,7 @@ rule evaluation_text:
     params:
         code=code_digest("decontaminate.evaluation_text"),
         benchmarks=expand("{base}/benchmarks/{bench}", base=BASE, bench=KEPT_OUT),
-        options=as_json(configuration.overlap_options(CONFIG)),
+        options=fixed_json(configuration.overlap_options(CONFIG)),
     shell:
         "python -m polybatch.decontaminate.evaluation_text --benchmarks {params.benchmarks} --options {params.options:q} "
         "--output {output} 2> {log}"
@@ -77,10 +77,10 @@ rule exposure:
         runtime=minutes(20),
     params:
         code=code_digest("decontaminate.exposure"),
-        encoders=as_json(
+        encoders=fixed_json(
             {name: {"model": CONFIG["encoders"][name].get("model")} for name in CONFIG["study"]["encoders"]}
         ),
-        benchmarks=as_json(
+        benchmarks=fixed_json(
             {
                 name: {
                     key: CONFIG["benchmarks"][name][key]

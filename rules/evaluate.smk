@@ -32,7 +32,7 @@ rule score_run:
     params:
         code=code_digest("retrieval.score"),
         grid=lambda w: as_json(RUNS[w.run].grid),
-        options=[as_json(configuration.scoring_options(CONFIG, bench)) for bench in BENCHMARKS],
+        options=lambda w: [as_json(configuration.scoring_options(CONFIG, bench)) for bench in BENCHMARKS],
         embeddings=lambda w, input: [os.path.dirname(path) for path in input.embeddings],
         index=lambda w, input: [os.path.dirname(path) for path in input.index],
         benchmarks=expand("{base}/benchmarks/{bench}", base=BASE, bench=BENCHMARKS),

@@ -120,7 +120,7 @@ rule build_index:
     params:
         code=code_digest("retrieval.index"),
         factory=CONFIG["index"]["factory"],
-        options=as_json({k: v for k, v in CONFIG["index"].items() if k != "factory"}),
+        options=fixed_json({k: v for k, v in CONFIG["index"].items() if k != "factory"}),
         embeddings=lambda w, input: [os.path.dirname(path) for path in input],
         folders=lambda w, output: [os.path.dirname(path) for path in output],
     shell:

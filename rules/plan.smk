@@ -8,8 +8,8 @@ rule plan:
     conda:
         "../envs/tables.yaml"
     params:
-        config=as_json(config),
-        resolved=as_json(CONFIG),
+        config=fixed_json(config),
+        resolved=fixed_json(CONFIG),
         snakefile=workflow.main_snakefile,
         base=BASE,
         output=f"results/plans/{STUDY}.md",

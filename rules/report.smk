@@ -18,7 +18,7 @@ rule make_report:
     conda:
         "../envs/tables.yaml"
     params:
-        config=as_json(config),
+        config=fixed_json(config),
         snakefile=workflow.main_snakefile,
     shell:
         # The inner snakemake reads the finished jobs' records only, so it needs no lock.

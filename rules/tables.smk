@@ -34,8 +34,8 @@ rule make_tables:
         runtime=minutes(60),
     params:
         code=[code_digest("tables.inputs"), code_digest("tables.make")],
-        config=as_json(CONFIG),
-        digests=as_json({stage: code_digest(stage) for stage in STAGES}),
+        config=fixed_json(CONFIG),
+        digests=fixed_json({stage: code_digest(stage) for stage in STAGES}),
         base=lambda w, input: os.path.dirname(os.path.dirname(input.collected)),
         contamination=lambda w, input: f"--contamination {input.contamination}" if input.contamination else "",
         exposure=lambda w, input: f"--exposure {input.exposure}" if input.exposure else "",

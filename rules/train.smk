@@ -190,9 +190,9 @@ rule train_run:
         num_pairs=lambda w: RUNS[w.trained].num_pairs,
         num_translated=lambda w: RUNS[w.trained].num_translated,
         seed=lambda w: RUNS[w.trained].seed,
-        weights=as_json({source["name"]: source["weight"] for source in CONFIG["source"] if "weight" in source}),
+        weights=fixed_json({source["name"]: source["weight"] for source in CONFIG["source"] if "weight" in source}),
         options=lambda w: as_json(configuration.training_options(CONFIG, RUNS[w.trained].encoder)),
-        licenses=as_json({source["name"]: source.get("license", "not stated") for source in CONFIG["source"]}),
+        licenses=fixed_json({source["name"]: source.get("license", "not stated") for source in CONFIG["source"]}),
         checkpoints=lambda w: f"{BASE}/checkpoints/{w.trained}",
         texts=f"{BASE}/texts",
     shell:

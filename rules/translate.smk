@@ -30,7 +30,7 @@ rule translate_shard:
         code=code_digest("translation.shard"),
         state=lambda w: own_translators_state(w.lang),
         shards=SHARDS,
-        decoding=as_json(CONFIG["translation"]["decoding"]),
+        decoding=fixed_json(CONFIG["translation"]["decoding"]),
         min_distinct=CONFIG["translation"]["min_distinct"],
         contaminated=flag("contaminated", contaminated()),
         hard_negatives=CONFIG["translation"]["hard_negatives"],
@@ -70,7 +70,7 @@ rule accept_translations:
     params:
         code=code_digest("translation.accept"),
         state=lambda w: own_translators_state(w.lang),
-        options=as_json(CONFIG["translation"]["accept"]),
+        options=fixed_json(CONFIG["translation"]["accept"]),
         contaminated=flag("contaminated", contaminated()),
         evaluation_text=flag("evaluation-text", evaluation_text()),
     shell:

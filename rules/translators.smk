@@ -55,7 +55,7 @@ rule translator_strings:
         runtime=minutes(20),
     params:
         code=code_digest("collect.supplied"),
-        sources=as_json(CONFIG["source"]),
+        sources=fixed_json(CONFIG["source"]),
     shell:
         "python -m polybatch.collect.supplied --sources {params.sources:q} --files {input.files:q} "
         "--collected {input.collected} --lang {wildcards.lang} --strings {output} 2> {log}"

@@ -47,6 +47,15 @@ def is_safe(url: str) -> bool:
     return parts.scheme == "https" or (parts.scheme == "http" and host in _THIS_MACHINE)
 
 
+def address_faults(url: str) -> Iterator[str]:
+    """Why an address cannot be fetched, in words that show no secret."""
+    if not is_safe(url):
+        yield f"{redacted(url)!r} is no https address"
+    if "#" in url:
+        yield f"{redacted(url)!r} has a fragment (#...), which is never sent"
+    yield from secrets_in(url)
+
+
 def secrets_in(text: str) -> Iterator[str]:
     """What of the addresses in a text must not stand there, in words that do not show it."""
     for word in _NOT_SPACE.findall(text):

@@ -24,7 +24,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from polybatch.core import stage
-from polybatch.core.addresses import REMEDY, is_safe, redacted, resolved, secrets_in, without_secrets
+from polybatch.core.addresses import HIDDEN, REMEDY, address_faults, is_safe, redacted, resolved, without_secrets
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import atomic_path, read_json, sha256_file, write_json
 
@@ -117,12 +117,7 @@ def file_name(name: str, url: str) -> str:
 def _require_addresses(files: Mapping[str, Mapping[str, str]]) -> None:
     faults = []
     for name, file in files.items():
-        if not is_safe(file["url"]):
-            faults.append(f"{name}: {redacted(file['url'])!r} is no https address")
-        if "#" in file["url"]:
-            faults.append(f"{name}: {redacted(file['url'])!r} has a fragment (#...), which is never sent")
-        secrets = list(secrets_in(file["url"]))
-        faults += [f"{name}: {secret}" for secret in secrets]
+        faults += [f"{name}: {fault}" for fault in address_faults(file["url"])]
         if not name or "/" in name or name.startswith("."):
             faults.append(f"{name!r} cannot be a file's name")
         if "sha256" in file and not _SHA256.fullmatch(file["sha256"]):
@@ -132,7 +127,7 @@ def _require_addresses(files: Mapping[str, Mapping[str, str]]) -> None:
             "The files to fetch cannot be used.",
             expected="an https address and a SHA-256 of 64 hexadecimal digits for each",
             found="; ".join(faults) or "no file",
-            remedy=f"a secret: {REMEDY}" if any("holds" in fault for fault in faults) else "",
+            remedy=f"where an address needs a secret, {REMEDY}",
         )
 
 
@@ -194,12 +189,15 @@ def _require_pinned(file: Path, pinned: str | None, path: Path, url: str) -> str
 
 def _download_url(url: str, partial: Path, path: Path, most_bytes: int) -> None:
     address, values = resolved(url)
+    request = _request(address)
+    login = (request.get_header("Authorization") or "").removeprefix("Basic ")
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            _stream(address, url, partial, most_bytes)
+            _stream(request, url, partial, most_bytes)
             return
         except (OSError, http.client.HTTPException) as error:
             told = without_secrets(f"{type(error).__name__}: {getattr(error, 'reason', None) or error}", values)
+            told = told.replace(login, HIDDEN) if login else told  # a server may repeat it
             gone = isinstance(error, urllib.error.HTTPError) and error.code in (401, 403, 404, 410)
             if attempt == _ATTEMPTS or gone or stage.is_disk_full(error):
                 raise DataError(
@@ -239,10 +237,10 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _stream(address: str, url: str, partial: Path, most_bytes: int) -> None:
-    """Writes what an address gives; `url` is the address as it may be told."""
+def _stream(request: urllib.request.Request, url: str, partial: Path, most_bytes: int) -> None:
+    """Writes what is answered; `url` is the address as it may be told."""
     opener = urllib.request.build_opener(_SafeRedirects(url))
-    with opener.open(_request(address), timeout=_TIMEOUT_S) as answer, open(partial, "wb") as handle:
+    with opener.open(request, timeout=_TIMEOUT_S) as answer, open(partial, "wb") as handle:
         promised = answer.headers.get("Content-Length")
         blocks = iter(lambda: answer.read(_BLOCK), b"")
         total = None if promised is None else -(-int(promised) // _BLOCK)
