@@ -146,4 +146,4 @@ def probe(
 def test_a_run_on_nodes_that_do_not_share_the_folder(project: Project, far: str) -> None:
     done = project.snakemake(TARGET, "--retries=0", settings={"POLYBATCH_CPU_PARTITION": far}, timeout_s=180)
     assert done.returncode != 0
-    assert "polybatch.cluster.check probe" in done.stdout, done.stdout[-3000:]
+    assert "polybatch cluster probe" in done.stdout, done.stdout[-3000:]

@@ -338,4 +338,4 @@ def test_a_node_that_cannot_open_the_jobs_log_is_told():
     facts = jobs.parse_sacct("2|run|FAILED||1500M|00:20:00|00:00:00|far1|0:53\n")["2"]
     cause = causes.explain("collect", Try(outcome="failed"), facts, log="", slurm_log="")
     assert cause.words.startswith("far1 could not open the job's log")
-    assert "polybatch.cluster.check probe" in cause.to_do
+    assert "polybatch cluster probe" in cause.to_do

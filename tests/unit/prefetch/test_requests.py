@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from polybatch.config.values import resolve
+from polybatch.core.errors import ConfigError
 from polybatch.prefetch.requests import hub_requests, translator_models
 
 ROOT = Path(__file__).parents[3]
@@ -155,3 +156,14 @@ def test_nothing_is_fetched_that_lies_in_a_folder() -> None:
 def test_what_is_kept_out_is_fetched_too() -> None:
     requests = hub_requests(config("ratio_mbert", decontamination={"benchmarks": ["mlqa-r", "scifact"]}))
     assert {"benchmark--mlqa-r", "benchmark--scifact"} <= set(requests)
+
+
+def test_every_id_that_no_repository_can_have_is_told_at_once() -> None:
+    study = config("paper")
+    study["encoders"]["labse"]["model"] = "$(touch pwned)"
+    study["translation"]["default"] = {"model": "org/name", "revision": "a; touch pwned", "quantization": "int8"}
+    study["source"][0]["revision"] = "no branch"
+    with pytest.raises(ConfigError) as caught:
+        hub_requests(study)
+    for part in ("encoder labse: '$(touch pwned)'", "'a; touch pwned' is no revision", "'no branch' is no revision"):
+        assert part in caught.value.found

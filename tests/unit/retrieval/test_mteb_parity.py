@@ -25,7 +25,7 @@ from polybatch.core.hub import Snapshot
 from polybatch.embedding.embedder import EncodeOptions, Model
 from polybatch.embedding.encode import encode
 from polybatch.retrieval.index import IndexOptions, build_indexes
-from polybatch.retrieval.score import ScoreOptions, score
+from polybatch.retrieval.judging import ScoreOptions, score
 from polybatch.retrieval.searchable import open_collection
 
 PROMPTS = {"query": "query: ", "document": "passage: "}

@@ -18,7 +18,8 @@ from polybatch.core import contracts
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_parquet, write_rows
 from polybatch.retrieval.index import IndexOptions, build_indexes
-from polybatch.retrieval.score import ScoreOptions, made_ahead, main
+from polybatch.retrieval.judging import ScoreOptions
+from polybatch.retrieval.score import made_ahead, main
 from polybatch.retrieval.searchable import pad_judgements
 
 LANGUAGES = ["en", "de", "tr"]
@@ -346,7 +347,7 @@ def test_blocks_of_queries_and_of_scores_change_nothing(
     """But the last bit of a score."""
     random_embeddings(tmp_path, benchmark, LANGUAGES)
     whole = run(tmp_path, benchmark)
-    monkeypatch.setattr("polybatch.retrieval.score._MOST_SCORES", 2 * PASSAGES * len(LANGUAGES))
+    monkeypatch.setattr("polybatch.retrieval.judging._MOST_SCORES", 2 * PASSAGES * len(LANGUAGES))
     for one, other in zip(whole, run(tmp_path, benchmark), strict=True):
         assert one.drop(columns="score", errors="ignore").equals(other.drop(columns="score", errors="ignore"))
 
@@ -375,7 +376,7 @@ def test_excluded_passages_have_no_rank(tmp_path: Path, benchmark: Path, depth: 
     [
         ({"depth": 100}, "rank_distance and lpr needs depth"),
         ({"depth": "full"}, "depth must be"),
-        ({"metrics": ["map", "MAP", "map"]}, "metrics cannot hold 'MAP'"),
+        ({"metrics": ["map", "MAP", "map"]}, "metrics: 'MAP' is no metric"),
         ({"settings": []}, "settings must not be empty"),
         ({"top": 5}, "unknown option 'top'"),
     ],

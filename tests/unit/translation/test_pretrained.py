@@ -19,7 +19,8 @@ from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.hub import Snapshot, write_record
 from polybatch.core.languages import LANGUAGES, from_mteb, language
 from polybatch.translation import pretrained
-from polybatch.translation.pretrained import TranslatorSource, convert, is_non_commercial, open_source
+from polybatch.translation.model_files import is_non_commercial, open_source
+from polybatch.translation.pretrained import TranslatorSource, convert
 from polybatch.translation.translator import DecodingOptions, Translator
 
 EN_ZH, MUL = standins.OPUS + "en-zh", standins.OPUS + "en-mul"

@@ -16,7 +16,8 @@ from polybatch.benchmarks.benchmark import excluded_schema, load
 from polybatch.core import contracts
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json, read_parquet, write_json, write_rows
-from polybatch.translation.pretrained import TranslatorSource, convert, open_source
+from polybatch.translation.model_files import open_source
+from polybatch.translation.pretrained import TranslatorSource, convert
 from polybatch.translation.queries import main, translated_queries
 
 QUERIES = [

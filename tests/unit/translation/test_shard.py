@@ -22,9 +22,11 @@ from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json, read_parquet, write_json, write_rows
 from polybatch.translation import shard as translate
 from polybatch.translation.convert import check_agreement, convert
-from polybatch.translation.pretrained import TranslatorSource, open_source
+from polybatch.translation.distinct import check_collapse
+from polybatch.translation.model_files import open_source
+from polybatch.translation.pretrained import TranslatorSource
 from polybatch.translation.pretrained import convert as convert_hub
-from polybatch.translation.shard import check_collapse, main, round_trip, round_trips, shard_rows
+from polybatch.translation.shard import main, round_trip, round_trips, shard_rows
 from polybatch.translation.train import TokenBatches, TranslatorOptions, train
 from polybatch.translation.translator import (
     CARD,

@@ -112,6 +112,23 @@ def open_source(spec: dict[str, Any], path: Path, passages: Sequence[Path] = ())
     raise ConfigError(f"Unknown source adapter {adapter!r}.", expected=" ".join(ADAPTERS))
 
 
+def open_sources(specs: Sequence[dict[str, Any]], paths: Sequence[Path], lang: str) -> list[Source]:
+    """The sources that come with text in a language.
+
+    Args:
+        specs: The config's entries.
+        paths: The file of each, in the same order.
+        lang: ISO code.
+
+    Raises:
+        ConfigError: There are not as many files as entries, or as `open_source`.
+    """
+    if len(specs) != len(paths):
+        raise ConfigError("Each source has an entry and a file.", found=f"{len(specs)} entries, {len(paths)} files")
+    sources = [open_source(spec, path) for spec, path in zip(specs, paths, strict=True)]
+    return [source for source in sources if lang in source.languages]
+
+
 class HomeAssistant:
     """Interface strings of Home Assistant (see `polybatch.collect.adapters.homeassistant`).
 

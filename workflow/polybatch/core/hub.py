@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,7 +24,25 @@ from polybatch.core.files import read_json, write_json
 
 KINDS = ("model", "dataset")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+# As the hub's client has it (huggingface_hub.utils.validate_repo_id), and what git allows in the name of a branch
+# (git-check-ref-format) as far as anybody uses it: both name folders here.
+_REPO = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*/)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}", re.ASCII)
+_REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*", re.ASCII)
 _OFFLINE = "connect the machine, or fetch on one that is (`snakemake prefetch`) and copy HF_HOME here"
+
+
+def id_faults(repo_id: str, revision: str) -> Iterator[str]:
+    """What is wrong with the shape of a repository's id or revision, in words; nothing if they may well exist.
+
+    Args:
+        repo_id: "org/name", or the "name" of a model from before there were organisations.
+        revision: A commit, or a branch such as "main" or "refs/convert/parquet".
+    """
+    words = ("--", "..")
+    if not _REPO.fullmatch(repo_id) or any(w in repo_id for w in words) or repo_id.endswith((".", "-", ".git")):
+        yield f"{repo_id!r} is no id of the hub; one looks like org/name, of letters, digits and single - _ ."
+    if not _REVISION.fullmatch(revision) or ".." in revision or revision.endswith((".", ".lock")):
+        yield f"{revision!r} is no revision; one is a commit (forty hexadecimal digits) or a branch such as refs/pr/4"
 
 
 @dataclass(frozen=True)

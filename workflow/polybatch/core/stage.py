@@ -43,7 +43,7 @@ def run(main: Callable[[list[str] | None], None], argv: list[str] | None = None)
         stream=sys.stderr,
         force=True,
     )
-    for noisy in ("httpx", "sentence_transformers", "transformers", "datasets", "faiss", "filelock"):
+    for noisy in ("httpx", "sentence_transformers", "transformers", "datasets", "faiss", "filelock", "numba"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         main(argv)

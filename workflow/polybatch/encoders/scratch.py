@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polybatch.core import contracts, stage
+from polybatch.core.arguments import parse_paths
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import atomic_path, write_json
 from polybatch.core.languages import language
 from polybatch.core.options import Options, require
 from polybatch.core.streams import batches
 from polybatch.encoders.load import RECORD, record_of
-from polybatch.pairs.table import parse_paths
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -379,7 +379,7 @@ def _stage_options(config: Config) -> Iterator[tuple[str, type[Options], dict[st
     from polybatch.encoders.pretrained import EncoderSource
     from polybatch.encoders.scratch import EncoderOptions
     from polybatch.retrieval.index import IndexOptions
-    from polybatch.retrieval.score import ScoreOptions
+    from polybatch.retrieval.judging import ScoreOptions
     from polybatch.tables.names import TableOptions
     from polybatch.training.train import TrainingOptions
     from polybatch.translation.accept import AcceptOptions

@@ -15,7 +15,15 @@ from typing import Any, NamedTuple
 from polybatch.core.contracts import SETTINGS
 from polybatch.core.errors import ConfigError
 from polybatch.core.options import Options, require
-from polybatch.retrieval.metrics import LANGUAGE_SHARE, METRICS, RANK_DISTANCE, is_bias_metric, is_metric, is_share
+from polybatch.retrieval.metrics import (
+    LANGUAGE_SHARE,
+    METRICS,
+    RANK_DISTANCE,
+    is_bias_metric,
+    is_metric,
+    is_share,
+    metric_fault,
+)
 
 TABLE_FORMS = ("csv", "md", "tex", "html")
 FIGURE_FORMS = ("svg", "png", "vl.json")
@@ -75,11 +83,11 @@ class TableOptions(Options):
     published: str | list = field(default_factory=list)
 
     def faults(self) -> Iterator[str]:
-        yield from require(is_metric(self.headline), f"headline: {self.headline!r} is no metric")
+        yield from require(is_metric(self.headline), f"headline: {metric_fault(self.headline)}")
         yield from require(len({str(n) for n in self.figure_metrics}) == len(self.figure_metrics), _REPEATED)
         for name in self.figure_metrics:
             known = isinstance(name, str) and is_metric(name)
-            yield from require(known, f"figure_metrics: {name!r} is no metric")
+            yield from require(known, f"figure_metrics: {metric_fault(name)}")
             yield from require(not (known and is_share(name)), f"figure_metrics: {name!r} has no average to draw")
         for setting, names in self.metrics.items():
             yield from require(setting in SETTINGS, f"metrics: {setting!r} is not among {', '.join(SETTINGS)}")

@@ -34,7 +34,8 @@ from polybatch.core import checkpoints
 from polybatch.core.errors import TrainingError
 from polybatch.core.stage import Pace, log
 from polybatch.pairs.table import PairTable
-from polybatch.training.batch_sampler import BatchSampler, Example
+from polybatch.training.batch import Example
+from polybatch.training.batch_sampler import BatchSampler
 from polybatch.training.preemption import AgreeAtStepEnd, ignore_in_worker
 from polybatch.training.processes import Ranks
 

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from polybatch.core import stage
-from polybatch.core.errors import DataError, TrainingError
+from polybatch.core.arguments import parse_paths
+from polybatch.core.errors import TrainingError
 from polybatch.core.files import atomic_path, read_json, write_json
 from polybatch.core.languages import language
-from polybatch.pairs.table import parse_paths
-from polybatch.translation.train import read_examples
+from polybatch.translation.corpus_scores import corpus_scores
+from polybatch.translation.examples import read_examples
 from polybatch.translation.translator import CARD, SENTENCEPIECE, DecodingOptions, Translator
 
 _CHECKED_SENTENCES = 20
@@ -57,20 +58,6 @@ def measure(folder: Path, strings: dict[str, Path], directions: list[str], optio
         }
         stage.log.info("%s: %s", direction, scores[direction])
     return scores
-
-
-def corpus_scores(outputs: list[str], references: list[str], target_lang: str) -> dict[str, float]:
-    """sacrebleu's corpus BLEU (13a, or zh/ja-mecab's stand-in `char` for unspaced scripts) and chrF2, 0 to 100."""
-    from sacrebleu.metrics import BLEU, CHRF
-
-    if not outputs:
-        raise DataError("There is nothing to score: no output has a reference.", expected="at least one text")
-    tokenize = {"zh": "zh", "ja": "char", "th": "char"}.get(target_lang, "13a")
-    return {
-        "bleu": round(BLEU(tokenize=tokenize).corpus_score(outputs, [references]).score, 2),
-        "chrf": round(CHRF().corpus_score(outputs, [references]).score, 2),
-        "count": len(outputs),
-    }
 
 
 def check_agreement(model: Path, folder: Path, strings: dict[str, Path], direction: str) -> float:
