@@ -34,14 +34,16 @@ class PolybatchError(Exception):
         super().__init__(self.render())
 
     def render(self) -> str:
-        """The message as printed: the problem, then one indented line per known fact."""
+        """The message as printed: the problem, then the known facts, indented."""
         facts = [
             ("where", self.where),
             ("expected", self.expected),
             ("found", self.found),
             ("to do", self.remedy),
         ]
-        return "\n".join([self.problem, *(f"  {name}: {text}" for name, text in facts if text)])
+        # All lines of a fact are indented, so that the message has an end that its readers see (cluster/causes.py).
+        told = (f"  {name}: {text.strip()}".replace("\n", "\n    ") for name, text in facts if text)
+        return "\n".join([self.problem, *told])
 
 
 class ConfigError(PolybatchError):
