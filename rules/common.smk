@@ -13,7 +13,8 @@ from snakemake.logging import logger
 from polybatch.cluster import check as cluster
 from polybatch.cluster import events, failures, polling
 from polybatch.config import values as configuration
-from polybatch.config.paths import StudyPaths, record_name, wheel, wheel_log
+from polybatch.config.paths import WHEELS_FOLDER, record_name, wheel, wheel_log
+from polybatch.config.study_paths import StudyPaths
 from polybatch.core import digest, leftovers
 from polybatch.core.errors import ConfigError, PolybatchError
 from polybatch.prefetch.requests import hub_requests, translator_models
