@@ -51,11 +51,11 @@ if WHEELS:
         conda:
             "../envs/data.yaml"
         params:
-            code=code_digest("core.download"),
+            code=code_digest("prefetch.wheel"),
             requirement=lambda w: WHEELS[w.wheel]["requirement"],
             sha256=lambda w: WHEELS[w.wheel]["sha256"],
         shell:
-            "python -m polybatch.core.download --requirement {params.requirement:q} --sha256 {params.sha256:q} "
+            "python -m polybatch.prefetch.wheel --requirement {params.requirement:q} --sha256 {params.sha256:q} "
             "--output {output:q} 2> {log:q}"
 
 

@@ -101,8 +101,9 @@ def test_a_planted_row_arrives(records: dict[str, Path]) -> None:
 def test_parts_and_layouts(records: dict[str, Path]) -> None:
     one = open_source(spec("squadshifts", config="nyt"), records["squadshifts"])
     assert len(list(one.english())) == 8
-    assert "nyt/test/*.parquet" in request(spec("squadshifts", config="nyt"))["files"]
-    with pytest.raises(DataError, match=r"(?s)does not hold the files.*amazon/test"):
+    wanted = request(spec("squadshifts", config="nyt"))
+    assert (wanted["files"], wanted["parts"]) == (["README.md", "nyt/*test*.parquet"], [("nyt", "test")])
+    with pytest.raises(DataError, match=r"(?s)configuration amazon, split train.*the splits test"):
         open_source(spec("squadshifts", split="train"), records["squadshifts"])
 
 
