@@ -75,7 +75,7 @@ onstart:
         polling.look_in_time(workflow)
     except PolybatchError as error:
         raise WorkflowError(str(error)) from None
-    if found := str(leftovers.clear([PATHS.base, TABLES, "results/sources"])):
+    if found := str(leftovers.clear([PATHS.base, PATHS.tables(), WHEELS_FOLDER])):
         logger.warning(found)
 
 

@@ -42,6 +42,7 @@ rule collect_english:
     input:
         collected=[PATHS.collected_source(name) for name in PATHS.sources()],
         files=lambda w: PATHS.source_files(),
+        translations=PATHS.source_translations(CONFIG["split"].get("parallel_in", [])),
     output:
         pairs=PATHS.collected(),
         counts=PATHS.collected("json"),
@@ -74,6 +75,7 @@ rule supplied_translations:
     input:
         files=lambda w: PATHS.source_files(),
         collected=PATHS.collected(),
+        translations=lambda w: PATHS.source_translations([w.lang]),
     output:
         PATHS.supplied("{lang}"),
     log:

@@ -13,10 +13,11 @@ from snakemake.logging import logger
 from polybatch.cluster import check as cluster
 from polybatch.cluster import events, failures, polling
 from polybatch.config import values as configuration
-from polybatch.config.paths import TABLES, StudyPaths, record_name, wheel, wheel_log
+from polybatch.config.paths import HELP_PACKAGES, WHEELS_FOLDER, record_name, wheel, wheel_log
+from polybatch.config.study_paths import StudyPaths
 from polybatch.core import digest, leftovers
 from polybatch.core.errors import ConfigError, PolybatchError
-from polybatch.prefetch.requests import hub_requests, translator_models
+from polybatch.prefetch.requests import hub_requests, trained_languages, translator_models
 from polybatch.retrieval import faiss_builds
 from polybatch.tables.names import TableOptions, expected_files, report_entries
 
@@ -81,6 +82,11 @@ for _name in SPLIT_BENCHMARKS:
     if _name in KEPT_OUT:
         SUPPLIED_LANGS += configuration.held_out_languages(CONFIG, _name)
 SUPPLIED_LANGS = [lang for lang in dict.fromkeys(SUPPLIED_LANGS) if lang != "en"]
+
+# All languages whose text is read from a source: also those that held-out text must have, and those of translators.
+SOURCE_LANGS = list(
+    dict.fromkeys([*SUPPLIED_LANGS, *CONFIG["split"].get("parallel_in", []), *trained_languages(CONFIG)])
+)
 
 # Stage -> digest of its code. Every call of `code_digest` below adds to it, and the manifest records it whole.
 STAGES = {}

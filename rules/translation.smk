@@ -46,6 +46,7 @@ rule convert_hub_translator:
 rule translator_strings:
     input:
         files=lambda w: PATHS.source_files(),
+        translations=lambda w: PATHS.source_translations([w.lang]),
         collected=PATHS.collected(),
     output:
         PATHS.strings("{lang}"),

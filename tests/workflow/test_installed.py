@@ -49,7 +49,8 @@ def test_the_script_is_there(site: Path, tmp_path: Path) -> None:
     assert "tables of this study" in run(site, tmp_path, str(site / "bin/polybatch"), "show").stderr
 
 
-def test_every_module_is_installed(site: Path) -> None:
-    here = {path.relative_to(ROOT / "workflow") for path in (ROOT / "workflow/polybatch").rglob("*.py")}
-    there = {path.relative_to(site) for path in (site / "polybatch").rglob("*.py")}
+@pytest.mark.parametrize("kind", ["*.py", "*.yaml"])
+def test_every_module_and_data_file_of_the_package_is_installed(site: Path, kind: str) -> None:
+    here = {path.relative_to(ROOT / "workflow") for path in (ROOT / "workflow/polybatch").rglob(kind)}
+    there = {path.relative_to(site) for path in (site / "polybatch").rglob(kind)}
     assert here == there

@@ -219,6 +219,12 @@ def test_words_of_a_stage(log, words):
     assert causes.explain("r", Try(), None, log=log, slurm_log="").words.startswith(words)
 
 
+def test_what_to_do_is_found_behind_a_fact_of_several_lines():
+    error = DataError("pip could not.", found="ERROR: no version\nERROR: no match\n", remedy="check the network")
+    cause = causes.explain("r", Try(), None, log=f"error: {error}\nclosing\n", slurm_log="")
+    assert (cause.words, cause.to_do) == ("pip could not.", "check the network")
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -41,10 +41,10 @@ def test_a_branch_is_resolved_to_its_commit(cache: HubCache) -> None:
 
 
 def test_a_record_leads_back_to_the_files(cache: HubCache, tmp_path: Path) -> None:
-    from polybatch.core.hub import main, read_record
+    from polybatch.core.hub import read_record, write_record
 
     record = tmp_path / "record.json"
-    main(["--repo", REPO, "--kind", "dataset", "--revision", "main", "--files", "data/*", "--record", str(record)])
+    write_record(record, fetch(REPO, "dataset", "main", ["data/*"]))
     assert read_record(record) == fetch(REPO, "dataset", "main", ["data/*"])
 
 

@@ -10,7 +10,7 @@ import yaml
 
 from polybatch.config.values import resolve
 from polybatch.core.errors import ConfigError
-from polybatch.prefetch.requests import hub_requests, translator_models
+from polybatch.prefetch.requests import hub_requests, trained_languages, translator_models
 
 ROOT = Path(__file__).parents[3]
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -167,3 +167,15 @@ def test_every_id_that_no_repository_can_have_is_told_at_once() -> None:
         hub_requests(study)
     for part in ("encoder labse: '$(touch pwned)'", "'a; touch pwned' is no revision", "'no branch' is no revision"):
         assert part in caught.value.found
+
+
+def test_help_is_no_request_to_a_hub_and_is_wanted_in_the_languages_of_trained_translators() -> None:
+    default = yaml.safe_load((ROOT / "config.yaml").read_text("utf-8"))
+    assert trained_languages(resolve({**default, "source": "libreoffice"})) == []
+    trained = {
+        "en-de": {"trained": "homeassistant-de-es"},
+        "de-en": {"path": "resources/translators/homeassistant-de-es"},
+    }
+    own = resolve({**default, "source": "libreoffice", "translation": {"languages": ["de"], "translators": trained}})
+    assert trained_languages(own) == ["de", "es"]
+    assert not hub_requests(own)

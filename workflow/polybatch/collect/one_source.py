@@ -2,7 +2,7 @@
 
 inputs: a source (a downloaded wheel, the user's own file, or the record of a hub data set), and for questions
     without passages the passages that are looked through
-outputs: collected/sources/<name>.parquet (contracts.COLLECTED, split and kind still empty) and <name>.json: licence,
+outputs: collected/sources/<name>.parquet (contracts.SOURCE_PAIRS) and <name>.json: licence,
     size, and what each step of the cleaning removed
 """
 
@@ -14,8 +14,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from polybatch.collect.adapters.registry import open_source
 from polybatch.collect.cleaning import CleaningOptions, clean
-from polybatch.collect.source import Source, open_source
+from polybatch.collect.source import Source
 from polybatch.core import contracts, made_from, stage
 from polybatch.core.errors import DataError
 from polybatch.core.files import write_json, write_parquet
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def collect_source(
-    source: Source, options: CleaningOptions, output: Path, schema: pa.Schema = contracts.COLLECTED
+    source: Source, options: CleaningOptions, output: Path, schema: pa.Schema = contracts.SOURCE_PAIRS
 ) -> dict[str, Any]:
     """Writes a source's clean pairs to `output`; returns what goes into the JSON file beside it.
 
@@ -77,7 +78,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args(argv)
     given = {"source": args.source, "cleaning": args.cleaning.given()}
-    schema = with_record(contracts.COLLECTED, made_from.record(given, file=args.file, passages=args.passages))
+    schema = with_record(contracts.SOURCE_PAIRS, made_from.record(given, file=args.file, passages=args.passages))
     record = collect_source(open_source(args.source, args.file, args.passages), args.cleaning, args.output, schema)
     stage.log.info("%s: %d of %d pairs kept", record["source"], record["kept"], record["collected"])
 

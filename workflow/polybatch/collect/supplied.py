@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from polybatch.collect.adapters.registry import open_sources
 from polybatch.collect.cleaning import clean_negatives
 from polybatch.collect.collected import Collected, holds
-from polybatch.collect.source import Pair, Source, open_sources
+from polybatch.collect.source import Pair, Source
 from polybatch.core import contracts, made_from, stage
 from polybatch.core.files import write_parquet
 from polybatch.core.streams import BATCH_ROWS, id_key, id_keys, is_in, sorted_by_id

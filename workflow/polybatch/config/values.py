@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from polybatch.config.secrets import require_no_secrets
 from polybatch.core.contracts import SETTINGS
 from polybatch.core.errors import ConfigError
 
@@ -110,11 +111,13 @@ def resolve(config: Config) -> Config:
     `source` becomes a list of {name, adapter, ...}; sources, encoders and benchmarks hold what the study uses.
 
     Raises:
-        ConfigError: Once, with all faults: unknown or missing keys, wrong types and values, unknown languages,
+        ConfigError: A secret stands in it, which is told alone and first. Else once, with all faults:
+            unknown or missing keys, wrong types and values, unknown languages,
             samplings, encoders, benchmarks, and languages without a translator.
     """
     from polybatch.study.faults import schema_faults, semantic_faults
 
+    require_no_secrets(config)
     schema = read_yaml(SCHEMA)
     resolved = _with_catalogue(config)
     faults = list(schema_faults(resolved, schema))

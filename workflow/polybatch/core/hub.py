@@ -11,7 +11,6 @@ change of the data. With HF_HUB_OFFLINE=1 nothing but the cache is looked at.
 
 from __future__ import annotations
 
-import argparse
 import fnmatch
 import re
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from polybatch.core import stage
+from polybatch.core.addresses import without_secrets
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json, write_json
 
@@ -154,7 +154,7 @@ class _Told:
         if not isinstance(error, (errors.HfHubHTTPError, OSError, errors.HTTPError, errors.HFValidationError)):
             return
         where = f"{self.kind} {self.repo_id}, revision {self.revision}"
-        first = next(iter(str(error).splitlines()), type(error).__name__)
+        first = without_secrets(next(iter(str(error).splitlines()), type(error).__name__))
         if isinstance(error, errors.GatedRepoError):
             raise ConfigError(
                 f"The {self.kind} {self.repo_id} is gated.",
@@ -218,21 +218,3 @@ def read_record(path: Path) -> Snapshot:
             remedy=f"delete {path} and run `snakemake prefetch`, with the same HF_HOME",
         )
     return snapshot
-
-
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="polybatch.core.hub", description=__doc__.split("\n")[0])
-    parser.add_argument("--repo", required=True, help="org/name")
-    parser.add_argument("--kind", required=True, choices=KINDS)
-    parser.add_argument("--revision", required=True, help="a commit, or a branch")
-    parser.add_argument("--files", nargs="*", default=[], metavar="PATTERN", help="shell patterns; all by default")
-    parser.add_argument("--revisions", type=Path, help="where the commits of branches are kept")
-    parser.add_argument("--record", required=True, type=Path)
-    args = parser.parse_args(argv)
-    snapshot = fetch(args.repo, args.kind, args.revision, args.files, args.revisions)
-    write_record(args.record, snapshot)
-    stage.log.info("%s %s: %s", args.kind, args.repo, snapshot.commit)
-
-
-if __name__ == "__main__":
-    stage.run(main)

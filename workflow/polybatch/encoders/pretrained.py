@@ -23,10 +23,10 @@ from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import atomic_path, write_json
 from polybatch.core.options import Options, require
 from polybatch.core.sums import write_sums
+from polybatch.core.weights import SAFETENSORS_REMEDY
 from polybatch.encoders.known import KnownEncoder, known
 from polybatch.encoders.load import (
     RECORD,
-    SAFETENSORS_REMEDY,
     load_model,
     loaded,
     modules_of,

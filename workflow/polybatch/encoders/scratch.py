@@ -27,7 +27,7 @@ from polybatch.core.languages import language
 from polybatch.core.options import Options, require
 from polybatch.core.streams import batches
 from polybatch.core.sums import write_sums
-from polybatch.encoders.load import RECORD, importing, record_of
+from polybatch.encoders.load import RECORD, record_of
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -77,7 +77,7 @@ def build_encoder(texts: Iterable[str], options: EncoderOptions, output: Path) -
     """Trains the tokenizer on `texts` and saves it with random weights in `output`, atomically."""
     with ThreadPoolExecutor(1) as beside:  # in compiled code, while Python imports
         trained = beside.submit(train_tokenizer, texts, options.vocab_size)
-        with importing():
+        with stage.importing():
             import torch
             from sentence_transformers import SentenceTransformer
             from sentence_transformers.sentence_transformer.modules import Pooling, Transformer

@@ -45,7 +45,7 @@ def hub_requests(config: Config) -> dict[str, Request]:
     """
     requests: dict[str, Request] = {}
     for source in sources_read(config):
-        if source["adapter"] not in ("local", "homeassistant") and "path" not in source:
+        if source["adapter"] not in ("local", "homeassistant", "libreoffice") and "path" not in source:
             from polybatch.collect.adapters.data_sets import request
 
             requests[record_name("source", source["name"])] = request(source)
@@ -97,6 +97,14 @@ def translator_models(config: Config) -> dict[str, dict[str, Any]]:
         if "model" in entry:
             models.setdefault(translator_name(entry), {**entry, "directions": []})["directions"].append(direction)
     return models
+
+
+def trained_languages(config: Config) -> list[str]:
+    """The languages, but English, of the translators that a study trains and uses, which learn from its sources."""
+    entries = [translator_entry(config, direction) or {} for direction in used_directions(config)]
+    trained = dict.fromkeys(entry["trained"] for entry in entries if "trained" in entry)
+    directions = [pair for name in trained for pair in config["translator_training"][name]["directions"]]
+    return sorted({code for pair in directions for code in pair.split("-")} - {"en"})
 
 
 def translator_request(translator: dict[str, Any]) -> Request:

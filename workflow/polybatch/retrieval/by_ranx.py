@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polybatch.core import stage
+from polybatch.retrieval.left_out import left_out
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,7 +126,7 @@ def _ranx() -> tuple[Callable[..., Any], Path]:
     """ranx.evaluate, and the folder of its compiled code."""
     if "numba" not in sys.modules:
         os.environ.setdefault("NUMBA_NUM_THREADS", str(_allowed()))  # numba starts so many at the first call
-    with stage.importing(*_UNUSED):
+    with stage.importing(), left_out(*_UNUSED):
         from polybatch.retrieval import numba_cache
 
         with numba_cache.kept() as folder:

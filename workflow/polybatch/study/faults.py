@@ -30,6 +30,7 @@ from polybatch.config.values import (
     used_directions,
     without_shards,
 )
+from polybatch.core.addresses import address_faults
 from polybatch.core.contracts import SETTINGS
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.languages import LANGUAGES
@@ -148,9 +149,10 @@ def _source_faults(config: Config) -> Iterator[str]:
 
 
 def _adapter_faults(config: Config) -> Iterator[str]:
-    """Unknown adapters, and options that the adapter of a data set of the hub does not know."""
+    """Unknown adapters, and options that an adapter does not know."""
     from polybatch.collect.adapters.data_sets import request
-    from polybatch.collect.source import ADAPTERS
+    from polybatch.collect.adapters.libreoffice import options_of
+    from polybatch.collect.adapters.registry import ADAPTERS
 
     for name, entry in config["sources"].items():
         if entry["adapter"] not in ADAPTERS:
@@ -158,8 +160,11 @@ def _adapter_faults(config: Config) -> Iterator[str]:
         elif entry["adapter"] == "homeassistant":
             yield from (f"sources.{name}.{fault}" for fault in _wheel_faults(entry))
         elif entry["adapter"] != "local":
+            check = options_of if entry["adapter"] == "libreoffice" else request
+            if "url" in entry:
+                yield from (f"sources.{name}.url: {fault}" for fault in address_faults(str(entry["url"])))
             try:
-                request({"name": name, **entry})
+                check({"name": name, **entry})
             except ConfigError as error:
                 yield f"sources.{name}: {error.found}"
 
@@ -257,6 +262,8 @@ def _adapted_faults(config: Config, name: str) -> Iterator[str]:
         if key not in entry:
             yield f"the adapter {adapter} needs {key}"
     known = known_options(adapter)
+    for lang, file in entry.get("files", {}).items():
+        yield from (f"files.{lang}.url: {fault}" for fault in address_faults(file["url"]))
     for option in entry["options"]:
         if option not in known:
             yield f"options: unknown option {option!r}; known: {', '.join(known)}"

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from polybatch.config import values
-from polybatch.config.paths import StudyPaths
+from polybatch.config.study_paths import StudyPaths
 from polybatch.config.values import Run
 from polybatch.core import made_from
 from polybatch.core.errors import DataError
@@ -41,7 +41,7 @@ class Link:
 
     file: str
     options: dict[str, Any]
-    inputs: dict[str, Inputs]
+    inputs: Mapping[str, Inputs]
     target: str = ""
 
 
@@ -58,8 +58,8 @@ def _text_links(paths: StudyPaths) -> Iterator[Link]:
     config = paths.config
     cleaning, sources = config["cleaning"], config["source"]
     for name, source in paths.sources_read().items():
-        inputs = {"file": paths.source_file(name), "passages": paths.mined_passages(name)}
-        yield Link(paths.collected_source(name), {"source": source, "cleaning": cleaning}, inputs)
+        read: dict[str, Inputs] = {"file": paths.source_file(name), "passages": paths.mined_passages(name)}
+        yield Link(paths.collected_source(name), {"source": source, "cleaning": cleaning}, read)
     options = {"cleaning": cleaning, "mixture": config["mixture"], "split": values.split_options(config)}
     options |= {"sources": sources, "parallel_in": config["split"].get("parallel_in", [])}
     yield Link(paths.collected(), options, {"collected": [paths.collected_source(name) for name in paths.sources()]})
@@ -67,22 +67,24 @@ def _text_links(paths: StudyPaths) -> Iterator[Link]:
     for file in paths.supplied_files().values():
         yield Link(file, {"sources": sources}, {**collected, "files": paths.source_files()})
     for file in paths.contaminated_files():
-        inputs = {**collected, "text": paths.evaluation_text(), "supplied": paths.supplied_files()}
-        yield Link(file, {}, inputs)
+        yield Link(file, {}, {**collected, "text": paths.evaluation_text(), "supplied": paths.supplied_files()})
     for lang, file in paths.translated_files().items():
         shards = [paths.translated_shard(lang, shard) for shard in range(config["translation"]["shards"])]
-        inputs = {**collected, "shards": shards, "supplied": paths.supplied(lang)}
-        yield Link(file, {"accept": config["translation"]["accept"]}, inputs)
-        yield from (_shard(paths, lang, number, file) for number, file in enumerate(shards))
+        judged: dict[str, Inputs] = {**collected, "shards": shards, "supplied": paths.supplied(lang)}
+        yield Link(file, {"accept": config["translation"]["accept"]}, judged)
+        yield from (_shard(paths, lang, number, shard) for number, shard in enumerate(shards))
+    yield from _training_text(paths, {**collected, "contaminated": paths.contaminated_files()})
+
+
+def _training_text(paths: StudyPaths, inputs: dict[str, Inputs]) -> Iterator[Link]:
     train = {"split": "train", "max_pairs": 0}
-    inputs = {**collected, "contaminated": paths.contaminated_files()}
-    inputs["translated_all"] = list(paths.translated_files().values())
+    machine = paths.translated_files()
     for lang, file in paths.parallel_files().items():
         supplied = None if lang == "en" else paths.supplied(lang)
-        machine = paths.translated_files().get(lang)
-        yield Link(file, train, {**inputs, "supplied": supplied, "machine": machine})
+        own: dict[str, Inputs] = {"supplied": supplied, "machine": machine.get(lang)}
+        yield Link(file, train, {**inputs, **own, "translated_all": list(machine.values())})
     if name := paths.validation_source():
-        limit = {"split": "train", "max_pairs": config["validation"]["max_pairs"]}
+        limit = {"split": "train", "max_pairs": paths.config["validation"]["max_pairs"]}
         yield Link(paths.validation(), limit, {**inputs, "validation_source": paths.collected_source(name)})
     else:
         yield Link(paths.validation(), {"split": "dev", "max_pairs": 0}, inputs)
@@ -148,9 +150,9 @@ def check_chain(paths: StudyPaths) -> int:
     return number
 
 
-def _digest(path: Path) -> str | None:
-    """None for what is not there."""
-    return made_from.digest(path) if path.exists() else None
+def _digest(path: Path) -> str:
+    """Empty for what is not there."""
+    return made_from.digest(path) if path.exists() else ""
 
 
 def _faults(link: Link, digest: Any) -> Iterator[tuple[str, str, str]]:
@@ -175,7 +177,7 @@ def _same(wanted: Any, found: Any) -> bool:
         return wanted.keys() == found.keys() and all(_same(wanted[name], found[name]) for name in wanted)
     if isinstance(wanted, list) and isinstance(found, list):
         return len(wanted) == len(found) and all(map(_same, wanted, found))
-    return wanted is None or wanted == found
+    return wanted in ("", found)
 
 
 def _differing(name: str, wanted: Any, found: Any) -> Iterator[tuple[str, str, str]]:

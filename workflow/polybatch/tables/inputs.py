@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from polybatch.config.paths import StudyPaths
+from polybatch.config.study_paths import StudyPaths
 from polybatch.config.values import Config, benchmarks_read, runs, used_directions
 from polybatch.core import stage
 from polybatch.core.files import write_json

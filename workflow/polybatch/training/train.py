@@ -33,7 +33,7 @@ from polybatch.core.errors import ConfigError, DataError, TrainingError
 from polybatch.core.files import atomic_path, read_json, read_parquet, write_json, write_parquet
 from polybatch.core.sums import write_sums
 from polybatch.encoders.kernels import keep_few_shapes
-from polybatch.encoders.load import RECORD, carry_record, importing, load_model
+from polybatch.encoders.load import RECORD, carry_record, load_model
 from polybatch.pairs.table import PairTable, read_pairs
 from polybatch.training import model_card as card
 from polybatch.training.batch_sampler import BatchSampler
@@ -436,7 +436,7 @@ def _number(value: str) -> int | None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    with importing():
+    with stage.importing():
         from polybatch.training import preemption
 
     ranks = Ranks.of_environment()

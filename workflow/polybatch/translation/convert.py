@@ -71,7 +71,7 @@ def check_agreement(model: Path, folder: Path, strings: dict[str, Path], directi
     source, target = direction.split("-")
     tokenizer = M2M100Tokenizer.from_pretrained(str(model))
     tokenizer.src_lang = language(source).m2m100
-    peer = M2M100ForConditionalGeneration.from_pretrained(str(model)).eval()
+    peer = M2M100ForConditionalGeneration.from_pretrained(str(model), use_safetensors=True).eval()
     batch = tokenizer(sentences, return_tensors="pt", padding=True)
     with torch.inference_mode():
         ids = peer.generate(

@@ -16,6 +16,7 @@ from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json
 from polybatch.core.hub import Snapshot
 from polybatch.core.languages import LANGUAGES, Language, directions, language
+from polybatch.core.weights import has_weights, unsafe_weights
 from polybatch.translation.families import FILES, code, language_token, pieces
 
 # What is fetched of a repository: no pickled weights, no other framework's.
@@ -190,13 +191,15 @@ def _file_faults(source: Source, family: str) -> Iterator[str]:
     missing = [name for name in (*FILES[family], *(["vocab.json"] if family == "m2m100" else [])) if name not in there]
     if missing:
         yield f"no tokenizer file {', '.join(missing)}"
-    if not any(name.endswith(".safetensors") for name in there):
+    if not has_weights(source.folder):
         pickled = [name for name in there if name.endswith((".bin", ".h5", ".msgpack", ".ot"))]
         yield (
             "no safetensors file" + (f", only {', '.join(pickled)}, which we do not read" if pickled else "") + ": the "
             "hub's own converter often put one on a branch refs/pr/<number>, to be seen under the model's Community "
             "tab; name that branch's commit as the revision"
         )
+    elif unsafe := list(unsafe_weights(source.folder)):
+        yield f"{', '.join(unsafe)} would be read, which is pickled"
 
 
 def _embedding_faults(source: Source, family: str) -> Iterator[str]:

@@ -29,6 +29,7 @@ from polybatch.core.files import atomic_path, read_json, write_json
 from polybatch.core.hub import read_record
 from polybatch.core.options import Options, require
 from polybatch.core.sums import write_sums
+from polybatch.core.weights import no_pickles
 from polybatch.translation.families import FILES
 from polybatch.translation.model_files import (
     _RELATIVE_POSITIONS,
@@ -126,7 +127,8 @@ def _convert(source: Source, tokens: list[str], family: str, quantization: str, 
             return _Vocabulary(tokens, source.config)
 
     try:
-        Converter(str(source.folder), low_cpu_mem_usage=True).convert(str(output), quantization=quantization)
+        with no_pickles():
+            Converter(str(source.folder), low_cpu_mem_usage=True).convert(str(output), quantization=quantization)
     except PolybatchError:
         raise
     except (ValueError, KeyError, RuntimeError, OSError, NotImplementedError) as error:

@@ -4,8 +4,8 @@ inputs: the sources, collected/en.parquet
 outputs: strings/<lang>.parquet (contracts.STRINGS)
 
 Translators also train on interface strings beyond the pairs. They see nothing of what the pairs hold out, in either
-language, and nothing of the English-only pairs, whose translations are the references that score them. Strings, which
-only small sources have, are held in memory.
+language, and nothing of the English-only pairs, whose translations are the references that score them, nor of
+the documents that either were taken from. Strings, which only small sources have, are held in memory.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from polybatch.collect.adapters.registry import open_sources
 from polybatch.collect.collected import Collected, holds, texts
-from polybatch.collect.source import Source, open_sources
+from polybatch.collect.source import ParallelText, Source
 from polybatch.core import contracts, stage
 from polybatch.core.files import sha256_text, write_rows
 from polybatch.core.streams import batches, id_keys, is_in
@@ -29,20 +30,25 @@ _STRING_TEST_WORDS = 4  # a translator is scored on strings of at least this man
 def string_rows(
     secret_english: set[str],
     secret_text: set[str],
-    strings: Iterable[tuple[str, str]],
+    strings: Sequence[ParallelText],
     held_out_share: float,
+    secret_documents: Collection[str] = (),
 ) -> Iterator[dict]:
     """Distinct parallel strings for training translators, each in train, dev or test.
 
     Args:
         secret_english, secret_text: `texts` of what must not be seen, in either language: what pairs hold out, and
             the English-only pairs.
-        strings: (English, translation).
+        strings: All there are.
         held_out_share: Of the strings, by their English text, for dev and as much for test. No training string
             equals one of those in either language.
+        secret_documents: What stands in these, here or elsewhere, must not be seen either.
     """
+    hidden = [string for string in strings if string.document in secret_documents]
+    secret_english = secret_english | {text_key(string.english) for string in hidden}
+    secret_text = secret_text | {text_key(string.text) for string in hidden}
     distinct: dict[tuple[str, str], tuple[str, str]] = {}
-    for english, text in strings:
+    for english, text, _ in strings:
         keys = (text_key(english), text_key(text))
         if keys[0] not in secret_english and keys[1] not in secret_text:
             distinct.setdefault(keys, (english, text))
@@ -75,6 +81,12 @@ def secret_english(path: Path, collected: Collected) -> set[str]:
     return secret
 
 
+def secret_documents(sources: Iterable[Source], collected: Collected) -> set[str]:
+    """The documents of the pairs that translators must not see."""
+    pairs = itertools.chain.from_iterable(source.english() for source in sources)
+    return {pair.document for pair in pairs if pair.document and holds(collected.secret, pair.pair_id)}
+
+
 def strings_of(
     sources: Sequence[Source], lang: str, collected_path: Path, collected: Collected, held_out_share: float
 ) -> list[dict]:
@@ -82,7 +94,8 @@ def strings_of(
     every = list(itertools.chain.from_iterable(source.strings(lang) for source in sources))
     pairs = itertools.chain.from_iterable(source.translations(lang) for source in sources) if every else ()
     secret_text = texts(pair for pair in pairs if holds(collected.secret, pair.pair_id))
-    return list(string_rows(secret_english(collected_path, collected), secret_text, every, held_out_share))
+    documents = secret_documents(sources, collected) if any(string.document for string in every) else set()
+    return list(string_rows(secret_english(collected_path, collected), secret_text, every, held_out_share, documents))
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from polybatch.collect.adapters.data_sets import HubOptions, hub_options, no_repository
-from polybatch.collect.source import Pair, pair_id
+from polybatch.collect.source import Pair, ParallelText, pair_id
 from polybatch.core import stage
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import open_parquet, read_json
@@ -124,7 +124,7 @@ class EntityQuestions:
     def translations(self, lang: str) -> Iterator[Pair]:
         return iter(())
 
-    def strings(self, lang: str) -> Iterator[tuple[str, str]]:
+    def strings(self, lang: str) -> Iterator[ParallelText]:
         return iter(())
 
 
