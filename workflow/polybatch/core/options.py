@@ -63,8 +63,8 @@ class Options:
 
     def given(self) -> dict[str, Any]:
         """What the options were read from, without defaults; all of them for options that were not read."""
-        found: dict[str, Any] = getattr(self, "_given", None) or self.as_dict()
-        return found
+        found: dict[str, Any] | None = getattr(self, "_given", None)
+        return self.as_dict() if found is None else found
 
 
 def require(condition: bool, fault: str) -> Iterator[str]:
