@@ -81,7 +81,7 @@ def read_by(project: Project, job: Job) -> list[Path]:
         found.add(Path("results/toy/texts"))
     if job.rule == "make_tables":
         found |= {Path("results/tables/toy/v1"), Path("results/tables/toy/versions.json")}
-        found |= {path.relative_to(project.folder) for path in (project.results / "toy/index").rglob("*.json")}
+        found |= {path.relative_to(project.folder) for path in (project.results / "toy/index").rglob("index.json")}
     files = [file for path in found for file in _files(project.folder / path)]
     return sorted(file.relative_to(project.folder) for file in files if project.results in file.parents)
 

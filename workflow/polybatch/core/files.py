@@ -72,7 +72,8 @@ def write_json(path: Path | str, value: Any, *, sealed: bool = True) -> None:
     `sealed=False` for a file of another program's format.
     """
     if sealed and isinstance(value, Mapping):
-        value = {**value, _SEAL: _seal(value)}
+        value = json.loads(json.dumps(value))  # keys as they are read back: a number is text then
+        value[_SEAL] = _seal(value)
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
@@ -83,8 +84,7 @@ def write_text(path: Path | str, text: str) -> None:
 
 
 def _seal(value: Mapping[str, Any]) -> str:
-    plain = json.loads(json.dumps(value))  # keys as they are read back: a number is text then
-    return sha256_text(json.dumps(plain, sort_keys=True))
+    return sha256_text(json.dumps(value, sort_keys=True))
 
 
 class JsonObject(dict[str, Any]):
@@ -213,6 +213,7 @@ def read_parquet(path: Path | str, schema: pa.Schema | None = None) -> pa.Table:
     require_columns(path, names, parquet.schema_arrow.names, schema or parquet.schema_arrow)
     with told_parquet(path):
         table = parquet.read(columns=names)
+        require_rows(path, parquet.metadata.num_rows, table.num_rows)
         return table if schema is None else table.select(names).cast(schema)
 
 
@@ -226,7 +227,23 @@ def open_parquet(path: Path | str) -> Any:
 
     with told_parquet(path):
         # With its default pre_buffer, pyarrow holds on to every byte of the file that was read.
-        return pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True)
+        parquet = pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True)
+        # The footer has no checksum; its counts stand in it twice.
+        groups = [parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)]
+        require_rows(path, parquet.metadata.num_rows, sum(groups))
+        return parquet
+
+
+def require_rows(path: Path | str, expected: int, found: int) -> None:
+    """Raises a DataError unless a Parquet file has the number of rows that it says."""
+    if expected != found:
+        raise DataError(
+            "A Parquet file is damaged: it holds another number of rows than it says.",
+            where=path,
+            expected=str(expected),
+            found=str(found),
+            remedy=made_again(path),
+        )
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from polybatch.core.files import open_parquet, require_columns, told_parquet
+from polybatch.core.files import open_parquet, require_columns, require_rows, told_parquet
 from polybatch.core.text import hash64
 
 if TYPE_CHECKING:
@@ -51,8 +51,14 @@ def batches(
     require_columns(path, names, parquet.schema_arrow.names, schema)
     wanted = pa.schema([schema.field(name) for name in names])
 
-    found = parquet.iter_batches(rows, columns=names)
-    return told((pa.Table.from_batches([batch]).select(names).cast(wanted) for batch in found), path)
+    def counted() -> Iterator[pa.Table]:
+        seen = 0
+        for batch in parquet.iter_batches(rows, columns=names):
+            seen += batch.num_rows
+            yield pa.Table.from_batches([batch]).select(names).cast(wanted)
+        require_rows(path, parquet.metadata.num_rows, seen)
+
+    return told(counted(), path)
 
 
 def told(items: Iterator[T], path: Path | str) -> Iterator[T]:
