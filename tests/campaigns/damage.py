@@ -1,6 +1,6 @@
 """Damages the files of a finished project one at a time, runs the job that reads each, and counts what happens.
 
-    python tests/campaigns/damage.py [--quick] [--seed N] [--cases N] [--project FOLDER]
+    python tests/campaigns/damage.py [--quick] [--seed N] [--minutes N] [--project FOLDER]
 
 told: the job fails, and says so in words. made again: it warns, and its results are those of an undamaged project.
 no effect: its results are those of an undamaged project. The last two must not be: accepted: it ends well with other
@@ -136,7 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="as many cases as go into a minute")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--cases", type=int, default=sys.maxsize, help="stop after so many")
+    parser.add_argument("--minutes", type=float, default=1e9, help="stop then; all cases take hours")
     parser.add_argument("--project", type=Path, help="kept, and used again; by default a new one")
     args = parser.parse_args()
     draw = random.Random(args.seed)
@@ -146,17 +146,15 @@ def main() -> None:
         expected = {job.log: contents([project.folder / output for output in job.outputs]) for job in jobs}
         counts: Counter[str] = Counter()
         by_kind: Counter[tuple[str, str]] = Counter()
-        end = time.monotonic() + (_QUICK_S if args.quick else sys.maxsize)
-        for number, (job, path, change) in enumerate(cases(project, jobs, draw)):
-            if number >= args.cases or time.monotonic() > end:
+        end = time.monotonic() + (_QUICK_S if args.quick else args.minutes * 60)
+        for job, path, change in cases(project, jobs, draw):
+            if time.monotonic() > end:
                 break
             damage(project, path, change, draw)
             found = outcome(project, job, path, expected[job.log])
             kind = change if isinstance(change, str) else change.__name__
             counts[found] += 1
             by_kind[kind, found] += 1
-            if found == "no effect":
-                print(f"{found}: {kind} of {path}, read by {job.rule}", flush=True)
             if found in _BAD:
                 print(f"{found}: {kind} of {path}, read by {job.rule}\n{project.said(job)[-1500:]}", flush=True)
             project.restore()

@@ -40,7 +40,7 @@ def small_disk(project: Project) -> Iterator[None]:
         shutil.copytree(project.kept, project.results, dirs_exist_ok=True)
         yield
     finally:
-        subprocess.run(["umount", project.results], check=True)
+        subprocess.run(["umount", "--lazy", project.results], check=True)  # a process may not be gone yet
         project.restore()
 
 
