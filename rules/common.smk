@@ -14,19 +14,25 @@ from polybatch.cluster import check as cluster
 from polybatch.cluster import failures, polling
 from polybatch.config import values as configuration
 from polybatch.core.digest import code_digest
+from polybatch.config.grid import runs
 from polybatch.core.errors import ConfigError, PolybatchError
 from polybatch.prefetch.requests import hub_requests, translator_models
-from polybatch.tables.names import TableOptions, expected_files, report_entries
+from polybatch.study.resolve import resolve
+from polybatch.tables.names import expected_files, report_entries
+from polybatch.tables.options import TableOptions
 
+# The files that Snakemake merged, the last of which wins: those of the command line go over config.yaml.
+CONFIG_FILES = [file for file in workflow.configfiles if file not in workflow.overwrite_configfiles]
+CONFIG_FILES += workflow.overwrite_configfiles
 try:
-    CONFIG = configuration.resolve(config)
+    CONFIG = resolve(config, CONFIG_FILES)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
 BASE = f"results/{CONFIG['collection']}"
 STUDY = CONFIG["study"]["name"]
 TABLES = f"results/tables/{STUDY}"
-RUNS = {run.name: run for run in configuration.runs(CONFIG)}
+RUNS = {run.name: run for run in runs(CONFIG)}
 TRAINED = [name for name, run in RUNS.items() if run.trained]
 TRAIN_LANGS = CONFIG["languages"]["train"]
 MT_LANGS = CONFIG["translation"]["languages"]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from polybatch.config.values import resolve
 from polybatch.prefetch.requests import hub_requests, translator_models
+from polybatch.study.resolve import resolve
 
 ROOT = Path(__file__).parents[3]
 COMMIT = re.compile(r"[0-9a-f]{40}")

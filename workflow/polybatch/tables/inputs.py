@@ -11,7 +11,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from polybatch.config.values import Config, benchmarks_read, runs, translator_entry, translator_name, used_directions
+from polybatch.config.grid import runs
+from polybatch.config.values import Config, benchmarks_read, translator_entry, translator_name, used_directions
 from polybatch.core import stage
 from polybatch.core.files import write_json
 from polybatch.prefetch.requests import hub_requests

@@ -149,7 +149,7 @@ def _views(inputs: Inputs, summary: Summary) -> list[View]:
             summary,
             benchmark,
             headline=options.headline,
-            metrics={**MAIN_METRICS, **options.metrics},
+            metrics={**MAIN_METRICS, **dict[str, list[str]](options.metrics.items())},
             settings=settings_of(config, benchmark),
             reference=config["study"].get("reference", DEFAULT_REFERENCE),
             data_mark=str(config.get("data_mark") or ""),

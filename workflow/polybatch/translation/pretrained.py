@@ -29,32 +29,14 @@ from polybatch.core.errors import ConfigError, DataError, PolybatchError
 from polybatch.core.files import atomic_path, read_json, write_json
 from polybatch.core.hub import Snapshot, read_record
 from polybatch.core.languages import LANGUAGES, Language, directions, language
-from polybatch.core.options import Options, require
 from polybatch.translation.families import FILES, code, language_token, pieces
+from polybatch.translation.options import TranslatorSource
 from polybatch.translation.translator import CARD
 
-QUANTIZATIONS = ("int8", "int8_float16", "int8_float32", "int16", "float16", "float32", "bfloat16")
 # What is fetched of a repository: no pickled weights, no other framework's.
 FILE_PATTERNS = ("*.json", "*.model", "*.spm", "*.safetensors", "README.md")
 _RELATIVE_POSITIONS = 512  # T5 has no table of positions that would end; it was trained on no more than these
 _SPECIAL = {"bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id"}
-
-
-@dataclass(frozen=True)
-class TranslatorSource(Options):
-    """How a model is converted.
-
-    Attributes:
-        quantization: CTranslate2's type of the stored weights. Less than float32 costs some quality, and a quarter
-            of the size with int8. The compute type is chosen when translating (DecodingOptions).
-    """
-
-    quantization: str = "int8"
-
-    def faults(self) -> Iterator[str]:
-        yield from require(
-            self.quantization in QUANTIZATIONS, f"quantization must be one of {', '.join(QUANTIZATIONS)}"
-        )
 
 
 @dataclass(frozen=True)
