@@ -13,7 +13,8 @@ from small_benchmark import unit, write_embeddings, write_parallel
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.embedding.vectors import VectorFile
 from polybatch.retrieval import index as stage_index
-from polybatch.retrieval.index import IndexOptions, build_index, build_indexes, flat_vectors, main
+from polybatch.retrieval.index import build_index, build_indexes, flat_vectors, main
+from polybatch.retrieval.options import IndexOptions
 
 LANGUAGES = ["en", "de"]
 ROWS = 40

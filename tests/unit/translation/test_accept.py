@@ -12,7 +12,6 @@ from polybatch.core import contracts
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json, read_parquet, write_json, write_rows
 from polybatch.translation.accept import (
-    AcceptOptions,
     Statistics,
     Verdict,
     gather,
@@ -22,6 +21,7 @@ from polybatch.translation.accept import (
     repetition,
     translated_pairs,
 )
+from polybatch.translation.options import AcceptOptions
 
 ENGLISH = ("Turn on light", "Turns on the light in the living room at once.")
 GERMAN = ("Licht einschalten", "Schaltet das Licht im Wohnzimmer sofort ein.")

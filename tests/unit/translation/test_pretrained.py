@@ -19,12 +19,13 @@ from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.hub import Snapshot, write_record
 from polybatch.core.languages import LANGUAGES, from_mteb, language
 from polybatch.translation import pretrained
-from polybatch.translation.pretrained import TranslatorSource, convert, is_non_commercial, open_source
-from polybatch.translation.translator import DecodingOptions, Translator
+from polybatch.translation.options import DecodingOptions, TranslatorSource
+from polybatch.translation.pretrained import convert, is_non_commercial, open_source
+from polybatch.translation.translator import Translator
 
 EN_ZH, MUL = standins.OPUS + "en-zh", standins.OPUS + "en-mul"
 IDS = [standins.OPUS + "en-de", EN_ZH, standins.M2M100, standins.NLLB, standins.MBART, standins.MADLAD]
-FLOAT32 = TranslatorSource("float32")
+FLOAT32 = TranslatorSource(quantization="float32")
 SENTENCES = [
     "The light opens the door when it is dark.",
     "What city?",

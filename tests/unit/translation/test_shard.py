@@ -22,20 +22,12 @@ from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json, read_parquet, write_json, write_rows
 from polybatch.translation import shard as translate
 from polybatch.translation.convert import check_agreement, convert
-from polybatch.translation.pretrained import TranslatorSource, open_source
+from polybatch.translation.options import DecodingOptions, TranslatorOptions, TranslatorSource
 from polybatch.translation.pretrained import convert as convert_hub
+from polybatch.translation.pretrained import open_source
 from polybatch.translation.shard import check_collapse, main, round_trip, round_trips, shard_rows
-from polybatch.translation.train import TokenBatches, TranslatorOptions, train
-from polybatch.translation.translator import (
-    CARD,
-    DecodingOptions,
-    Translator,
-    _gap,
-    _sentences,
-    _told,
-    split_long,
-    workers_of,
-)
+from polybatch.translation.train import TokenBatches, train
+from polybatch.translation.translator import CARD, Translator, _gap, _sentences, _told, split_long, workers_of
 
 NOUNS = ["lamp", "door", "fan", "pump", "valve", "alarm", "heater", "sensor"]
 OPTIONS = TranslatorOptions(
@@ -147,7 +139,7 @@ def replacing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A translator that replaces piece for piece, so that a translation back gives the text again."""
     home = tmp_path_factory.mktemp("hf")
     (snapshot,) = standins.make(HubCache(home), [standins.NLLB])
-    convert_hub(open_source(snapshot), ["en-de", "de-en", "en-zh", "zh-en"], TranslatorSource("float32"), home / "nllb")
+    convert_hub(open_source(snapshot), ["en-de", "de-en", "en-zh", "zh-en"], TranslatorSource(quantization="float32"), home / "nllb")
     return home / "nllb"
 
 

@@ -14,7 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from polybatch.collect.cleaning import CleaningOptions, clean
+from polybatch.collect.cleaning import clean
+from polybatch.collect.options import CleaningOptions
 from polybatch.collect.source import Source, open_source
 from polybatch.core import contracts, stage
 from polybatch.core.errors import DataError

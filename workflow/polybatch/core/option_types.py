@@ -99,11 +99,15 @@ def described(annotation: Any, metadata: Iterable[Any] = (), *, several: bool = 
     said = next((mark for mark in marks if isinstance(mark, Said)), None)
     if said is not None:
         return said.several if several else said.one
-    choices = choices_of(annotation)
-    if len(choices) > 1:
-        return _listed([described(choice, marks, several=several, quote=quote) for choice in choices])
-    if typing.get_origin(bare) is Literal:
-        return _listed([f"{quote}{value}{quote}" for value in typing.get_args(bare)])
+    words: list[str] = []
+    for choice in choices_of(annotation):
+        member, _ = unwrapped(choice)
+        if typing.get_origin(member) is Literal:
+            words += [f"{quote}{value}{quote}" for value in typing.get_args(member)]
+        elif choice is not annotation:
+            words.append(described(choice, marks, several=several, quote=quote))
+    if words:
+        return _listed(words)
     one, more = _words(bare, marks, quote)
     return more if several else one
 

@@ -28,13 +28,13 @@ from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json
 from polybatch.tables.names import (
     TABLE_FORMS,
-    TableOptions,
     expected_files,
     figures_of,
     report_entries,
     settings_of,
     study_benchmarks,
 )
+from polybatch.tables.options import TableOptions
 
 if TYPE_CHECKING:
     import pandas as pd

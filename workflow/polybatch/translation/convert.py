@@ -20,8 +20,9 @@ from polybatch.core.errors import DataError, TrainingError
 from polybatch.core.files import atomic_path, read_json, write_json
 from polybatch.core.languages import language
 from polybatch.pairs.table import parse_paths
+from polybatch.translation.options import DecodingOptions
 from polybatch.translation.train import read_examples
-from polybatch.translation.translator import CARD, SENTENCEPIECE, DecodingOptions, Translator
+from polybatch.translation.translator import CARD, SENTENCEPIECE, Translator
 
 _CHECKED_SENTENCES = 20
 _KEPT_FILES = ("model.bin", "config.json", "shared_vocabulary.json")

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 from polybatch.core import contracts, stage, streams
 from polybatch.core.errors import DataError
 from polybatch.core.files import write_json, write_parquet
-from polybatch.translation.translator import DecodingOptions, Translator
+from polybatch.translation.options import DecodingOptions
+from polybatch.translation.translator import Translator
 
 if TYPE_CHECKING:
     import pyarrow as pa
