@@ -235,5 +235,5 @@ def test_the_stage_writes_what_it_judged(tmp_path: Path) -> None:
 
 
 def test_options_are_checked() -> None:
-    with pytest.raises(ConfigError, match="min_query_chrf must be within 0 and 100"):
+    with pytest.raises(ConfigError, match="min_query_chrf: must be a number from 0 to 100, not 101"):
         AcceptOptions.from_json('{"min_query_chrf": 101}')

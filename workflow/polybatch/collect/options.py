@@ -211,7 +211,13 @@ class LocalSourceSection(SourceSection):
 class NamedSourceSection(SourceSection):
     """An entry of `sources`."""
 
-    adapter: str = option(REQUIRED, "What reads the source.", otherwise="required, or from the catalogue")
+    adapter: str = option(
+        REQUIRED,
+        "What reads the source: `homeassistant`, `wiki_qa`, `mr_tydi`, `duorc`, `newsqa`, `natural_questions`, "
+        "`yahoo_answers`, `entity_questions`, `mfaq`, `mmarco`, `squadshifts`, or `local` for a file of your own.",
+        otherwise="required, or from the catalogue",
+    )
+    license: str = option(ABSENT, "Goes into tables and model cards.", otherwise="what the adapter knows")
     translate: bool = option(
         ABSENT,
         "`false`: it is not machine-translated; pairs that come without translations stay English.",
@@ -223,7 +229,6 @@ class WheelSection(NamedSourceSection):
     """Interface strings of Home Assistant, out of a wheel."""
 
     adapter: Literal["homeassistant"] = option(REQUIRED, "What reads the source.")
-    license: str = option(ABSENT, "Goes into tables and model cards.", otherwise="what the adapter knows")
     requirement: Annotated[
         str,
         Field(pattern=r"^[A-Za-z0-9_]+==[A-Za-z0-9.]+$"),
@@ -280,7 +285,6 @@ class OwnFileSection(NamedSourceSection):
     adapter: Literal["local"] = option(REQUIRED, "What reads the source.")
     path: FilePath = option(REQUIRED, "The file.")
     format: Literal["jsonl", "csv", "tsv", "parquet", "squad"] = option(ABSENT, "As for `source`.")
-    license: str = option(ABSENT, "As for `source`.", otherwise="not stated")
     columns: ColumnsSection = option(ABSENT, "As for `source`.")
 
 

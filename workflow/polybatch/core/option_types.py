@@ -103,7 +103,7 @@ def described(annotation: Any, metadata: Iterable[Any] = (), *, several: bool = 
     for choice in choices_of(annotation):
         member, _ = unwrapped(choice)
         if typing.get_origin(member) is Literal:
-            words += [f"{quote}{value}{quote}" for value in typing.get_args(member)]
+            words += [f"{quote}{value}{quote}" if value != "" else "empty" for value in typing.get_args(member)]
         elif choice is not annotation:
             words.append(described(choice, marks, several=several, quote=quote))
     if words:
