@@ -173,7 +173,10 @@ def test_the_command_line_reads_a_record_or_a_folder(
 def test_a_pooling_that_is_not_known_must_be_said(cache: HubCache, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="pooling: one of mean, cls, lasttoken, max"):
         make_encoder(Origin(snapshot(cache, XLM_R)), EncoderSource(), tmp_path / "out")
-    with pytest.raises(ConfigError, match="pooling: must be mean, cls, lasttoken, max or null, not 'best'; max_length: must be a whole number from 8"):
+    with pytest.raises(
+        ConfigError,
+        match="pooling: must be mean, cls, lasttoken, max or null, not 'best'; max_length: must be a whole number from 8",
+    ):
         EncoderSource.from_json('{"pooling": "best", "max_length": 1}')
     assert not (tmp_path / "out").exists()
 

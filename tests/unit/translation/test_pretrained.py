@@ -210,7 +210,7 @@ def test_a_shifted_vocabulary_or_missing_weights_are_no_translator(folders: dict
 
 
 def test_options_and_licences_are_read() -> None:
-    with pytest.raises(ConfigError, match="quantization: must be int8, .* not 'int4'"):
+    with pytest.raises(ConfigError, match=r"quantization: must be int8, .* not 'int4'"):
         TranslatorSource.from_json('{"quantization": "int4"}')
     assert is_non_commercial("cc-by-nc-4.0")
     assert is_non_commercial("CC-BY-NC-SA-4.0")

@@ -139,7 +139,12 @@ def replacing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A translator that replaces piece for piece, so that a translation back gives the text again."""
     home = tmp_path_factory.mktemp("hf")
     (snapshot,) = standins.make(HubCache(home), [standins.NLLB])
-    convert_hub(open_source(snapshot), ["en-de", "de-en", "en-zh", "zh-en"], TranslatorSource(quantization="float32"), home / "nllb")
+    convert_hub(
+        open_source(snapshot),
+        ["en-de", "de-en", "en-zh", "zh-en"],
+        TranslatorSource(quantization="float32"),
+        home / "nllb",
+    )
     return home / "nllb"
 
 

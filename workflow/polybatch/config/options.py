@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 from pydantic import AfterValidator, Field
 
-from polybatch.core.option_types import DISTINCT, LanguageCodes, Name, Names, Seed, Share, SomeLanguageCodes
+from polybatch.core.option_types import DISTINCT, LanguageCodes, Name, Names, Said, Seed, Share, SomeLanguageCodes
 from polybatch.core.options import ABSENT, REQUIRED, Section, option
 
 SomeNames = Annotated[Names, Field(min_length=1)]
+_SCHEDULE = Said("{from: ..., to: ...}", "`{from, to}`")
 Sampling = Literal["en-en", "x-x", "x-x-mono", "x-y", "hybrid"]
 
 
@@ -32,7 +33,7 @@ class RunSection(Section):
 
     sampling: Sampling = option(REQUIRED, "What a batch holds: [pipeline.md](pipeline.md#samplings).")
     seeds: Annotated[list[Seed], DISTINCT, Field(min_length=1)] = option(REQUIRED, "One training for each.")
-    alphas: Annotated[list[Share | ScheduleSection], Field(min_length=1)] = option(
+    alphas: Annotated[list[Share | Annotated[ScheduleSection, _SCHEDULE]], Field(min_length=1)] = option(
         ABSENT,
         "Shares of monolingual batches. `{from: 1, to: 0.5}` changes evenly from the first step to the last; run "
         "names and tables spell it `1to0.5`. `hybrid` needs alphas, the others refuse them.",

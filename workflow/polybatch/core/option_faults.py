@@ -71,7 +71,7 @@ def _told(kind: type[Options], values: Any, error: _Error) -> str:
     if error.kind == "extra_forbidden":
         return unknown_key(str(error.path[-1]), _keys_beside(kind, error.path, values))
     if error.kind == "missing":
-        return "is missing" + (f": {words}" if (words := _described(kind, error.path)) else "")
+        return "is missing" + (f"; it must be {words}" if (words := _described(kind, error.path)) else "")
     if error.kind in ("option", "value_error"):
         return error.text
     if error.kind == "too_short":
@@ -87,7 +87,8 @@ def _told(kind: type[Options], values: Any, error: _Error) -> str:
 
 def unknown_key(name: str, known: Sequence[str]) -> str:
     """What is said of a key that is not known."""
-    close = difflib.get_close_matches(name, known, 1)
+    close = difflib.get_close_matches(name, known, 3)
+    close.sort(key=known.index)
     return f"unknown key; did you mean {close[0]!r}?" if close else f"unknown key; known: {', '.join(known) or 'none'}"
 
 
@@ -131,7 +132,7 @@ def _meant(value: Any, annotation: Any) -> str:
         return f"; write {int(value)}"
     if isinstance(value, str) and bool in kinds and value.lower() in ("yes", "no", "true", "false", "on", "off"):
         return "; write it without quotes"
-    return quoted_hint(value) if (str in kinds or texts) and not isinstance(value, (dict, list)) else ""
+    return quoted_hint(value) if str in kinds or (texts and isinstance(value, bool)) else ""
 
 
 def _value_at(values: Any, path: Path) -> Any:
@@ -180,7 +181,7 @@ def _key_described(kind: Any, path: Path) -> str:
 
 
 def _keys_beside(kind: Any, path: Path, values: Any) -> list[str]:
-    """The keys that are known beside one that is not, but those that are given: a key is meant that is not there."""
+    """The keys that are known beside one that is not; those that are not given first, for one of these is meant."""
     annotation = _declared(kind, path[:-1])
     beside = _value_at(values, path[:-1])
     known = [
@@ -189,4 +190,4 @@ def _keys_beside(kind: Any, path: Path, values: Any) -> list[str]:
         if isinstance(bare := unwrapped(choice)[0], type) and issubclass(bare, Options)
         for name in names_of(bare)
     ]
-    return [name for name in known if name not in beside] or known
+    return sorted(known, key=lambda name: name in beside)

@@ -26,6 +26,7 @@ from polybatch.config.values import Config, benchmark_languages, training_option
 from polybatch.core import stage
 from polybatch.core.errors import DataError
 from polybatch.core.files import atomic_path, read_json
+from polybatch.training.options import TrainingOptions
 
 _COUNT = re.compile(r"^\s*([a-z_]+)\s+(\d+)\s*$", re.MULTILINE)
 
@@ -163,15 +164,15 @@ def _training_lines(
 ) -> Iterator[Line]:
     for encoder in config["study"]["encoders"]:
         trained = [run for run in grid if run.trained and run.encoder == encoder]
-        options = training_options(config, encoder)
-        steps, batch = _steps(options, pairs), options.get("batch_size", 100)
+        options = TrainingOptions.from_values(training_options(config, encoder))
+        steps, batch = _steps(options, pairs), options.batch_size
         parameters, computing = _parameters(config, base, encoder, rates)
         rate = _training_rate(base, trained)
         if rate is None:
             # Kaplan et al. (2020, arXiv 2001.08361, section 2.1): two operations a weight and token forward, four back.
-            texts = 2 + options.get("hard_negatives", 0)
+            texts = 2 + options.hard_negatives
             flops = 6 * texts * rates["tokens_per_text"] * computing
-            flops *= 4 / 3 if options.get("gradient_checkpointing") else 1
+            flops *= 4 / 3 if options.gradient_checkpointing else 1
             rate = Amount(rates["effective_tflops"] * 1e12 / flops, "assumed")
         yield Line(
             f"train {encoder}",
@@ -183,10 +184,10 @@ def _training_lines(
         )
 
 
-def _steps(options: Mapping[str, Any], pairs: Amount) -> float:
-    if options.get("epochs"):
-        return options["epochs"] * pairs.value / options.get("batch_size", 100)
-    return options.get("max_steps", 1000)
+def _steps(options: TrainingOptions, pairs: Amount) -> float:
+    if options.epochs:
+        return options.epochs * pairs.value / options.batch_size
+    return options.max_steps
 
 
 def _encoding_lines(config: Config, base: Path, grid: Sequence[Run], rates: Mapping[str, float]) -> Iterator[Line]:

@@ -18,8 +18,8 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from polybatch.benchmarks.options import BeirOptions, MtebOptions
-from polybatch.collect.options import SECTIONS, ColumnsSection
+from polybatch.benchmarks.options import ADAPTER_OPTIONS
+from polybatch.collect.options import SECTIONS
 from polybatch.core import stage
 from polybatch.core.errors import DataError
 from polybatch.core.files import atomic_path
@@ -43,13 +43,12 @@ def schema() -> dict[str, Any]:
     made["$defs"] |= {
         kind.__name__: _without_definitions(kind.model_json_schema(), made["$defs"]) for kind in SECTIONS.values()
     }
-    entries = [{"$ref": f"#/$defs/{kind.__name__}"} for kind in dict.fromkeys(SECTIONS.values())]
+    entries = [{"$ref": f"#/$defs/{name}"} for name in dict.fromkeys(kind.__name__ for kind in SECTIONS.values())]
     made["properties"]["sources"]["additionalProperties"] = {"anyOf": entries}
-    for kind, adapters in {MtebOptions: "mteb", BeirOptions: "beir"}.items():
-        made["$defs"][kind.__name__] = _without_definitions(kind.model_json_schema(), made["$defs"])
-        made["$defs"][kind.__name__]["description"] += f" The options of the adapter {adapters}."
+    for of_adapter in ADAPTER_OPTIONS.values():
+        made["$defs"][of_adapter.__name__] = _without_definitions(of_adapter.model_json_schema(), made["$defs"])
     benchmark = made["$defs"]["ScoredBenchmarkSection"]["properties"]["options"]
-    benchmark["anyOf"] = [{"$ref": "#/$defs/MtebOptions"}, {"$ref": "#/$defs/BeirOptions"}]
+    benchmark["anyOf"] = [{"$ref": f"#/$defs/{of_adapter.__name__}"} for of_adapter in ADAPTER_OPTIONS.values()]
     benchmark.pop("additionalProperties", None)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -83,7 +82,8 @@ def _for_editors(part: Any) -> Any:
 
 def table(kind: type[Options], names: str = "") -> str:
     """The Markdown table of the options of a class: all, those that are named, or all but those named with a `!`."""
-    wanted, unwanted = [], []
+    wanted: list[str] = []
+    unwanted: list[str] = []
     for name in names.split():
         (unwanted if name.startswith("!") else wanted).append(name.lstrip("!"))
     lines = list(_HEADER)
@@ -124,7 +124,7 @@ def classes() -> dict[str, type[Options]]:
         for one in kind.__subclasses__():
             yield from below(one)
 
-    return {kind.__name__: kind for kind in (*below(Options), ColumnsSection)}
+    return {kind.__name__: kind for kind in below(Options)}
 
 
 def documented(text: str) -> str:
