@@ -318,7 +318,7 @@ def test_all_faults_come_at_once(config: dict) -> None:
         "study.runs.4.alphas.0: must be a number from 0 to 1 or {from: ..., to: ...}, not 1.5",
         "study.encoders.1: 'xlmr' is neither among encoders nor in the catalogue (did you mean 'xlm-r'?)",
         "unknown language 'klingon'",
-        "training.batchsize: unknown key; known: max_steps, epochs,",
+        "training.batchsize: unknown key; did you mean 'batch_size'?",
         "training.learning_rate: must be a number above 0, not 'fast'",
         "split.english_only: must be a number from 0 to 1, not 2.0",
         "cleaning.max_words: must be a whole number from 1, not 0",

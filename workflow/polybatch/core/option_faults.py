@@ -69,7 +69,7 @@ def _of_the_meant_member(errors: list[_Error], union: Path) -> list[_Error]:
 
 def _told(kind: type[Options], values: Any, error: _Error) -> str:
     if error.kind == "extra_forbidden":
-        return unknown_key(str(error.path[-1]), _keys_beside(kind, error.path, values))
+        return unknown_key(str(error.path[-1]), _keys_beside(kind, error.path))
     if error.kind == "missing":
         return "is missing" + (f"; it must be {words}" if (words := _described(kind, error.path)) else "")
     if error.kind in ("option", "value_error"):
@@ -87,8 +87,7 @@ def _told(kind: type[Options], values: Any, error: _Error) -> str:
 
 def unknown_key(name: str, known: Sequence[str]) -> str:
     """What is said of a key that is not known."""
-    close = difflib.get_close_matches(name, known, 3)
-    close.sort(key=known.index)
+    close = difflib.get_close_matches(name, known, 1)
     return f"unknown key; did you mean {close[0]!r}?" if close else f"unknown key; known: {', '.join(known) or 'none'}"
 
 
@@ -180,14 +179,12 @@ def _key_described(kind: Any, path: Path) -> str:
     return "text"
 
 
-def _keys_beside(kind: Any, path: Path, values: Any) -> list[str]:
-    """The keys that are known beside one that is not; those that are not given first, for one of these is meant."""
+def _keys_beside(kind: Any, path: Path) -> list[str]:
+    """The keys that are known beside one that is not."""
     annotation = _declared(kind, path[:-1])
-    beside = _value_at(values, path[:-1])
-    known = [
+    return [
         name
         for choice in choices_of(annotation)
         if isinstance(bare := unwrapped(choice)[0], type) and issubclass(bare, Options)
         for name in names_of(bare)
     ]
-    return sorted(known, key=lambda name: name in beside)
