@@ -8,13 +8,12 @@ Snakemake reads the files itself, and YAML keeps the last of two equal keys with
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path as FilePath
 from typing import Any, NamedTuple
 
 import yaml
-
-from polybatch.core.options import Path
 
 
 class Place(NamedTuple):
@@ -31,18 +30,20 @@ class Lines:
     """The places of all keys and list items of some files.
 
     Attributes:
-        repeated: (way to a mapping, key, first line, later place) of each key that a mapping holds twice.
-        deep: Places of what is nested too deeply to be read.
+        repeated: (way to a mapping, key, line where it was first given) of each key that a mapping holds twice.
     """
 
     def __init__(self, files: Sequence[str | FilePath] = ()) -> None:
-        self._places: dict[Path, Place] = {}
-        self.repeated: list[tuple[Path, str, int, Place]] = []
+        self._places: dict[tuple[Any, ...], Place] = {}
+        self.repeated: list[tuple[tuple[Any, ...], str, int]] = []
         for file in files:
             self._read(FilePath(file))
 
-    def of(self, path: Path) -> Place | None:
-        """Where a way, or the nearest one above it that is known, was last given; None where nothing of it was."""
+    def of(self, path: tuple[Any, ...]) -> Place | None:
+        """Where a way, or the nearest one above it that is known, was last given; None where nothing of it was.
+
+        Keys are texts as they are written; those that YAML reads as something else are known by that too.
+        """
         while path:
             if path in self._places:
                 return self._places[path]
@@ -56,7 +57,7 @@ class Lines:
         except (OSError, ValueError, RecursionError, yaml.YAMLError):
             return  # Snakemake has read it, or told what is wrong with it; here only places are lost
         shown = _shown(file)
-        pending: list[tuple[Any, Path]] = [(root, ())]
+        pending: list[tuple[Any, tuple[Any, ...]]] = [(root, ())]
         seen: set[int] = set()
         while pending:
             node, path = pending.pop()
@@ -70,7 +71,7 @@ class Lines:
                     self._places[(*path, i)] = Place(shown, item.start_mark.line + 1)
                     pending.append((item, (*path, i)))
 
-    def _keys(self, node: Any, path: Path, file: str) -> Iterator[tuple[Any, Path]]:
+    def _keys(self, node: Any, path: tuple[Any, ...], file: str) -> Iterator[tuple[Any, tuple[Any, ...]]]:
         lines: dict[tuple[str, str], int] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
@@ -78,9 +79,12 @@ class Lines:
             place = Place(file, key.start_mark.line + 1)
             name = (key.tag, key.value)
             if name in lines and key.tag != "tag:yaml.org,2002:merge":
-                self.repeated.append((path, key.value, lines[name], place))
+                self.repeated.append((path, key.value, lines[name]))
             lines.setdefault(name, place.line)
             self._places[(*path, key.value)] = place
+            if key.tag != "tag:yaml.org,2002:str":
+                with contextlib.suppress(ValueError, yaml.YAMLError):
+                    self._places[(*path, yaml.safe_load(key.value))] = place
             yield value, (*path, key.value)
 
 

@@ -11,7 +11,7 @@ from polybatch.core.option_types import DISTINCT, LanguageCodes, Name, Names, Sa
 from polybatch.core.options import ABSENT, REQUIRED, Section, option
 
 SomeNames = Annotated[Names, Field(min_length=1)]
-_SCHEDULE = Said("{from: ..., to: ...}", "`{from, to}`")
+_SCHEDULE = Said("{from: ..., to: ...}", "{from: ..., to: ...}")
 Sampling = Literal["en-en", "x-x", "x-x-mono", "x-y", "hybrid"]
 
 

@@ -25,8 +25,8 @@ _MOST_VALUES = 1_000_000
 def plain(config: Any) -> tuple[Any, list[Fault]]:
     """A copy of what JSON can hold of a configuration, and a fault for everything else.
 
-    Keys that are no text, values such as dates, NaN, infinity, and whole numbers beyond 64 bits are left out of the
-    copy, and so is what lies too deep.
+    Keys that are no text, values such as dates, NaN, infinity, whole numbers beyond 64 bits and broken texts are left
+    out of the copy, and so is what lies too deep.
     """
     faults: list[Fault] = []
     left = [_MOST_VALUES]
@@ -60,15 +60,21 @@ def _plain(value: Any, path: Path, faults: list[Fault], left: list[int]) -> Any:
 
 def _items(mapping: dict[Any, Any], path: Path, faults: list[Fault], left: list[int]) -> Iterator[tuple[str, Any]]:
     for key, value in mapping.items():
-        if isinstance(key, str):
+        if isinstance(key, str) and not (fault := _fault_of(key)):
             yield key, _plain(value, (*path, key), faults, left)
+        elif isinstance(key, str):
+            faults.append(Fault(path, f"the key {shown(key)} {fault}", (*path, key)))
         else:
-            faults.append(Fault(path, f"the key {shown(key)} is no text{quoted_hint(key)}"))
+            faults.append(Fault(path, f"the key {shown(key)} is no text{quoted_hint(key)}", (*path, key)))
 
 
 def _fault_of(value: Any) -> str:
-    if value is None or isinstance(value, (str, bool)):
+    if value is None or isinstance(value, bool):
         return ""
+    if isinstance(value, str):
+        # Neither can stand on a command line or in a file name.
+        whole = "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
+        return "" if whole else f"holds a null character, or half of one: {value!a}"
     if isinstance(value, int):
         return "" if abs(value) <= LARGEST else f"is a whole number of more than 64 bits: {shown(value)}"
     if isinstance(value, float):

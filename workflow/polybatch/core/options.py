@@ -28,10 +28,17 @@ Path = tuple[str | int, ...]
 
 
 class Fault(NamedTuple):
-    """One thing that is wrong: the way to it from the outermost mapping, and a sentence."""
+    """One thing that is wrong.
+
+    Attributes:
+        path: The way to it from the outermost mapping.
+        text: What is wrong with it, which reads on from its name.
+        at: The way to what stands in the file, where that is no path: its last part is a key that is no text.
+    """
 
     path: Path
     text: str
+    at: tuple[Any, ...] = ()
 
     @property
     def where(self) -> str:

@@ -43,7 +43,8 @@ def resolve(config: Config, files: Sequence[str | Path] = ()) -> Config:
     if isinstance(resolved.get("sources"), dict):
         shape += entry_faults(resolved)
     spell_out_defaults(resolved, Configuration)
-    faults += shape
+    left_out = {fault.path for fault in found}
+    faults += [fault for i, fault in enumerate(shape) if i < len(found) or fault.path not in left_out]
     faults += semantic_faults(resolved, shape)
     if faults:
         raise ConfigError(_list(faults, lines), remedy=_REMEDY)
@@ -58,19 +59,14 @@ _REMEDY = "correct config.yaml or the overlay given with --configfile; docs/conf
 def _list(faults: Sequence[Fault], lines: Lines) -> str:
     numbered = []
     for i, fault in enumerate(dict.fromkeys(faults), 1):
-        place = lines.of(fault.path)
+        place = lines.of(fault.at or fault.path)
         numbered.append(f"  {i}. {fault.where}{f' ({place})' if place else ''}: {fault.text}")
     return f"The configuration has {len(numbered)} fault(s):\n" + "\n".join(numbered)
 
 
 def _repeated(lines: Lines) -> list[Fault]:
-    faults = []
-    for path, key, first, place in lines.repeated:
-        text = (
-            f"is given twice, in lines {first} and {place.line} of {place.file}; YAML keeps the last alone: join them"
-        )
-        faults.append(Fault((*path, key), text))
-    return faults
+    text = "is given in line {} already; YAML keeps the last alone: join the two"
+    return [Fault((*path, key), text.format(first)) for path, key, first in lines.repeated]
 
 
 def _resolve_source(config: Config, source: Any) -> dict[str, Any]:
