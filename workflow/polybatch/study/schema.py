@@ -44,7 +44,8 @@ def schema() -> dict[str, Any]:
         kind.__name__: _without_definitions(kind.model_json_schema(), made["$defs"]) for kind in SECTIONS.values()
     }
     entries = [{"$ref": f"#/$defs/{name}"} for name in dict.fromkeys(kind.__name__ for kind in SECTIONS.values())]
-    made["properties"]["sources"]["additionalProperties"] = {"anyOf": entries}
+    sources = made["properties"]["sources"]
+    sources["patternProperties"] = dict.fromkeys(sources["patternProperties"], {"anyOf": entries})
     for of_adapter in ADAPTER_OPTIONS.values():
         made["$defs"][of_adapter.__name__] = _without_definitions(of_adapter.model_json_schema(), made["$defs"])
     benchmark = made["$defs"]["ScoredBenchmarkSection"]["properties"]["options"]
@@ -71,9 +72,11 @@ def _for_editors(part: Any) -> Any:
     kept = {key: value for key, value in part.items() if key not in ("required", "otherwise", "title")}
     if kept.get("default", "") is None:
         del kept["default"]
+    if "patternProperties" in kept:
+        kept["additionalProperties"] = False
     if isinstance(kept.get("description"), str):
         kept["description"] = _LINK.sub(r"\1", " ".join(kept["description"].split()))
-    names = ("properties", "$defs")
+    names = ("properties", "patternProperties", "$defs")
     return {
         key: {name: _for_editors(value) for name, value in value.items()} if key in names else _for_editors(value)
         for key, value in kept.items()
