@@ -15,7 +15,8 @@ from polybatch.config.catalogue import Config, unknown
 from polybatch.config.user_files import path_fault
 from polybatch.config.values import benchmark_languages, possible_settings, translator_entry
 from polybatch.core.contracts import SETTINGS
-from polybatch.core.options import Fault, faults_of
+from polybatch.core.option_faults import Fault
+from polybatch.core.options import faults_of
 
 # Keys of a benchmark that belong to one kind of it: held-out text, machine-translated queries, or an adapter.
 _KEYS = {

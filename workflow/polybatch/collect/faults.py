@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from polybatch.collect.options import SECTIONS, SourceSection, has_ending
 from polybatch.config.catalogue import Config, listed, source_name, unknown
 from polybatch.config.user_files import path_fault
-from polybatch.core.option_faults import unknown_key
+from polybatch.core.option_faults import Fault, Path, unknown_key
 from polybatch.core.option_types import LONGEST_NAME, NAME_PATTERN
-from polybatch.core.options import Fault, Options, Path, faults_of
+from polybatch.core.options import Options, faults_of
 
 
 def entry_faults(config: Config) -> Iterator[Fault]:

@@ -13,8 +13,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from polybatch.core.options import Fault
-from polybatch.core.options import Path as Way
+from polybatch.core.option_faults import Fault
+from polybatch.core.option_faults import Path as Way
 
 Config = dict[str, Any]
 Catalogue = dict[str, dict[str, dict[str, Any]]]

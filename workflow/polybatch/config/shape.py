@@ -12,9 +12,9 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
-from polybatch.core.option_faults import quoted_hint, shown
+from polybatch.core.option_faults import Fault, Path, quoted_hint, shown
 from polybatch.core.option_types import LARGEST, choices_of, unwrapped
-from polybatch.core.options import Fault, Options, Path, Section
+from polybatch.core.options import Options, Section
 
 # Deeper than anything that an option holds, and far from where Python's own recursion ends.
 _DEEPEST = 50

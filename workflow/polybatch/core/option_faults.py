@@ -14,12 +14,39 @@ import typing
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
-from polybatch.core.option_types import choices_of, described, unwrapped
-from polybatch.core.options import Fault, Options, Path, names_of
+from pydantic import BaseModel
 
+from polybatch.core.option_types import choices_of, described, unwrapped
+
+Path = tuple[str | int, ...]
 _LONGEST_SHOWN = 60
 # Faults of a union's member that show that this member was meant.
 _MEANT = ("missing", "extra_forbidden", "option")
+
+
+class Fault(NamedTuple):
+    """One thing that is wrong.
+
+    Attributes:
+        path: The way to it from the outermost mapping.
+        text: What is wrong with it, which reads on from its name.
+        at: The way to what stands in the file, where that is no path: its last part is a key that is no text.
+    """
+
+    path: Path
+    text: str
+    at: tuple[Any, ...] = ()
+
+    @property
+    def where(self) -> str:
+        return ".".join(map(str, self.path)) or "the configuration"
+
+    def under(self, *path: str | int) -> Fault:
+        """The same fault as seen from further out."""
+        return Fault((*path, *self.path), self.text)
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.text}"
 
 
 class _Error(NamedTuple):
@@ -32,7 +59,7 @@ class _Error(NamedTuple):
     text: str
 
 
-def spelled(kind: type[Options], values: Any, errors: Iterable[Any]) -> list[Fault]:
+def spelled(kind: type[BaseModel], values: Any, errors: Iterable[Any]) -> list[Fault]:
     """The faults that pydantic's errors stand for, each once."""
     placed = [_placed(values, error) for error in errors]
     for union in sorted({place for error in placed for place in error.unions}, key=len, reverse=True):
@@ -67,7 +94,7 @@ def _of_the_meant_member(errors: list[_Error], union: Path) -> list[_Error]:
     return [*others, *(error._replace(unions=error.unions - {union}) for error in kept)]
 
 
-def _told(kind: type[Options], values: Any, error: _Error) -> str:
+def _told(kind: type[BaseModel], values: Any, error: _Error) -> str:
     if error.kind == "extra_forbidden":
         return unknown_key(str(error.path[-1]), _keys_beside(kind, error.path))
     if error.kind == "missing":
@@ -158,7 +185,7 @@ def _child(annotation: Any, part: str | int) -> Any:
         return typing.get_args(bare)[0]
     if typing.get_origin(bare) is dict and isinstance(part, str):
         return typing.get_args(bare)[1]
-    if isinstance(bare, type) and not isinstance(bare, types.GenericAlias) and issubclass(bare, Options):
+    if isinstance(bare, type) and not isinstance(bare, types.GenericAlias) and issubclass(bare, BaseModel):
         for name, field in bare.model_fields.items():
             if part == (field.alias or name):
                 return typing.Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
@@ -179,12 +206,17 @@ def _key_described(kind: Any, path: Path) -> str:
     return "text"
 
 
+def names_of(kind: type[BaseModel]) -> list[str]:
+    """The names of options as a user writes them, in the order of their declaration."""
+    return [field.alias or name for name, field in kind.model_fields.items()]
+
+
 def _keys_beside(kind: Any, path: Path) -> list[str]:
     """The keys that are known beside one that is not."""
     annotation = _declared(kind, path[:-1])
     return [
         name
         for choice in choices_of(annotation)
-        if isinstance(bare := unwrapped(choice)[0], type) and issubclass(bare, Options)
+        if isinstance(bare := unwrapped(choice)[0], type) and issubclass(bare, BaseModel)
         for name in names_of(bare)
     ]

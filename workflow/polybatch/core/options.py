@@ -18,38 +18,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import InitErrorDetails, PydanticCustomError, PydanticUndefined
 
 from polybatch.core.errors import ConfigError
+from polybatch.core.option_faults import Fault, names_of, spelled
 
 REQUIRED: Any = PydanticUndefined
 # The default of an option that is simply not there when nobody gives it: null may not be written.
 ABSENT: Any = None
 # What pydantic calls an error of ours whose text is already in the user's words.
 _OURS = "option"
-Path = tuple[str | int, ...]
-
-
-class Fault(NamedTuple):
-    """One thing that is wrong.
-
-    Attributes:
-        path: The way to it from the outermost mapping.
-        text: What is wrong with it, which reads on from its name.
-        at: The way to what stands in the file, where that is no path: its last part is a key that is no text.
-    """
-
-    path: Path
-    text: str
-    at: tuple[Any, ...] = ()
-
-    @property
-    def where(self) -> str:
-        return ".".join(map(str, self.path)) or "the configuration"
-
-    def under(self, *path: str | int) -> Fault:
-        """The same fault as seen from further out."""
-        return Fault((*path, *self.path), self.text)
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.text}"
 
 
 class Conflict(NamedTuple):
@@ -176,15 +151,8 @@ class Section(Options):
         }
 
 
-def names_of(kind: type[Options]) -> list[str]:
-    """The names of options as a user writes them, in the order of their declaration."""
-    return [field.alias or name for name, field in kind.model_fields.items()]
-
-
 def faults_of(kind: Any, values: Any) -> list[Fault]:
     """Everything that is wrong with values for a class of options, in the order of its declaration."""
-    from polybatch.core.option_faults import spelled
-
     try:
         kind.model_validate(values)
     except ValidationError as error:

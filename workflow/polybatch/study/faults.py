@@ -16,7 +16,8 @@ from polybatch.config.grid import LONGEST_PART, alpha_label, languages_label
 from polybatch.config.user_files import path_fault
 from polybatch.config.values import scoring_options, training_options
 from polybatch.core.errors import DataError
-from polybatch.core.options import Conflict, Fault
+from polybatch.core.option_faults import Fault
+from polybatch.core.options import Conflict
 from polybatch.translation.faults import translation_faults
 
 # Folders below results/ that belong to no collection.

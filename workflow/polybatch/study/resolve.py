@@ -14,7 +14,8 @@ from polybatch.config.catalogue import Config, collection_of, listed, source_nam
 from polybatch.config.lines import Lines
 from polybatch.config.shape import plain, spell_out_defaults
 from polybatch.core.errors import ConfigError
-from polybatch.core.options import Fault, faults_of
+from polybatch.core.option_faults import Fault
+from polybatch.core.options import faults_of
 from polybatch.study.options import Configuration
 
 

@@ -45,7 +45,7 @@ def schema() -> dict[str, Any]:
     }
     entries = [{"$ref": f"#/$defs/{name}"} for name in dict.fromkeys(kind.__name__ for kind in SECTIONS.values())]
     sources = made["properties"]["sources"]
-    sources["patternProperties"] = dict.fromkeys(sources["patternProperties"], {"anyOf": entries})
+    sources["patternProperties"] = {key: {"anyOf": entries} for key in sources["patternProperties"]}
     for of_adapter in ADAPTER_OPTIONS.values():
         made["$defs"][of_adapter.__name__] = _without_definitions(of_adapter.model_json_schema(), made["$defs"])
     benchmark = made["$defs"]["ScoredBenchmarkSection"]["properties"]["options"]

@@ -12,7 +12,7 @@ from typing import Any
 
 from polybatch.config.user_files import path_fault
 from polybatch.config.values import Config, translator_entry, used_directions
-from polybatch.core.options import Fault, Path
+from polybatch.core.option_faults import Fault, Path
 
 
 def translation_faults(config: Config) -> Iterator[Fault]:
