@@ -4,9 +4,21 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # The CPU build where an index offers it under this version; set TORCH= for another build.
 TORCH ?= torch==2.13.0
+# The build of FAISS and, for cards, CTranslate2's libraries: `cpu`, or `gpu` where nvidia-smi lists a card.
+ifndef EXTRA
+EXTRA := $(if $(shell nvidia-smi -L 2>/dev/null | grep ^GPU),gpu,cpu)
+endif
+ifeq ($(filter cpu gpu,$(EXTRA)),)
+$(error EXTRA is cpu or gpu, not "$(EXTRA)")
+endif
+# Both builds hold the same files, so the other one goes before this one comes.
+OTHER_FAISS := $(if $(filter cpu,$(EXTRA)),faiss-gpu,faiss-cpu)
+INSTALLED := $(VENV)/.installed-$(EXTRA)
+TESTED := $(VENV)/.tested-$(EXTRA)
+BENCHED := $(VENV)/.bench-$(EXTRA)
 SNAKEMAKE := PATH="$(abspath $(BIN)):$$PATH" snakemake
 
-.PHONY: demo test unit lint toy test-cluster bench bench-growth standins standin help
+.PHONY: demo report test unit lint toy test-cluster bench bench-growth standins standin help
 
 help:
 	@echo "make demo   set up, run the default study, print its main table"
@@ -16,72 +28,75 @@ help:
 	@echo "make bench-growth   translation, training and encoding up to a million rows; about an hour"
 	@echo "make report the study's HTML report"
 	@echo "make standins, make standin STUDY=paper   a study on stand-ins, offline"
+	@echo "EXTRA=$(EXTRA) is installed: FAISS and libraries for $(if $(filter cpu,$(EXTRA)),CPUs,NVIDIA cards); EXTRA=cpu and EXTRA=gpu overrule"
 
-$(VENV)/.installed: pyproject.toml
+$(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
+	rm -f $(VENV)/.installed* $(VENV)/.tested* $(VENV)/.bench*
+	$(BIN)/python -m pip uninstall --quiet --yes $(OTHER_FAISS)
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --editable ".[$(EXTRA)]"
 	touch $@
 
-$(VENV)/.tested: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --editable ".[test]"
+$(TESTED): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --editable ".[$(EXTRA),test]"
 	touch $@
 
-demo: $(VENV)/.installed
+demo: $(INSTALLED)
 	$(SNAKEMAKE) --quiet rules
-	$(SNAKEMAKE) --quiet all -- report
-	$(BIN)/python -m polybatch.tables.versions.show --study default
+	$(SNAKEMAKE) --quiet rules progress host -- report
+	$(BIN)/polybatch show --study default
 
-report: $(VENV)/.installed
+report: $(INSTALLED)
 	$(SNAKEMAKE) report
 
-test: $(VENV)/.tested lint unit toy
+test: $(TESTED) lint unit toy
 
-lint: $(VENV)/.tested
+lint: $(TESTED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/mypy
 	$(SNAKEMAKE) --lint
 
-unit: $(VENV)/.tested
+unit: $(TESTED)
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit
 
-toy: $(VENV)/.tested
+toy: $(TESTED)
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest tests/workflow
 
 # CLUSTER='-m "not whole"' leaves out what CI leaves out to stay within its time.
 CLUSTER ?=
-test-cluster: $(VENV)/.tested
+test-cluster: $(TESTED)
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest $(CLUSTER) tests/cluster
 
-$(VENV)/.bench: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --editable ".[bench]"
+$(BENCHED): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --editable ".[$(EXTRA),bench]"
 	touch $@
 
 # Each stage beside what one would otherwise run; the page is docs/performance.md. On a quiet machine.
 # DEVICE=cuda measures, on a card, the stages that use one.
 DEVICE ?= cpu
 BENCH ?= $(if $(filter cuda,$(DEVICE)),translate train encode search,collect translate train encode search pipeline)
-bench: $(VENV)/.bench
+bench: $(BENCHED)
 	for stage in $(BENCH); do \
 		PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python measurements/$$stage.py --device $(DEVICE) || exit 1; \
 	done
 	$(BIN)/python measurements/report.py
 
 # How the slowest stages grow up to a million rows: more than half an hour holds.
-bench-growth: $(VENV)/.bench
+bench-growth: $(BENCHED)
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python measurements/growth.py --device $(DEVICE)
 	$(BIN)/python measurements/report.py
 
 # Stand-ins for models and data of the hub, and a study on them: offline, in minutes, without meaning.
-standins: $(VENV)/.installed
+standins: $(INSTALLED)
 	$(BIN)/python tests/standins/make.py standins
 
 STUDY ?= paper
 STUDIES := workflow/studies
-standin: $(VENV)/.installed
+standin: $(INSTALLED)
 	test -d standins/hub || $(MAKE) standins
 	HF_HOME="$(abspath standins)" HF_HUB_OFFLINE=1 $(SNAKEMAKE) tables --quiet rules \
 		--configfile $(STUDIES)/$(STUDY).yaml $(STUDIES)/standins/common.yaml $(STUDIES)/standins/$(STUDY).yaml
-	$(BIN)/python -m polybatch.tables.versions.show --study standin-$(STUDY)
+	$(BIN)/polybatch show --study standin-$(STUDY)

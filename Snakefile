@@ -19,18 +19,18 @@ report: "workflow/report/workflow.rst"
 
 
 include: "rules/common.smk"
+include: "rules/study.smk"
 include: "rules/prefetch.smk"
 include: "rules/collect.smk"
-include: "rules/translators.smk"
 include: "rules/benchmarks.smk"
 include: "rules/decontaminate.smk"
-include: "rules/translate.smk"
-include: "rules/train.smk"
-include: "rules/index.smk"
-include: "rules/evaluate.smk"
+include: "rules/translation.smk"
+include: "rules/pairs.smk"
+include: "rules/encoders.smk"
+include: "rules/training.smk"
+include: "rules/embedding.smk"
+include: "rules/retrieval.smk"
 include: "rules/tables.smk"
-include: "rules/report.smk"
-include: "rules/plan.smk"
 
 
 localrules:
@@ -63,13 +63,20 @@ rule all:
         rules.tables.input,
 
 
-# A cluster is asked whether it can run each kind of job before the first is submitted.
+# What becomes of each job is recorded, however quiet Snakemake is told to be.
+events.attach(workflow)
+
+
+# What is missing is told before the first job: FAISS, or what a cluster would refuse.
 onstart:
     try:
+        faiss_builds.require_for(workflow)
         cluster.check(workflow)
         polling.look_in_time(workflow)
     except PolybatchError as error:
         raise WorkflowError(str(error)) from None
+    if found := str(leftovers.clear([PATHS.base, PATHS.tables(), WHEELS_FOLDER])):
+        logger.warning(found)
 
 
 # What failed, why, and what to do. The Snakemake inside of a cluster's job leaves that to the one that submitted it.

@@ -81,7 +81,7 @@ def steps(printed: str) -> list[Step]:
     """The steps that `snakemake -n -p` prints, in an order in which they can be run.
 
     Snakemake lists the jobs of a group by name, so they are ordered here: a job comes after those whose outputs it
-    reads. What comes from a network (polybatch.core.download) is left out.
+    reads. What comes from a network (polybatch.prefetch.wheel) is left out.
     """
     inputs: dict[int, list[str]] = {}
     makers: dict[str, int] = {}
@@ -101,7 +101,7 @@ def steps(printed: str) -> list[Step]:
             commands[job] = line.removeprefix(_COMMAND)
     before = {job: {makers[file] for file in files if file in makers} for job, files in inputs.items()}
     order = graphlib.TopologicalSorter(before).static_order()
-    return [step for job in order for step in _of_command(commands.get(job, "None")) if step.module != "core.download"]
+    return [step for job in order for step in _of_command(commands.get(job, "None")) if step.module != "prefetch.wheel"]
 
 
 def _of_command(command: str) -> list[Step]:

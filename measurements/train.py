@@ -227,10 +227,10 @@ def options_of(training: Training) -> dict[str, Any]:
 
 def run_stage(args: argparse.Namespace) -> dict[str, Any]:
     """The stage itself, in this process; without start-up, its time begins after the imports."""
-    from polybatch.encoders.load import importing
+    from polybatch.core import stage
     from polybatch.training import train
 
-    with importing():
+    with stage.importing():
         import polybatch.training.trainer  # noqa: F401
     options = json.loads(args.options)
     start = time.perf_counter()

@@ -4,22 +4,22 @@
 # English pairs of all splits, and the supplied translations of every language in use.
 rule collect:
     input:
-        f"{BASE}/collected/en.parquet",
-        expand("{base}/supplied/{lang}.parquet", base=BASE, lang=SUPPLIED_LANGS),
+        PATHS.collected(),
+        [PATHS.supplied(lang) for lang in SUPPLIED_LANGS],
 
 
 # Reads and cleans one source, row by row.
 rule collect_source:
     input:
-        file=lambda w: source_file(w.source),
-        passages=lambda w: mined_passages(w.source),
+        file=lambda w: PATHS.source_file(w.source),
+        passages=lambda w: PATHS.mined_passages(w.source),
     output:
-        pairs=f"{BASE}/collected/sources/{{source}}.parquet",
-        counts=f"{BASE}/collected/sources/{{source}}.json",
+        pairs=PATHS.collected_source("{source}"),
+        counts=PATHS.collected_source("{source}", "json"),
     log:
-        f"{BASE}/logs/collect/{{source}}.log",
+        PATHS.log("collect", "{source}"),
     benchmark:
-        f"{BASE}/timings/collect/{{source}}.tsv"
+        PATHS.timing("collect", "{source}")
     group:
         "prepare"
     conda:
@@ -30,25 +30,26 @@ rule collect_source:
     params:
         code=code_digest("collect.one_source"),
         source=lambda w: as_json(ALL_SOURCES[w.source]),
-        cleaning=as_json(CONFIG["cleaning"]),
-        passages=lambda w: flag("passages", mined_passages(w.source)),
+        cleaning=lambda w: as_json(CONFIG["cleaning"]),
+        passages=lambda w: flag("passages", PATHS.mined_passages(w.source)),
     shell:
-        "python -m polybatch.collect.one_source --source {params.source:q} --file {input.file:q} {params.passages} "
-        "--cleaning {params.cleaning:q} --output {output.pairs} 2> {log}"
+        "python -m polybatch.collect.one_source --source {params.source:q} --file {input.file:q} "
+        "{params.passages:q} --cleaning {params.cleaning:q} --output {output.pairs:q} 2> {log:q}"
 
 
 # Joins the sources: duplicates across them, row limits, the mixture; then splits into train, dev and test.
 rule collect_english:
     input:
-        collected=expand("{base}/collected/sources/{source}.parquet", base=BASE, source=SOURCES),
-        files=[source_file(name) for name in SOURCES],
+        collected=[PATHS.collected_source(name) for name in PATHS.sources()],
+        files=lambda w: PATHS.source_files(),
+        translations=PATHS.source_translations(CONFIG["split"].get("parallel_in", [])),
     output:
-        pairs=f"{BASE}/collected/en.parquet",
-        counts=f"{BASE}/collected/en.json",
+        pairs=PATHS.collected(),
+        counts=PATHS.collected("json"),
     log:
-        f"{BASE}/logs/collect/en.log",
+        PATHS.log("collect", "en"),
     benchmark:
-        f"{BASE}/timings/collect/en.tsv"
+        PATHS.timing("collect", "en")
     group:
         "prepare"
     conda:
@@ -58,28 +59,29 @@ rule collect_english:
         runtime=minutes(60),
     params:
         code=code_digest("collect.english"),
-        sources=as_json(CONFIG["source"]),
-        cleaning=as_json(CONFIG["cleaning"]),
-        mixture=as_json(CONFIG["mixture"]),
-        split=as_json(configuration.split_options(CONFIG)),
+        sources=lambda w: as_json(CONFIG["source"]),
+        cleaning=lambda w: as_json(CONFIG["cleaning"]),
+        mixture=lambda w: as_json(CONFIG["mixture"]),
+        split=lambda w: as_json(configuration.split_options(CONFIG)),
         parallel_in=CONFIG["split"].get("parallel_in", []),
     shell:
-        "python -m polybatch.collect.english --collected {input.collected} --sources {params.sources:q} "
+        "python -m polybatch.collect.english --collected {input.collected:q} --sources {params.sources:q} "
         "--files {input.files:q} --cleaning {params.cleaning:q} --mixture {params.mixture:q} "
-        "--split {params.split:q} --parallel-in {params.parallel_in} --output {output.pairs} 2> {log}"
+        "--split {params.split:q} --parallel-in {params.parallel_in:q} --output {output.pairs:q} 2> {log:q}"
 
 
 # The translations of one language that come with the sources.
 rule supplied_translations:
     input:
-        files=[source_file(name) for name in SOURCES],
-        collected=f"{BASE}/collected/en.parquet",
+        files=lambda w: PATHS.source_files(),
+        collected=PATHS.collected(),
+        translations=lambda w: PATHS.source_translations([w.lang]),
     output:
-        f"{BASE}/supplied/{{lang}}.parquet",
+        PATHS.supplied("{lang}"),
     log:
-        f"{BASE}/logs/supplied/{{lang}}.log",
+        PATHS.log("supplied", "{lang}"),
     benchmark:
-        f"{BASE}/timings/supplied/{{lang}}.tsv"
+        PATHS.timing("supplied", "{lang}")
     group:
         "prepare"
     conda:
@@ -89,7 +91,7 @@ rule supplied_translations:
         runtime=minutes(20),
     params:
         code=code_digest("collect.supplied"),
-        sources=as_json(CONFIG["source"]),
+        sources=lambda w: as_json(CONFIG["source"]),
     shell:
         "python -m polybatch.collect.supplied --sources {params.sources:q} --files {input.files:q} "
-        "--collected {input.collected} --lang {wildcards.lang} --supplied {output} 2> {log}"
+        "--collected {input.collected:q} --lang {wildcards.lang:q} --output {output:q} 2> {log:q}"

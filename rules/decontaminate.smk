@@ -4,20 +4,20 @@
 # Which training pairs overlap with evaluation text, and which encoders were trained on evaluation sets.
 rule decontaminate:
     input:
-        contaminated,
-        f"{BASE}/decontamination/exposure.json" if PRETRAINED else [],
+        PATHS.contaminated_files(),
+        PATHS.exposure() if PRETRAINED else [],
 
 
 # All text of the benchmarks, in all their languages, as n-grams that training text is looked up in.
 rule evaluation_text:
     input:
-        lambda w: [path for bench in KEPT_OUT for path in benchmark_files(bench)],
+        PATHS.benchmark_files(*KEPT_OUT),
     output:
-        directory(f"{BASE}/decontamination/text"),
+        directory(PATHS.evaluation_text()),
     log:
-        f"{BASE}/logs/decontamination/text.log",
+        PATHS.log("decontaminate", "text"),
     benchmark:
-        f"{BASE}/timings/decontaminate/text.tsv"
+        PATHS.timing("decontaminate", "text")
     group:
         DECONTAMINATION_GROUP
     conda:
@@ -27,27 +27,27 @@ rule evaluation_text:
         runtime=minutes(60),
     params:
         code=code_digest("decontaminate.evaluation_text"),
-        benchmarks=expand("{base}/benchmarks/{bench}", base=BASE, bench=KEPT_OUT),
-        options=as_json(configuration.overlap_options(CONFIG)),
+        benchmarks=[PATHS.benchmark(name) for name in KEPT_OUT],
+        options=lambda w: as_json(configuration.overlap_options(CONFIG)),
     shell:
-        "python -m polybatch.decontaminate.evaluation_text --benchmarks {params.benchmarks} --options {params.options:q} "
-        "--output {output} 2> {log}"
+        "python -m polybatch.decontaminate.evaluation_text --benchmarks {params.benchmarks:q} "
+        "--options {params.options:q} --output {output:q} 2> {log:q}"
 
 
 # Looks up every training pair in every language it has; a pair that overlaps in one goes in all.
 rule contaminated_pairs:
     input:
-        text=f"{BASE}/decontamination/text",
-        collected=f"{BASE}/collected/en.parquet",
-        supplied=supplied_files,
-        validation=lambda w: f"{BASE}/collected/sources/{VALIDATION}.parquet" if VALIDATION else [],
+        text=PATHS.evaluation_text(),
+        collected=PATHS.collected(),
+        supplied=PATHS.supplied_files().values(),
+        validation=PATHS.validation_source_files(),
     output:
-        pairs=f"{BASE}/decontamination/pairs.parquet",
-        counts=f"{BASE}/decontamination/pairs.json",
+        pairs=PATHS.contaminated(),
+        counts=PATHS.contaminated("json"),
     log:
-        f"{BASE}/logs/decontamination/pairs.log",
+        PATHS.log("decontaminate", "pairs"),
     benchmark:
-        f"{BASE}/timings/decontaminate/pairs.tsv"
+        PATHS.timing("decontaminate", "pairs")
     group:
         DECONTAMINATION_GROUP
     conda:
@@ -57,19 +57,19 @@ rule contaminated_pairs:
         runtime=minutes(60),
     params:
         code=code_digest("decontaminate.contaminated"),
-        supplied=flag("supplied", named(supplied_files())),
-        validation=lambda w, input: f"--validation {input.validation}" if input.validation else "",
+        supplied=flag("supplied", named(PATHS.supplied_files())),
+        validation=flag("validation", PATHS.validation_source_files()),
     shell:
-        "python -m polybatch.decontaminate.contaminated --text {input.text} --collected {input.collected} {params.supplied} "
-        "{params.validation} --output {output.pairs} 2> {log}"
+        "python -m polybatch.decontaminate.contaminated --text {input.text:q} --collected {input.collected:q} "
+        "{params.supplied:q} {params.validation:q} --output {output.pairs:q} 2> {log:q}"
 
 
 # Which evaluation sets the encoders' makers say that they trained on.
 rule exposure:
     output:
-        f"{BASE}/decontamination/exposure.json",
+        PATHS.exposure(),
     log:
-        f"{BASE}/logs/decontamination/exposure.log",
+        PATHS.log("decontaminate", "exposure"),
     conda:
         "../envs/data.yaml"
     resources:
@@ -77,10 +77,10 @@ rule exposure:
         runtime=minutes(20),
     params:
         code=code_digest("decontaminate.exposure"),
-        encoders=as_json(
+        encoders=lambda w: as_json(
             {name: {"model": CONFIG["encoders"][name].get("model")} for name in CONFIG["study"]["encoders"]}
         ),
-        benchmarks=as_json(
+        benchmarks=lambda w: as_json(
             {
                 name: {
                     key: CONFIG["benchmarks"][name][key]
@@ -92,4 +92,4 @@ rule exposure:
         ),
     shell:
         "python -m polybatch.decontaminate.exposure --encoders {params.encoders:q} --benchmarks {params.benchmarks:q} "
-        "--output {output} 2> {log}"
+        "--output {output:q} 2> {log:q}"

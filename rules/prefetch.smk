@@ -5,16 +5,17 @@
 # Sources, encoders, translators and benchmarks: afterwards no other stage needs a connection.
 rule prefetch:
     input:
-        [source_file(name) for name in ALL_SOURCES],
-        expand("{base}/hub/{record}.json", base=BASE, record=HUB),
+        lambda w: [PATHS.source_file(name) for name in ALL_SOURCES],
+        PATHS.source_translations(SOURCE_LANGS),
+        [PATHS.hub_record(record) for record in HUB],
 
 
 # One repository of the Hugging Face hub, into the hub's own cache (HF_HOME); the record says where it is.
 rule fetch_hub:
     output:
-        f"{BASE}/hub/{{record}}.json",
+        PATHS.hub_record("{record}"),
     log:
-        f"{BASE}/logs/hub/{{record}}.log",
+        PATHS.log("hub", "{record}"),
     wildcard_constraints:
         record=one_of(HUB),
     localrule: True
@@ -23,27 +24,60 @@ rule fetch_hub:
     params:
         code=code_digest("prefetch.fetch"),
         request=lambda w: as_json(HUB[w.record]),
-        revisions=f"{BASE}/hub/revisions",
+        revisions=PATHS.hub_revisions(),
     shell:
-        "python -m polybatch.prefetch.fetch --request {params.request:q} --revisions {params.revisions} "
-        "--record {output} 2> {log}"
+        "python -m polybatch.prefetch.fetch --request {params.request:q} --revisions {params.revisions:q} "
+        "--record {output:q} 2> {log:q}"
 
 
-if any(source["adapter"] == "homeassistant" for source in ALL_SOURCES.values()):
+# Wheel -> the source that is read from it, if any is.
+WHEELS = {
+    source["requirement"].replace("==", "-"): source
+    for source in ALL_SOURCES.values()
+    if source["adapter"] == "homeassistant"
+}
+
+if WHEELS:
 
     # Downloads a pinned wheel with pip; nothing is installed.
     rule fetch_wheel:
         output:
-            "results/sources/{wheel}-py3-none-any.whl",
+            wheel("{wheel}"),
         log:
-            "results/sources/logs/{wheel}.log",
+            wheel_log("{wheel}"),
+        wildcard_constraints:
+            wheel=one_of(WHEELS),
         localrule: True
         conda:
             "../envs/data.yaml"
         params:
-            code=code_digest("core.download"),
-            requirement=lambda w: wheel_source(w.wheel)["requirement"],
-            sha256=lambda w: wheel_source(w.wheel)["sha256"],
+            code=code_digest("prefetch.wheel"),
+            requirement=lambda w: WHEELS[w.wheel]["requirement"],
+            sha256=lambda w: WHEELS[w.wheel]["sha256"],
         shell:
-            "python -m polybatch.core.download --requirement {params.requirement} --sha256 {params.sha256} "
-            "--output {output} 2> {log}"
+            "python -m polybatch.prefetch.wheel --requirement {params.requirement:q} --sha256 {params.sha256:q} "
+            "--output {output:q} 2> {log:q}"
+
+
+HELP_SOURCES = [name for name, source in ALL_SOURCES.items() if source["adapter"] == "libreoffice"]
+
+if HELP_SOURCES:
+
+    # Downloads the help of one language with apt, or takes what was put into a folder; nothing is installed.
+    rule fetch_help:
+        output:
+            PATHS.help_record("{source}", "{lang}"),
+        log:
+            PATHS.help_log("{source}", "{lang}"),
+        wildcard_constraints:
+            source=one_of(HELP_SOURCES),
+        localrule: True
+        conda:
+            "../envs/data.yaml"
+        params:
+            code=code_digest("prefetch.fetch_help"),
+            packages=HELP_PACKAGES,
+            folder=lambda w: flag("folder", ALL_SOURCES[w.source].get("folder") or []),
+        shell:
+            "python -m polybatch.prefetch.fetch_help --lang {wildcards.lang:q} --packages {params.packages:q} "
+            "{params.folder:q} --record {output:q} 2> {log:q}"

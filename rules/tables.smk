@@ -1,32 +1,38 @@
-# Versioned tables and figures of the study.
+# Versioned tables and figures of the study, and one HTML file with them, their captions and their provenance.
 
 
 # The tables, figures and manifest of the newest version.
 rule tables:
     input:
-        f"{TABLES}/latest/VERSION",
+        PATHS.table("VERSION"),
+
+
+# The report itself is Snakemake's; the rule below runs it on what the tables' rule made.
+rule report:
+    input:
+        PATHS.report(),
 
 
 # Writes results/tables/<study>/v<N>/ once, if anything changed, and copies it to latest/.
 rule make_tables:
     input:
-        expand("{base}/scores/{run}/{bench}.parquet", base=BASE, run=RUNS, bench=BENCHMARKS),
-        expand("{base}/scores/{run}/{bench}.per_query.parquet", base=BASE, run=RUNS, bench=BENCHMARKS),
-        expand("{base}/translated/{lang}.json", base=BASE, lang=MT_LANGS),
-        [model_folder(run) for run in RUNS],
-        f"{BASE}/collected/en.parquet",
-        parallel_files,
-        [path for bench in BENCHMARKS for path in benchmark_files(bench)],
-        collected=f"{BASE}/collected/en.json",
-        contamination=f"{BASE}/decontamination/pairs.json" if DECONTAMINATED else [],
-        exposure=f"{BASE}/decontamination/exposure.json" if PRETRAINED else [],
-        published=[path for path in PUBLISHED if os.path.exists(path)],
+        [PATHS.scores(run, name) for run in RUNS for name in BENCHMARKS],
+        [PATHS.per_query(run, name) for run in RUNS for name in BENCHMARKS],
+        [PATHS.translated(lang, "json") for lang in MT_LANGS],
+        MODELS.values(),
+        PATHS.collected(),
+        PATHS.parallel_files().values(),
+        PATHS.benchmark_files(*BENCHMARKS),
+        collected=PATHS.collected("json"),
+        contamination=PATHS.contaminated("json") if PATHS.contaminated_files() else [],
+        exposure=PATHS.exposure() if PRETRAINED else [],
+        published=lambda w: [path for path in PUBLISHED if os.path.exists(path)],
     output:
         [table_output(name) for name in TABLE_FILES],
     log:
-        f"{BASE}/logs/tables/{STUDY}.log",
+        PATHS.log("tables", STUDY),
     benchmark:
-        f"{BASE}/timings/tables/{STUDY}.tsv"
+        PATHS.timing("tables", STUDY)
     conda:
         "../envs/tables.yaml"
     resources:
@@ -34,18 +40,40 @@ rule make_tables:
         runtime=minutes(60),
     params:
         code=[code_digest("tables.inputs"), code_digest("tables.make")],
-        config=as_json(CONFIG),
-        digests=as_json({stage: code_digest(stage) for stage in STAGES}),
-        base=lambda w, input: os.path.dirname(os.path.dirname(input.collected)),
-        contamination=lambda w, input: f"--contamination {input.contamination}" if input.contamination else "",
-        exposure=lambda w, input: f"--exposure {input.exposure}" if input.exposure else "",
-        timings=f"{BASE}/timings",
-        root=lambda w, output: os.path.dirname(os.path.dirname(output[0])),
+        config=lambda w: as_json(CONFIG),
+        digests=lambda w: as_json(STAGES),
+        base=lambda w: PATHS.base,
+        contamination=lambda w, input: flag("contamination", input.contamination),
+        exposure=lambda w, input: flag("exposure", input.exposure),
+        timings=PATHS.timings(),
+        root=lambda w: PATHS.tables(),
     shell:
         "work=$(mktemp -d) && trap 'rm -rf \"$work\"' EXIT && "
         "printf '%s' {params.config:q} > \"$work/config.json\" && "
-        "python -m polybatch.tables.inputs --config {params.config:q} --base {params.base} "
-        '--output "$work/inputs.json" 2> {log} && '
+        "python -m polybatch.tables.inputs --config {params.config:q} --base {params.base:q} "
+        '--output "$work/inputs.json" 2> {log:q} && '
         'python -m polybatch.tables.make --config "$work/config.json" --inputs "$work/inputs.json" '
-        "--collected {input.collected} {params.contamination} {params.exposure} --timings {params.timings} "
-        "--code-digests {params.digests:q} --root {params.root} 2>> {log}"
+        "--collected {input.collected:q} {params.contamination:q} {params.exposure:q} --timings {params.timings:q} "
+        "--code-digests {params.digests:q} --root {params.root:q} 2>> {log:q}"
+
+
+# Snakemake's report of the study.
+rule make_report:
+    input:
+        PATHS.table("VERSION"),
+    output:
+        PATHS.report(),
+    log:
+        PATHS.log("report", STUDY),
+    localrule: True
+    conda:
+        "../envs/tables.yaml"
+    params:
+        config=lambda w: as_json(config),
+        snakefile=lambda w: workflow.main_snakefile,
+    shell:
+        # The inner snakemake reads the finished jobs' records only, so it needs no lock.
+        "overlay=$(mktemp --suffix .json) && trap 'rm -f \"$overlay\"' EXIT && "
+        "printf '%s' {params.config:q} > \"$overlay\" && "
+        'snakemake --snakefile {params.snakefile:q} --configfile "$overlay" --nolock --cores 1 '
+        "--report {output:q} -- tables > {log:q} 2>&1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +99,47 @@ def test_a_dry_run_asks_nobody(project: Project) -> None:
     assert done.returncode == 0, done.stdout[-2000:]
 
 
+def test_a_failed_job_is_told_however_quiet_snakemake_is(project: Project) -> None:
+    source = project.folder / "toy.jsonl"
+    good = source.read_text("utf-8")
+    source.write_text(good + '{"group": "x", "lang": "en", "question": "", "answer": "y"}\n', "utf-8")
+    settings = {"POLYBATCH_SMALL": "1"}
+    done = project.snakemake(TARGET, "--quiet", "all", "--retries=1", settings=settings, timeout_s=300)
+    source.write_text(good, "utf-8")
+    assert done.returncode != 0
+    told = done.stdout[done.stdout.index("What failed") :]
+    assert "collect_source (source=toy)" in told
+    assert "cause: 1 row(s) of the source cannot be used." in told
+    assert "found: line 361: empty query" in told
+    assert re.search(r"tried: 2 times.* \(Slurm jobs \d+ FAILED, \d+ FAILED\)", told)
+    assert "in the same Slurm job, to be done again with it: " in told
+    again = subprocess.run(
+        [sys.executable, "-m", "polybatch", "failures"],
+        cwd=project.folder,
+        env=project.environment({"PYTHONPATH": str(project.folder / "workflow")}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "found: line 361: empty query" in again.stderr
+
+
+def test_what_the_cluster_offers_and_takes(project: Project) -> None:
+    def ask(**settings: str) -> subprocess.CompletedProcess[str]:
+        environment = project.environment({"PYTHONPATH": str(project.folder / "workflow"), **settings})
+        command = [sys.executable, "-m", "polybatch", "cluster", "check"]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    done = ask()
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^gpu +up .* 2 fake +1 of 1$", done.stdout, re.M)
+    assert "your accounts: lab" in done.stdout
+    assert "Slurm would take jobs without cards." in done.stdout
+    refused = ask(POLYBATCH_GPUS="3", POLYBATCH_GPU_TYPE="fake")
+    assert refused.returncode == 1
+    assert "3 cards are asked for, but a node of 'gpu' has 2 at most" in refused.stderr
+
+
 @pytest.fixture
 def far(slurm: Slurm) -> str:
     done = subprocess.run(["sinfo", "--noheader", "--partition=far"], capture_output=True, text=True, check=True)
@@ -146,4 +188,4 @@ def probe(
 def test_a_run_on_nodes_that_do_not_share_the_folder(project: Project, far: str) -> None:
     done = project.snakemake(TARGET, "--retries=0", settings={"POLYBATCH_CPU_PARTITION": far}, timeout_s=180)
     assert done.returncode != 0
-    assert "polybatch.cluster.check probe" in done.stdout, done.stdout[-3000:]
+    assert "polybatch cluster probe" in done.stdout, done.stdout[-3000:]

@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 from hub_cache import HubCache, commit_of
 
 from polybatch.collect.adapters.data_sets import DATA_SETS
@@ -215,6 +216,15 @@ def _parquet(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> bytes:
     return sink.getvalue()
 
 
+def _card(configs: Mapping[str, Mapping[str, str]]) -> bytes:
+    """A card whose head declares configuration -> split -> files."""
+    declared = [
+        {"config_name": config, "data_files": [{"split": split, "path": path} for split, path in splits.items()]}
+        for config, splits in configs.items()
+    ]
+    return f"---\n{yaml.safe_dump({'configs': declared})}---\n# A stand-in\n".encode()
+
+
 def _texts(*names: str) -> list[tuple[str, pa.DataType]]:
     return [(name, pa.string()) for name in names]
 
@@ -240,6 +250,7 @@ def _mr_tydi(planted: list[Mapping[str, str]]) -> Iterator[tuple[str, bytes]]:
     rows += [(row["query"], row["passage"], Town(1).passage()) for row in planted]
     schema = pa.schema(_texts("anchor", "positive", "negative"))
     content = [dict(zip(schema.names, row, strict=True)) for row in rows]
+    yield "README.md", _card({"en-triplet": {"train": "en-triplet/train-*"}, "ar-triplet": {"train": "ar-triplet/*"}})
     yield "en-triplet/train-00000-of-00001.parquet", _parquet(content, schema)
 
 
@@ -262,6 +273,8 @@ def _duorc(planted: list[Mapping[str, str]]) -> Iterator[tuple[str, bytes]]:
     rows.append(("/m/x", Town(100).article(24), "x", "x", "what was never said", ["zyzzyva"], False))
     rows += [(f"/m/p{i}", row["passage"], "", f"p{i}", row["query"], ["the"], False) for i, row in enumerate(planted)]
     content = [dict(zip(schema.names, row, strict=True)) for row in rows]
+    splits = {split: f"SelfRC/{split}-*" for split in ("train", "validation", "test")}  # of which one is here
+    yield "README.md", _card({"ParaphraseRC": {"train": "ParaphraseRC/train-*"}, "SelfRC": splits})
     yield "SelfRC/train-00000-of-00001.parquet", _parquet(content, schema)
 
 
@@ -275,6 +288,7 @@ def _newsqa(planted: list[Mapping[str, str]]) -> Iterator[tuple[str, bytes]]:
     ]
     rows += [(row["passage"], row["query"], [row["passage"].split()[0]], "planted") for row in planted]
     content = [dict(zip(schema.names, row, strict=True)) for row in rows]
+    yield "README.md", b"---\ndataset_info:\n  splits: []\n---\n"  # it declares no files
     yield "data/train-00000-of-00001-ec54fbe500fc3b5c.parquet", _parquet(content, schema)
     yield "data/validation-00000-of-00001-3cf888b12fff1dd6.parquet", _parquet(content[:4], schema)
 
@@ -292,6 +306,8 @@ def _pairs(path: str, columns: tuple[str, str], first: int, count: int) -> Any:
             ("who asks", ""),
         ]
         rows += [(row["query"], row["passage"]) for row in planted]
+        config, name = path.split("/")
+        yield "README.md", _card({config: {"train": f"{config}/{name.split('-')[0]}-*"}})
         yield path, _parquet([dict(zip(columns, row, strict=True)) for row in rows], pa.schema(_texts(*columns)))
 
     return files

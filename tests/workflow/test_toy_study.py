@@ -196,7 +196,7 @@ def test_embedding_in_shards_is_as_many_jobs(project: Path) -> None:
 
 def test_versions_can_be_compared(project: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "polybatch.tables.versions.compare", "v1", "v2", "--study", "toy"],
+        [sys.executable, "-m", "polybatch", "compare", "v1", "v2", "--study", "toy"],
         cwd=project,
         capture_output=True,
         text=True,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from polybatch.benchmarks.beir import build, main
+from polybatch.benchmarks.beir import build
 from polybatch.benchmarks.benchmark import load
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json
@@ -48,7 +48,7 @@ def english(tmp_path: Path) -> Path:
 
 def test_one_language(english: Path, tmp_path: Path) -> None:
     output = tmp_path / "mine"
-    main(["--path", str(english), "--languages", "en", "--exclude-same-ids", "--output", str(output)])
+    build(english, output, ["en"], exclude_same_ids=True)
     benchmark = load(output, ["en"])
     assert benchmark.corpus["en"].texts.to_pylist() == ["A title one", "A title two", "A title three"]
     assert benchmark.queries["en"].ids.to_pylist() == ["q1", "q2"]

@@ -15,9 +15,9 @@ import benchmarks as standins
 from hub_cache import HubCache
 
 from polybatch.benchmarks.benchmark import Benchmark, load
-from polybatch.benchmarks.mteb import build, expected_size, main, task_repo
+from polybatch.benchmarks.mteb import build, expected_size, task_repo
 from polybatch.core.errors import ConfigError, DataError
-from polybatch.core.hub import Snapshot, write_record
+from polybatch.core.hub import Snapshot
 
 Make = Callable[..., Snapshot]
 
@@ -48,10 +48,8 @@ def relevant_texts(benchmark: Benchmark) -> dict[str, set[str]]:
     return found
 
 
-def test_the_stage_reads_a_record_and_leaves_a_card(snapshot: Make, tmp_path: Path) -> None:
-    write_record(tmp_path / "record.json", snapshot("SciFact"))
-    words = ["--task", "SciFact", "--record", str(tmp_path / "record.json"), "--languages", "en"]
-    main([*words, "--output", str(tmp_path / "scifact")])
+def test_a_task_is_read_and_leaves_a_card(snapshot: Make, tmp_path: Path) -> None:
+    build("SciFact", snapshot("SciFact"), tmp_path / "scifact", ["en"])
     card = json.loads((tmp_path / "scifact" / "card.json").read_text())
     assert (card["split"], card["queries"], card["passages"]) == ("test", {"en": 12}, {"en": 36})
     assert card["data_set"]["commit"] == task_repo("SciFact")[1]

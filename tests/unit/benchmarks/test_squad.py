@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from polybatch.benchmarks.benchmark import load
-from polybatch.benchmarks.squad import PUBLISHED, build, main, read_counts, split_sentences
+from polybatch.benchmarks.squad import PUBLISHED, build, read_counts, split_sentences
 from polybatch.core import contracts
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_parquet
@@ -53,16 +53,8 @@ def files(tmp_path: Path) -> dict[str, Path]:
 
 
 def test_a_query_finds_the_sentence_of_its_answer_in_every_language(files: dict[str, Path], tmp_path: Path) -> None:
-    main(
-        [
-            "--files",
-            *(f"{lang}={path}" for lang, path in files.items()),
-            "--expected",
-            '{"queries": {"en": 3, "fr": 7}, "candidates": {"en": 2, "de": 3}}',
-            "--output",
-            str(tmp_path / "insects"),
-        ]
-    )
+    counts = read_counts('{"queries": {"en": 3, "fr": 7}, "candidates": {"en": 2, "de": 3}}')
+    build(files, tmp_path / "insects", expected=counts)
     benchmark = load(tmp_path / "insects", ["en", "de"])
     texts: dict[str, str] = {}
     for side in benchmark.corpus.values():
@@ -129,9 +121,3 @@ def test_files_of_another_kind_are_told(tmp_path: Path, content: bytes | None, w
         (tmp_path / "en.json").write_bytes(content)
     with pytest.raises(DataError, match=words):
         build({"en": tmp_path / "en.json"}, tmp_path / "insects")
-
-
-def test_a_language_without_a_file_is_told(files: dict[str, Path], tmp_path: Path) -> None:
-    words = ["--files", f"en={files['en']}", "--languages", "en", "fr", "--output", str(tmp_path / "insects")]
-    with pytest.raises(ConfigError, match="add fr"):
-        main(words)

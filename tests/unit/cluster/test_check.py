@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
+import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from polybatch.cluster import check, probe, slurm
+from polybatch.cluster import check, offer, probe, slurm
 from polybatch.cluster.check import file_system, request_faults, requests_of, require_runnable, warnings
 from polybatch.cluster.probe import Here, node_faults, read_values
 from polybatch.cluster.slurm import Answer, Request, read_cards, read_cluster, read_minutes, read_partitions
@@ -207,7 +210,7 @@ def test_doubts_are_told(offered: slurm.Cluster) -> None:
     told = "\n".join(warnings([PLAIN, CARD], offered, Path("/tmp/x")))
     assert "No node of the partition 'gpu' is up" in told
     assert "/tmp/x" in told
-    assert "polybatch.cluster.check probe" in told
+    assert "polybatch cluster probe" in told
 
 
 SEEN = "host\tn1\ntoken\tt\nwritten\tyes\npython\tok\npath_python\t/v/bin/python\nhub\tyes\ncards\t0\nmemory_kb\t1\n"
@@ -244,3 +247,27 @@ def test_what_a_node_lacks_is_told(line: str, instead: str, words: str) -> None:
 def test_a_node_that_cannot_write_is_told() -> None:
     (found,) = node_faults(read_values(SEEN), HERE, PLAIN, came_back=False)
     assert "what it writes there does not arrive" in found
+
+
+def test_what_a_cluster_offers_is_one_table(offered: slurm.Cluster) -> None:
+    told = offer.described(offered)
+    assert re.fullmatch(r"cpu \(default\) +up +10080 min +4 +6000 +none +1 of 1", told[1])
+    assert any(re.fullmatch(r"gpu +up +10080 min +64 +512000 +4 a100 +0 of 1", line) for line in told)
+    assert any(re.fullmatch(r"night +drain +no limit +8 +9000 +2 of no type +1 of 1", line) for line in told)
+    assert told[-1] == "your accounts: lab, root"
+
+
+def test_slurm_is_asked_about_the_jobs_that_the_profile_submits(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("POLYBATCH_")]:
+        monkeypatch.delenv(name)
+    parser = argparse.ArgumentParser()
+    offer.add_arguments(parser)
+    cpu, cards = offer.requests_of_profile(parser.parse_args(["--gpu-partition", "gpu", "--gpus", "2"]))
+    assert cpu == Request(mem_mb=2000, minutes=60)
+    assert cards == Request("gpu", cpus=16, mem_mb=64000, minutes=720, gpus=2)
+    monkeypatch.setenv("POLYBATCH_GPUS", "0")
+    parser = argparse.ArgumentParser()
+    offer.add_arguments(parser)
+    assert list(offer.requests_of_profile(parser.parse_args(["--partition", "short"]))) == [
+        Request("short", mem_mb=2000, minutes=60)
+    ]

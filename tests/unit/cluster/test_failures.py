@@ -219,6 +219,12 @@ def test_words_of_a_stage(log, words):
     assert causes.explain("r", Try(), None, log=log, slurm_log="").words.startswith(words)
 
 
+def test_what_to_do_is_found_behind_a_fact_of_several_lines():
+    error = DataError("pip could not.", found="ERROR: no version\nERROR: no match\n", remedy="check the network")
+    cause = causes.explain("r", Try(), None, log=f"error: {error}\nclosing\n", slurm_log="")
+    assert (cause.words, cause.to_do) == ("pip could not.", "check the network")
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -338,4 +344,4 @@ def test_a_node_that_cannot_open_the_jobs_log_is_told():
     facts = jobs.parse_sacct("2|run|FAILED||1500M|00:20:00|00:00:00|far1|0:53\n")["2"]
     cause = causes.explain("collect", Try(outcome="failed"), facts, log="", slurm_log="")
     assert cause.words.startswith("far1 could not open the job's log")
-    assert "polybatch.cluster.check probe" in cause.to_do
+    assert "polybatch cluster probe" in cause.to_do

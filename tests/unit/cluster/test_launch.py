@@ -31,7 +31,9 @@ WHOLE = LISTING.splitlines()[3:]
 PROBE = """\
 import json, os, signal, sys, time
 facts = {name: os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "RANK", "WORLD_SIZE", "OMP_NUM_THREADS")}
-print(json.dumps({**facts, "argv": sys.argv[1:], "pid": os.getpid(), "torch": "torch" in sys.modules}), flush=True)
+told = json.dumps({**facts, "argv": sys.argv[1:], "pid": os.getpid(), "torch": "torch" in sys.modules})
+sys.stdout.write(told + "\\n")  # in one piece: ranks share the pipe
+sys.stdout.flush()
 wish = sys.argv[1]
 if wish == "fail" and facts["RANK"] in (None, "1"):
     sys.exit("error: as wished")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from snakemake_executor_plugin_slurm import Executor
 
-from polybatch.cluster.polling import VARIABLE, look_in_time
+from polybatch.cluster.polling import VARIABLE, cap_wait, look_in_time
 from polybatch.core.errors import ConfigError
 
 
@@ -61,3 +62,42 @@ def test_what_is_no_number_of_seconds_is_told(executor: Executor, value: str, mo
     monkeypatch.setenv(VARIABLE, value)
     with pytest.raises(ConfigError, match=VARIABLE):
         look_in_time(workflow(executor))
+
+
+class Attribute:
+    """An executor whose wait is no property."""
+
+    next_seconds_between_status_checks = 2
+
+
+class ReadOnly:
+    """One whose wait cannot be set."""
+
+    @property
+    def next_seconds_between_status_checks(self) -> int:
+        return 2
+
+
+@pytest.mark.parametrize("kind", [Attribute, ReadOnly, type("Without", (), {}), None, "no class"])
+def test_an_executor_that_is_built_otherwise_is_left_alone_with_a_warning(
+    kind: object, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(VARIABLE, "1")
+    before = dict(vars(kind)) if isinstance(kind, type) else {}
+    look_in_time(SimpleNamespace(executor_plugin=SimpleNamespace(name="slurm", executor=kind)))
+    assert "has no effect" in caplog.text
+    assert not isinstance(kind, type) or dict(vars(kind)) == before
+    look_in_time(SimpleNamespace(executor_plugin=SimpleNamespace(name="slurm")))
+    look_in_time(SimpleNamespace())
+
+
+def test_a_wait_that_is_no_number_passes_through() -> None:
+    class Later:
+        next_seconds_between_status_checks = property(lambda self: self.wait, lambda self, value: None)
+
+    assert cap_wait(Later, 5)
+    later: Any = Later()
+    later.wait = None
+    assert later.next_seconds_between_status_checks is None
+    later.wait = 7.5
+    assert later.next_seconds_between_status_checks == 5

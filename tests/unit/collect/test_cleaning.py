@@ -52,7 +52,7 @@ def test_each_fault_is_counted_once_and_the_counts_add_up(tmp_path: Path) -> Non
     }
     assert rows[0] | {"pair_id": ""} == {
         "pair_id": "", "source": "s", "query": "what is it", "passage": "It is a long enough passage",
-        "hard_negatives": [], "license": "CC0-1.0", "split": "", "kind": "",
+        "hard_negatives": [], "license": "CC0-1.0", "split": "", "kind": "", "document": "",
     }  # fmt: skip
 
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from polybatch.collect import english as stage_collect
-from polybatch.collect import one_source
-from polybatch.collect import supplied as parallel_text
+from polybatch.collect import one_source, supplied
 from polybatch.collect.english import shares
 from polybatch.collect.options import MixtureOptions, SplitOptions
 from polybatch.core.contracts import COLLECTED, PARALLEL, STRINGS
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json, read_parquet
 from polybatch.core.text import text_key
+from polybatch.translation import strings
 
 WORDS = ["lamp", "door", "fan", "heater", "garden", "kitchen", "alarm", "sensor", "valve", "pump"]
 SPLIT = {"test_passages": 20, "dev_passages": 10}
@@ -68,8 +68,11 @@ class Study:
 
     def text(self, flag: str, lang: str = "de") -> list[dict]:
         output = self.folder / f"{flag}-{lang}.parquet"
-        flags = ["--collected", str(self.folder / "en.parquet"), "--lang", lang, "--held-out-share", "0.1"]
-        parallel_text.main([*self.inputs, *flags, f"--{flag}", str(output)])
+        flags = ["--collected", str(self.folder / "en.parquet"), "--lang", lang, "--output", str(output)]
+        if flag == "supplied":
+            supplied.main([*self.inputs, *flags])
+        else:
+            strings.main([*self.inputs, *flags, "--held-out-share", "0.1"])
         return read_parquet(output, PARALLEL if flag == "supplied" else STRINGS).to_pylist()
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from polybatch.core import download
-from polybatch.core.download import fetch_files, main, read_files
+from polybatch.core.download import check_pinned, fetch_files, read_files
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json
 
@@ -63,8 +63,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_fetches_retries_and_records(address: str, tmp_path: Path) -> None:
     Handler.failures = 2
-    words = ["--urls", f"en={address}/en.json", "--sha256", f"en={DIGEST}", "--output", str(tmp_path / "files")]
-    main([*words, "--record", str(tmp_path / "record.json")])
+    fetch_files({"en": {"url": f"{address}/en.json", "sha256": DIGEST}}, tmp_path / "record.json", tmp_path / "files")
     files = read_files(tmp_path / "record.json")
     assert files["en"].read_bytes() == CONTENT
     assert read_json(tmp_path / "record.json")["files"]["en"]["sha256"] == DIGEST
@@ -108,14 +107,14 @@ def test_a_file_without_a_pin_is_told(address: str, tmp_path: Path, caplog: pyte
 
 def test_a_file_without_a_pin_is_kept_only_as_it_came_from_this_address(address: str, tmp_path: Path) -> None:
     record, place = tmp_path / "record.json", tmp_path / "en.json"
-    url = f"{address}/en.json?version=1"
+    url = f"{address}/en.json?new=1"
     fetch_files({"en": {"url": url}}, record, tmp_path)
     record.unlink()  # as Snakemake does before a rerun
     Handler.failures = 9
     fetch_files({"en": {"url": url}}, record, tmp_path)
     assert Handler.failures == 9, "not asked for again"
-    with pytest.raises(DataError, match="could not be fetched"):  # addresses that are shown alike
-        fetch_files({"en": {"url": f"{address}/en.json?version=2"}}, record, tmp_path)
+    with pytest.raises(DataError, match="could not be fetched"):
+        fetch_files({"en": {"url": f"{address}/en.json?new=0"}}, record, tmp_path)
     assert place.read_bytes() == CONTENT
     Handler.failures = 0
     fetch_files({"en": {"url": f"{address}/other.json"}}, record, tmp_path)
@@ -138,28 +137,74 @@ def test_a_file_by_hand_without_a_pin_is_adopted_with_a_warning(
         fetch_files({"en": {"url": "https://127.0.0.1:9/new.json"}}, tmp_path / "record.json", tmp_path)
 
 
-def test_secrets_of_an_address_are_sent_and_not_written(
-    address: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_references_are_filled_in_and_never_written(
+    address: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name, value in {"ME": "me", "PW": "s3cret", "TOKEN": "hidden", "SIGNED": "sig=SIGNED"}.items():
+        monkeypatch.setenv(name, value)
     host = address.removeprefix("http://")
-    url = f"http://me:s3cret@{host}/en.json?token=hidden&SIGNED"
+    url = f"http://${{ME}}:${{PW}}@{host}/en.json?token=${{TOKEN}}&${{SIGNED}}"
     Handler.failures = 1
     fetch_files({"en": {"url": url}}, tmp_path / "record.json", tmp_path)
-    assert Handler.last_path == "/en.json?token=hidden&SIGNED"
+    assert Handler.last_path == "/en.json?token=hidden&sig=SIGNED"
     assert Handler.last_user == "Basic " + base64.b64encode(b"me:s3cret").decode()
-    written = [path.read_text("utf-8") for path in tmp_path.rglob("*") if path.is_file()]
-    shown = f"http://***@{host}/en.json?token=***&***"
-    assert read_json(tmp_path / "record.json")["files"]["en"]["url"] == shown
-    told = [caplog.text, *written]
-    for fetched in ("gone.json?token=hidden", "away?token=hidden"):
+    assert read_json(tmp_path / "record.json")["files"]["en"]["url"] == url
+    told = [caplog.text, *(path.read_text("utf-8") for path in tmp_path.rglob("*") if path.is_file())]
+    for fetched in ("gone.json?token=${TOKEN}", "away?token=${TOKEN}"):
         with pytest.raises(DataError) as error:
-            fetch_files({"de": {"url": f"http://me:s3cret@{host}/{fetched}"}}, tmp_path / "record.json", tmp_path)
+            fetch_files({"de": {"url": f"http://${{ME}}:${{PW}}@{host}/{fetched}"}}, tmp_path / "record.json", tmp_path)
         told.append(str(error.value))
-    for unusable in ("ftp://me:s3cret@a.org/x?token=hidden", "https://me:s3cret@a.org:x/?hidden", "me:s3cret@a.org"):
-        with pytest.raises(ConfigError, match=r"no https address") as unusable_error:
-            fetch_files({"de": {"url": unusable}}, tmp_path / "record.json", tmp_path)
-        told.append(str(unusable_error.value))
-    assert not [text for text in told if "s3cret" in text or "hidden" in text or "SIGNED" in text]
+    monkeypatch.delenv("TOKEN")
+    Handler.failures = 9
+    fetch_files({"en": {"url": url}}, tmp_path / "record.json", tmp_path)  # it is there: nothing is looked up
+    Handler.failures = 0
+    with pytest.raises(ConfigError, match="TOKEN"):
+        fetch_files({"de": {"url": url}}, tmp_path / "record.json", tmp_path)
+    assert not [
+        text for text in told if "s3cret" in text or "hidden" in text or "SIGNED" in text.replace("${SIGNED}", "")
+    ]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://me:s3cret@a.org/x?token=s3cret",
+        "https://me:s3cret@a.org:x/?s3cret",
+        "me:s3cret@a.org",
+        "https://me:s3cret@a.org/x",
+        "https://a.org/x?token=s3cret",
+        "https://a.org/x#s3cret",
+    ],
+)
+def test_secrets_that_are_written_out_are_refused_and_not_shown(url: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        fetch_files({"de": {"url": url}}, tmp_path / "record.json", tmp_path)
+    assert "s3cret" not in str(error.value)
+
+
+def test_an_address_that_leads_away_is_not_followed(address: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="not https") as error:
+        fetch_files({"en": {"url": f"{address}/away"}}, tmp_path / "record.json", tmp_path)
+    assert "s3cret" not in str(error.value)
+
+
+def test_a_disk_that_fills_up_is_no_fault_of_the_network(address: str, tmp_path: Path) -> None:
+    from polybatch.core import stage
+
+    with pytest.raises(DataError) as error:
+        download._download_url(f"{address}/en.json", Path("/dev/full"), tmp_path / "en.json", 10**6)
+    assert stage.is_disk_full(error.value)
+
+
+def test_a_pinned_file_is_looked_at_by_size_and_checksum(tmp_path: Path) -> None:
+    (tmp_path / "a.whl").write_bytes(CONTENT)
+    check_pinned(tmp_path / "a.whl", DIGEST)
+    with pytest.raises(DataError, match="larger than it may be"):
+        check_pinned(tmp_path / "a.whl", DIGEST, most_bytes=5)
+    with pytest.raises(DataError, match="not the one that was pinned"):
+        check_pinned(tmp_path / "a.whl", "0" * 64)
+    with pytest.raises(DataError, match="prefetch"):
+        check_pinned(tmp_path / "b.whl", DIGEST)
 
 
 def test_all_unusable_addresses_come_at_once(tmp_path: Path) -> None:

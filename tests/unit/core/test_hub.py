@@ -41,10 +41,10 @@ def test_a_branch_is_resolved_to_its_commit(cache: HubCache) -> None:
 
 
 def test_a_record_leads_back_to_the_files(cache: HubCache, tmp_path: Path) -> None:
-    from polybatch.core.hub import main, read_record
+    from polybatch.core.hub import read_record, write_record
 
     record = tmp_path / "record.json"
-    main(["--repo", REPO, "--kind", "dataset", "--revision", "main", "--files", "data/*", "--record", str(record)])
+    write_record(record, fetch(REPO, "dataset", "main", ["data/*"]))
     assert read_record(record) == fetch(REPO, "dataset", "main", ["data/*"])
 
 
@@ -124,3 +124,41 @@ def test_what_the_hub_refuses_is_told(cache: HubCache, refusing_hub: Any, status
     refusing_hub.status, refusing_hub.code = status, code
     with pytest.raises(ConfigError, match=words):
         fetch("some-org/refused", "dataset", "main")
+
+
+@pytest.mark.parametrize(
+    ("repo", "revision"),
+    [
+        ("facebook/nllb-200-distilled-600M", "refs/pr/39"),
+        ("FacebookAI/xlm-roberta-base", OTHER),
+        ("google-bert/bert-base-multilingual-cased", "main"),
+        ("gpt2", "v1.0.0"),
+        ("some_org/data.v2", "refs/convert/parquet"),
+    ],
+)
+def test_ids_of_the_hub_are_sound(repo: str, revision: str) -> None:
+    from polybatch.core.hub import id_faults
+
+    assert not list(id_faults(repo, revision))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "$(touch pwned)", "a;b", "a b", "../a", "a/../b", "-a", ".a", "/a", "a/", "a//b", "a\nb", "a'b", "ä/b"]
+)
+def test_what_can_be_no_id_or_revision_is_told(text: str) -> None:
+    from polybatch.core.hub import id_faults
+
+    assert ["no id of the hub" in fault for fault in id_faults(text, "main")] == [True]
+    assert ["no revision" in fault for fault in id_faults(REPO, text)] == [True]
+
+
+@pytest.mark.parametrize("repo", ["a/b/c", "a--b/c", "a/b.git", "a/b-", "a/" + "b" * 97])
+def test_the_hub_has_no_such_ids(repo: str) -> None:
+    """As huggingface_hub's own validate_repo_id says."""
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    from polybatch.core.hub import id_faults
+
+    assert list(id_faults(repo, "main"))
+    with pytest.raises(HFValidationError):
+        validate_repo_id(repo)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import gc
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -70,28 +68,6 @@ def test_a_full_disk_is_told_as_such() -> None:
         stage.run(main, [])
 
 
-def test_a_full_disk_under_numpy() -> None:
-    import numpy as np
-
-    with pytest.raises(OSError) as caught, open("/dev/full", "wb") as handle:
-        np.save(handle, np.zeros(100_000))
-    assert stage.is_disk_full(caught.value)
-
-
-@pytest.mark.parametrize(
-    "message",
-    [  # as safetensors and FAISS said it on a full file system
-        "Error while serializing: I/O error: No space left on device (os error 28)",
-        "Error: 'ret == (size * 4)' failed: write error in x.faiss: 65491 != 1280000 (No space left on device)",
-    ],
-)
-def test_a_full_disk_is_known_by_the_words_of_libraries(message: str) -> None:
-    error = ValueError("saving failed")
-    error.__cause__ = RuntimeError(message)
-    assert stage.is_disk_full(error)
-    assert not stage.is_disk_full(OSError(errno.EACCES, "no"))
-
-
 def test_other_system_errors_keep_their_traceback() -> None:
     def main(argv: list[str] | None) -> None:
         raise OSError(errno.EACCES, "no")
@@ -104,6 +80,16 @@ def test_progress_ends_with_a_line_in_a_log(caplog: pytest.LogCaptureFixture) ->
     with caplog.at_level("INFO", logger="polybatch"):
         assert list(stage.progress(range(3), total=3, label="rows read")) == [0, 1, 2]
     assert "rows read: 3/3 (100%)" in caplog.text
+
+
+def test_a_pace_counts_from_where_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([100.0, 110.0, 110.0, 110.0, 120.0])
+    monkeypatch.setattr(stage.time, "monotonic", lambda: next(now))
+    pace = stage.Pace("training", 100, "steps", done=50)
+    pace.done = 60
+    assert pace.is_due()
+    assert pace.line() == "training: 60/100 (60%) steps, 1.0 steps/s, 40 s left"
+    assert pace.is_due()
 
 
 def test_json_is_stable(tmp_path: Path) -> None:
@@ -121,25 +107,3 @@ def test_imports_are_never_looked_through_for_garbage() -> None:
     assert gc.isenabled()
     assert gc.get_freeze_count() > frozen
     gc.unfreeze()
-
-
-def test_a_late_module_is_imported_at_the_first_call() -> None:
-    """In a process of its own: this one has it already."""
-    code = """
-import sys
-from polybatch.core import stage
-with stage.importing("sklearn.metrics"):
-    from sentence_transformers.util import similarity
-assert not any(name.split(".")[0] == "sklearn" for name in sys.modules)
-print(similarity.pairwise_distances([[0.0, 1.0]], [[3.0, 5.0]], metric="manhattan").tolist())
-from sklearn.metrics import pairwise_distances, pairwise
-assert pairwise_distances.__module__ == pairwise.__name__ == "sklearn.metrics.pairwise"
-"""
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == "[[7.0]]"
-
-
-def test_a_module_that_is_there_is_not_replaced() -> None:
-    with stage.importing("json"):
-        assert sys.modules["json"].__file__
-    assert sys.modules["json"].__file__

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from polybatch.core.files import read_json
-from polybatch.decontaminate.exposure import DECLARED, NOT_DECLARED, OWN, UNKNOWN, exposure, main
+from polybatch.decontaminate.exposure import NOT_DECLARED, OWN, UNKNOWN, exposure, main
+from polybatch.decontaminate.statuses import DECLARED
 
 ENCODERS = {
     "e5": {"model": "intfloat/multilingual-e5-base"},

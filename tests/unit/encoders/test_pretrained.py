@@ -159,8 +159,7 @@ def test_the_command_line_reads_a_record_or_a_folder(
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache.home / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     recorded = ["--record", str(tmp_path / "mbert.json")]
-    asked = ["--repo", MBERT, "--kind", "model", "--revision", "main", "--files", *file_patterns(MBERT)]
-    hub.main([*asked, *recorded])
+    hub.write_record(tmp_path / "mbert.json", hub.fetch(MBERT, "model", "main", file_patterns(MBERT)))
     main([*recorded, "--output", str(tmp_path / "a")])
     record = read_json(tmp_path / "a" / "encoder.json")
     assert (record["repo_id"], record["revision"], record["commit"]) == (MBERT, "main", commit_of(MBERT))

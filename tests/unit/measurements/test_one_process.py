@@ -14,7 +14,7 @@ PRINTED = """
 [Sat Nov 21 14:17:08 2026]
 rule fetch_wheel:
     output: results/a.whl
-Shell command: python -m polybatch.core.download --output results/a.whl 2> results/a.log
+Shell command: python -m polybatch.prefetch.wheel --output results/a.whl 2> results/a.log
 [Sat Nov 21 14:17:08 2026] Group job prepare (jobs in lexicogr. order):
 
     [Sat Nov 21 14:17:08 2026]

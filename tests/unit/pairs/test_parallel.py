@@ -9,8 +9,8 @@ import pytest
 from polybatch.core.contracts import COLLECTED, CONTAMINATED, PARALLEL, TRANSLATED
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_parquet, write_rows
+from polybatch.decontaminate.excluded import EVALUATION_TEXT
 from polybatch.pairs import parallel
-from polybatch.pairs.parallel import EVALUATION_TEXT
 
 # id -> (split, kind)
 PAIRS = {

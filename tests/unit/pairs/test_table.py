@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from parallel_files import pair_id, parallel_row, write_parallel
 
+from polybatch.core.arguments import parse_paths
 from polybatch.core.errors import ConfigError, DataError
-from polybatch.pairs.table import parse_paths, read_pairs
+from polybatch.pairs.table import read_pairs
 
 
 def write_lang(folder, lang, numbers, query="frage {}", passage="text {}", **changes):

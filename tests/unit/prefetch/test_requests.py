@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from polybatch.prefetch.requests import hub_requests, translator_models
+from polybatch.core.errors import ConfigError
+from polybatch.prefetch.requests import hub_requests, trained_languages, translator_models
 from polybatch.study.resolve import resolve
 
 ROOT = Path(__file__).parents[3]
@@ -156,3 +157,26 @@ def test_nothing_is_fetched_that_lies_in_a_folder(tmp_path: Path) -> None:
 def test_what_is_kept_out_is_fetched_too() -> None:
     requests = hub_requests(config("ratio_mbert", decontamination={"benchmarks": ["mlqa-r", "scifact"]}))
     assert {"benchmark--mlqa-r", "benchmark--scifact"} <= set(requests)
+
+
+def test_every_id_that_no_repository_can_have_is_told_at_once() -> None:
+    study = config("paper")
+    study["encoders"]["labse"]["model"] = "$(touch pwned)"
+    study["translation"]["default"] = {"model": "org/name", "revision": "a; touch pwned", "quantization": "int8"}
+    study["source"][0]["revision"] = "no branch"
+    with pytest.raises(ConfigError) as caught:
+        hub_requests(study)
+    for part in ("encoder labse: '$(touch pwned)'", "'a; touch pwned' is no revision", "'no branch' is no revision"):
+        assert part in caught.value.found
+
+
+def test_help_is_no_request_to_a_hub_and_is_wanted_in_the_languages_of_trained_translators() -> None:
+    default = yaml.safe_load((ROOT / "config.yaml").read_text("utf-8"))
+    assert trained_languages(resolve({**default, "source": "libreoffice"})) == []
+    trained = {
+        "en-de": {"trained": "homeassistant-de-es"},
+        "de-en": {"path": "resources/translators/homeassistant-de-es"},
+    }
+    own = resolve({**default, "source": "libreoffice", "translation": {"languages": ["de"], "translators": trained}})
+    assert trained_languages(own) == ["de", "es"]
+    assert not hub_requests(own)

@@ -13,7 +13,8 @@ from small_benchmark import unit, write_embeddings, write_parallel
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.embedding.vectors import VectorFile
 from polybatch.retrieval import index as stage_index
-from polybatch.retrieval.index import build_index, build_indexes, flat_vectors, main
+from polybatch.retrieval.flat_index import flat_vectors
+from polybatch.retrieval.index import build_index, build_indexes, main
 from polybatch.retrieval.options import IndexOptions
 
 LANGUAGES = ["en", "de"]
@@ -122,7 +123,8 @@ def test_what_faiss_cannot_build_is_told_in_our_words(
 def test_a_flat_index_is_what_faiss_writes_and_its_vectors_stand_in_it(
     embeddings: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stage_index, "_ROWS_AT_A_TIME", 7)
+    monkeypatch.setattr("polybatch.retrieval.flat_index.ROWS_AT_A_TIME", 7)
+    monkeypatch.setattr(stage_index, "ROWS_AT_A_TIME", 7)
     build(embeddings)
     path = embeddings.parent / "index" / "de.faiss"
     vectors = np.load(embeddings / "corpus" / "de.npy")
@@ -141,7 +143,8 @@ def test_blocks_and_a_sample_give_an_index_of_the_same_vectors(
 ) -> None:
     vectors = on_disk(tmp_path, unit(np.random.default_rng(0).standard_normal((3000, 8))))
     whole = faiss.serialize_index(build_index(vectors, factory, IndexOptions()))
-    monkeypatch.setattr(stage_index, "_ROWS_AT_A_TIME", 700)
+    monkeypatch.setattr("polybatch.retrieval.flat_index.ROWS_AT_A_TIME", 700)
+    monkeypatch.setattr(stage_index, "ROWS_AT_A_TIME", 700)
     assert np.array_equal(faiss.serialize_index(build_index(vectors, factory, IndexOptions())), whole)
     monkeypatch.setattr(stage_index, "_LEAST_SAMPLE", 1000)
     sampled = build_index(vectors, factory, IndexOptions())

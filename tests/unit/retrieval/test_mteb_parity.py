@@ -26,8 +26,8 @@ from polybatch.embedding.embedder import Model
 from polybatch.embedding.encode import encode
 from polybatch.embedding.options import EncodeOptions
 from polybatch.retrieval.index import build_indexes
+from polybatch.retrieval.judging import score
 from polybatch.retrieval.options import IndexOptions, ScoreOptions
-from polybatch.retrieval.score import score
 from polybatch.retrieval.searchable import open_collection
 
 PROMPTS = {"query": "query: ", "document": "passage: "}

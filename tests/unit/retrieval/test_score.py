@@ -347,7 +347,7 @@ def test_blocks_of_queries_and_of_scores_change_nothing(
     """But the last bit of a score."""
     random_embeddings(tmp_path, benchmark, LANGUAGES)
     whole = run(tmp_path, benchmark)
-    monkeypatch.setattr("polybatch.retrieval.score._MOST_SCORES", 2 * PASSAGES * len(LANGUAGES))
+    monkeypatch.setattr("polybatch.retrieval.judging._MOST_SCORES", 2 * PASSAGES * len(LANGUAGES))
     for one, other in zip(whole, run(tmp_path, benchmark), strict=True):
         assert one.drop(columns="score", errors="ignore").equals(other.drop(columns="score", errors="ignore"))
 

@@ -381,6 +381,7 @@ def test_files_of_published_scores_are_read_with_the_config(
         ({"source": 3}, "source: must be the name of a source, {path: ...} of a file, or a list of these, not 3"),
         ({"source": {"path": "My data.jsonl"}}, "'my data', taken from the file's name, cannot name a source"),
         ({"sources": {"homeassistant": {"sha256": "12"}}}, "sources.homeassistant.sha256"),
+        ({"sources": {"libreoffice": {"languages": ["de", "th"]}}}, "sources.libreoffice: no help in 'th'; there is: ca"),
         ({"sources": {"mine": {"adapter": "my_own"}}}, "sources.mine.adapter: 'my_own' is not one of"),
         ({"source": "entity-questions"}, "'wikiqa' is not among the study's sources (entity-questions)"),
         ({"validation": {"source": "squadshift"}}, "validation.source: 'squadshift' is neither"),

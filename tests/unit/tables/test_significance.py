@@ -35,7 +35,8 @@ def test_holm_does_not_count_tests_that_could_not_be_made():
     assert holm([0.02, None, 0.5]) == [pytest.approx(0.04), None, pytest.approx(0.5)]
 
 
-def test_paired_test_equals_scipy():
+def test_paired_test_equals_scipys_and_ranxs():
+    from ranx.statistical_tests import paired_student_t_test
     from scipy import stats
 
     draw = np.random.default_rng(0)
@@ -43,6 +44,7 @@ def test_paired_test_equals_scipy():
     b = a + draw.normal(0.02, 0.05, 40)
     found = paired_test(groups(a), groups(b))
     assert found.p == pytest.approx(stats.ttest_rel(b, a).pvalue)
+    assert found.p == pytest.approx(paired_student_t_test(a, b)[0])
     assert found.difference == pytest.approx((b - a).mean())
     assert (found.groups, found.dropped) == (40, 0)
 

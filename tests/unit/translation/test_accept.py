@@ -11,17 +11,9 @@ from polybatch.collect.language_identification import language_confidence
 from polybatch.core import contracts
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json, read_parquet, write_json, write_rows
-from polybatch.translation.accept import (
-    Statistics,
-    Verdict,
-    gather,
-    judge,
-    main,
-    read_expected,
-    repetition,
-    translated_pairs,
-)
+from polybatch.translation.accept import Verdict, gather, judge, main, read_expected, repetition, translated_pairs
 from polybatch.translation.options import AcceptOptions
+from polybatch.translation.statistics import Statistics
 
 ENGLISH = ("Turn on light", "Turns on the light in the living room at once.")
 GERMAN = ("Licht einschalten", "Schaltet das Licht im Wohnzimmer sofort ein.")

@@ -19,8 +19,9 @@ from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.hub import Snapshot, write_record
 from polybatch.core.languages import LANGUAGES, from_mteb, language
 from polybatch.translation import pretrained
+from polybatch.translation.model_files import is_non_commercial, open_source
 from polybatch.translation.options import DecodingOptions, TranslatorSource
-from polybatch.translation.pretrained import convert, is_non_commercial, open_source
+from polybatch.translation.pretrained import convert
 from polybatch.translation.translator import Translator
 
 EN_ZH, MUL = standins.OPUS + "en-zh", standins.OPUS + "en-mul"

@@ -16,8 +16,9 @@ from polybatch.benchmarks.benchmark import excluded_schema, load
 from polybatch.core import contracts
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json, read_parquet, write_json, write_rows
+from polybatch.translation.model_files import open_source
 from polybatch.translation.options import TranslatorSource
-from polybatch.translation.pretrained import convert, open_source
+from polybatch.translation.pretrained import convert
 from polybatch.translation.queries import main, translated_queries
 
 QUERIES = [

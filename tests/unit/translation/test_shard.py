@@ -22,10 +22,11 @@ from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json, read_parquet, write_json, write_rows
 from polybatch.translation import shard as translate
 from polybatch.translation.convert import check_agreement, convert
+from polybatch.translation.distinct import check_collapse
+from polybatch.translation.model_files import open_source
 from polybatch.translation.options import DecodingOptions, TranslatorOptions, TranslatorSource
 from polybatch.translation.pretrained import convert as convert_hub
-from polybatch.translation.pretrained import open_source
-from polybatch.translation.shard import check_collapse, main, round_trip, round_trips, shard_rows
+from polybatch.translation.shard import main, round_trip, round_trips, shard_rows
 from polybatch.translation.train import TokenBatches, train
 from polybatch.translation.translator import CARD, Translator, _gap, _sentences, _told, split_long, workers_of
 

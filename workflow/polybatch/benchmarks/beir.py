@@ -11,7 +11,6 @@ says that they are not: a judgement holds inside its language. Queries that the 
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +27,6 @@ from polybatch.benchmarks.retrieval_data import (
     require_present,
 )
 from polybatch.benchmarks.write import write_benchmark
-from polybatch.core import stage
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.languages import language
 from polybatch.core.lines import numbered_lines
@@ -242,28 +240,3 @@ def _require_known(unknown: set[str], place: Path) -> None:
 def _judged(queries: dict[str, str], judgements: Judgements, place: Path) -> dict[str, str]:
     _require_known(set(judgements) - set(queries), place)
     return {i: text for i, text in queries.items() if i in judgements}
-
-
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="polybatch.benchmarks.beir", description=__doc__.split("\n")[0])
-    parser.add_argument("--path", required=True, type=Path, help="the folder")
-    parser.add_argument("--languages", required=True, nargs="+", help="of the queries")
-    parser.add_argument("--corpus-languages", nargs="+", help="those of the queries if not given")
-    parser.add_argument("--split", default="test")
-    parser.add_argument("--exclude-same-ids", action="store_true", help="as BEIR's own evaluation does")
-    parser.add_argument("--most-absent", default=MOST_ABSENT, type=float, metavar="SHARE")
-    parser.add_argument("--output", required=True, type=Path, help="benchmarks/<name>")
-    args = parser.parse_args(argv)
-    build(
-        args.path,
-        args.output,
-        args.languages,
-        args.corpus_languages,
-        split=args.split,
-        exclude_same_ids=args.exclude_same_ids,
-        most_absent=args.most_absent,
-    )
-
-
-if __name__ == "__main__":
-    stage.run(main)

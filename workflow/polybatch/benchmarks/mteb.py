@@ -1,6 +1,6 @@
 """Makes a benchmark from a retrieval task of mteb, by its name: MIRACL, BEIR's data sets, MKQA, Belebele, ...
 
-inputs: the record of the task's data set (see hub.py), in the revision that mteb names
+inputs: the record of the task's data set (polybatch.core.hub), in the revision that mteb names
 outputs: benchmarks/<name>/ (see benchmark.py), with the texts that mteb gives to a model
 
 mteb (Muennighoff et al., arXiv 2210.07316) knows each data set's place, revision, splits and languages, and reads it;
@@ -14,7 +14,6 @@ language for another language of the queries (MLQA), that is not one benchmark, 
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import tempfile
 from collections import defaultdict
@@ -24,7 +23,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polybatch.benchmarks.mteb_tasks import (
-    PAIR_ORDERS,
     Subset,
     chosen_split,
     chosen_subsets,
@@ -51,12 +49,11 @@ from polybatch.core.languages import language
 if TYPE_CHECKING:
     from mteb.abstasks.retrieval import AbsTaskRetrieval
 
-__all__ = ["build", "expected_size", "main", "task_repo"]
+__all__ = ["build", "expected_size", "task_repo"]
 
 # Tasks whose equal ids in several languages name translations. Unverified against the data itself, so that it is
 # checked when it is read: translations of a query must have the same relevant ids.
 _PARALLEL_IDS = ("MuPLeR-retrieval",)
-PARALLEL = ("ids", "none")
 _ROWS_AT_A_TIME = 1000
 
 
@@ -281,32 +278,3 @@ def _add_belebele_groups(data: Data, snapshot: hub.Snapshot) -> None:
         if lang in data.corpora:
             data.passage_groups[lang] = {i: passages[text] for i, text in data.corpora[lang]()}
     complete(data)
-
-
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="polybatch.benchmarks.mteb", description=__doc__.split("\n")[0])
-    parser.add_argument("--task", required=True, help="a retrieval task of mteb, by its name")
-    parser.add_argument("--record", required=True, type=Path, help="of the task's data set, as hub.py writes it")
-    parser.add_argument("--languages", required=True, nargs="+", help="of the queries")
-    parser.add_argument("--corpus-languages", nargs="+", help="those of the queries if not given")
-    parser.add_argument("--split", default="", help="one of the task's")
-    parser.add_argument("--pair-order", default="", choices=["", *PAIR_ORDERS])
-    parser.add_argument("--parallel", default="", choices=["", *PARALLEL], help="whether equal ids name translations")
-    parser.add_argument("--most-absent", default=MOST_ABSENT, type=float, metavar="SHARE")
-    parser.add_argument("--output", required=True, type=Path, help="benchmarks/<name>")
-    args = parser.parse_args(argv)
-    build(
-        args.task,
-        hub.read_record(args.record),
-        args.output,
-        args.languages,
-        args.corpus_languages,
-        split=args.split,
-        pair_order=args.pair_order,
-        parallel=args.parallel,
-        most_absent=args.most_absent,
-    )
-
-
-if __name__ == "__main__":
-    stage.run(main)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge
 from pydantic import Field
 
-from polybatch.core.option_types import DISTINCT, FilePath, LanguageCode, Name, Said, Share, SomeLanguageCodes
+from polybatch.core.option_types import DISTINCT, Address, FilePath, LanguageCode, Name, Said, Share, SomeLanguageCodes
 from polybatch.core.options import ABSENT, REQUIRED, Conflict, Options, Section, given, option
 
 MOST_ABSENT = 0.01  # share of relevant passages that corpora may lack
@@ -49,8 +49,10 @@ ADAPTER_OPTIONS: dict[str, type[Options]] = {"mteb": MtebOptions, "beir": BeirOp
 class FileSection(Section):
     """A file of a benchmark."""
 
-    url: Annotated[str, Field(pattern="^https://"), Said("an address that begins with https://", "")] = option(
-        REQUIRED, "Where it is, https."
+    url: Address = option(
+        REQUIRED,
+        "Where it is. Addresses are https, and hold no secrets "
+        "([own-data.md](own-data.md#addresses-that-need-a-password-or-token)).",
     )
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$"), Said("a checksum of 64 hexadecimal digits", "")] = option(
         ABSENT, "Its checksum; without one the fetch prints the one to pin."

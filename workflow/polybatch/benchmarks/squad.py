@@ -11,7 +11,6 @@ translations of one another, since languages were split independently: passages 
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import json
 import zipfile
@@ -21,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from polybatch.benchmarks.write import Parts, write_benchmark
-from polybatch.core import stage
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.languages import language
 
@@ -48,7 +46,6 @@ PUBLISHED: dict[str, dict[str, dict[str, int]]] = {
         "candidates": {"ar": 2545, "de": 2362, "en": 6264, "es": 1787, "hi": 2426, "vi": 2828, "zh": 2322},
     },
 }
-BREAKS = ("given", "split")
 # Answers that do not stand where the file says: a few are slips of the annotation, many mean that offsets count
 # something else than characters.
 _MOST_MISPLACED = 0.01
@@ -277,45 +274,3 @@ def read_counts(text: str) -> Mapping[str, Mapping[str, int]]:
         expected=f'one of {", ".join(PUBLISHED)}, or JSON such as {{"queries": {{"en": 1190}}, "candidates": {{}}}}',
         found=text,
     )
-
-
-def named_files(entries: Sequence[str], languages: Sequence[str] | None) -> dict[str, Path]:
-    """Reads `en=path` entries, in the order of `languages`, and of these alone.
-
-    Raises:
-        ConfigError: An entry has no name, or a language has no entry.
-    """
-    files = {name: Path(path) for name, _, path in (entry.partition("=") for entry in entries) if path}
-    missing = [lang for lang in languages or () if lang not in files]
-    if missing or len(files) != len(entries):
-        raise ConfigError(
-            "The files of a benchmark cannot be assigned to its languages.",
-            expected="one entry a language, for example en=files/en.json",
-            found=" ".join(entries),
-            remedy=f"add {' '.join(missing)}" if missing else "write <language>=<path>, each language once",
-        )
-    return {lang: files[lang] for lang in languages or files}
-
-
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="polybatch.benchmarks.squad", description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "--files", required=True, nargs="+", metavar="LANG=PATH", help=".json, .json.gz, or MLQA's .zip"
-    )
-    parser.add_argument("--languages", nargs="+", help="of these files; all if not given")
-    parser.add_argument("--breaks", choices=BREAKS, default="given", help="sentence breaks: in the files, or made here")
-    parser.add_argument("--expected", default="{}", type=read_counts, help="counts: xquad-r, mlqa-r, or JSON")
-    parser.add_argument("--license", default="")
-    parser.add_argument("--output", required=True, type=Path, help="benchmarks/<name>")
-    args = parser.parse_args(argv)
-    build(
-        named_files(args.files, args.languages),
-        args.output,
-        breaks=args.breaks,
-        expected=args.expected,
-        card={"license": args.license},
-    )
-
-
-if __name__ == "__main__":
-    stage.run(main)

@@ -192,7 +192,7 @@ def _by_launch(facts: SlurmFacts) -> Cause | None:
     return Cause(
         f"{facts.nodes or 'the node'} could not open the job's log: it does not see this folder",
         "a folder on a file system that all nodes share, or other nodes; "
-        "`python -m polybatch.cluster.check probe --partition NAME` tells what they see",
+        "`polybatch cluster probe --partition NAME` tells what they see",
     )
 
 

@@ -7,8 +7,9 @@ The Snakefile's `onstart` calls `check`: after the jobs are known, before the fi
 runs nor inside of jobs. Whether a request can be met is Slurm's own verdict (`sbatch --test-only` submits nothing);
 what the partitions offer is compared only to say why it cannot.
 
-`python -m polybatch.cluster.check probe` runs a tiny job on a node of each partition and tells what it sees there: the
-working directory, Python and this package, the hub's cache, cards, memory, disk (cluster_probe.py).
+`polybatch cluster check` tells what the partitions offer and whether Slurm would take the jobs that profiles/slurm
+describes (offer.py); `polybatch cluster probe` runs a tiny job on a node of each partition and tells what it sees
+there: the working directory, Python and this package, the hub's cache, cards, memory, disk (probe.py).
 """
 
 from __future__ import annotations
@@ -291,7 +292,7 @@ def warnings(requests: Iterable[Request], cluster: Cluster, folder: Path) -> Ite
     if doubtful:
         yield (
             f"The working directory {folder} ({kind}) looks like this machine's own, and nodes may not see it. "
-            "It has to lie on a file system that all nodes share; `python -m polybatch.cluster.check probe` tells."
+            "It has to lie on a file system that all nodes share; `polybatch cluster probe` tells."
         )
 
 
@@ -317,12 +318,21 @@ def file_system(folder: Path, mounts: str | None = None) -> tuple[str, bool]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    commands = parser.add_subparsers(dest="command", required=True)
-    from polybatch.cluster import probe
+    from polybatch.cluster import offer, probe
 
-    probe.add_arguments(commands.add_parser("probe", help="what a node of each partition sees"))
-    probe.run(parser.parse_args(argv))
+    parser = argparse.ArgumentParser(
+        prog="polybatch cluster", description="What a Slurm cluster offers, and what its nodes see."
+    )
+    commands = parser.add_subparsers(metavar="check | probe", required=True)
+    for module, name, words in (
+        (offer, "check", "partitions, accounts, and whether Slurm would take our jobs; submits nothing"),
+        (probe, "probe", "what a node of each partition sees, found out by a tiny job on it"),
+    ):
+        command = commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    args = parser.parse_args(argv)
+    args.run(args)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Tells what failed in a run: which jobs, why in words, the last lines of their logs, and what to do.
 
-inputs: Snakemake's log of the run (default: the newest that ran jobs), the logs that it names, Slurm where it is used
+inputs: the recorded events of the run (events.py; default: the newest that ran jobs), or Snakemake's log of it; the
+    logs of its jobs; Slurm where it is used
 outputs: a report on stderr
 
-The Snakefile calls it when a run fails; `python -m polybatch.cluster.failures` tells the same again. Jobs that failed
+The Snakefile calls it when a run fails; `polybatch failures` tells the same again. Jobs that failed
 and then succeeded get a line each. Slurm is asked for states and memory; without it, the logs' words have to do.
 """
 
@@ -20,7 +21,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from polybatch.cluster import causes, run_log
+from polybatch.cluster import causes, events, run_log
 from polybatch.cluster import jobs as slurm_job
 from polybatch.cluster.causes import Cause
 from polybatch.cluster.jobs import SlurmFacts
@@ -28,7 +29,6 @@ from polybatch.cluster.run_log import Fault, Job, RunLog, Try
 from polybatch.core import stage
 from polybatch.core.errors import DataError
 
-_LOGS = Path(".snakemake/log")
 _LINES = 15
 # More of a log is not read; what ended the job stands at its end.
 _MOST_BYTES = 4 * 2**20
@@ -46,13 +46,13 @@ _STATE = re.compile(r"SLURM status is: '(\w+)'")
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="polybatch.cluster.failures", description=__doc__.split("\n")[0])
-    parser.add_argument("--log", type=Path, help=f"Snakemake's log of a run; default: the newest in {_LOGS}")
+    parser = argparse.ArgumentParser(prog="polybatch failures", description=__doc__.split("\n")[0])
+    parser.add_argument("--log", type=Path, help=f"Snakemake's log of a run; default: the newest in {events.LOGS}")
     parser.add_argument("--lines", type=int, default=_LINES, help=f"of each job's log; default: {_LINES}")
     args = parser.parse_args(argv)
-    log = (args.log or newest(_LOGS)).absolute()
+    log = (args.log or newest()).absolute()
     # Logs of rules are named from the folder of the run.
-    folder = log.parents[2] if log.parent.parts[-2:] == _LOGS.parts else Path()
+    folder = log.parents[2] if log.parent.parts[-2:] in (events.LOGS.parts, events.FOLDER.parts) else Path()
     with contextlib.chdir(folder):
         print(told(log, lines=args.lines), file=sys.stderr)
 
@@ -62,27 +62,33 @@ def tell(logs: Sequence[str]) -> None:
 
     A report that cannot be made must not hide why the run failed, so a fault of this module is told in a line.
     """
-    where = logs[0] if logs else str(_LOGS)
+    where = logs[0] if logs else str(events.LOGS)
     try:
-        print(f"\n{told(Path(where) if logs else newest(_LOGS))}", file=sys.stderr, flush=True)
+        recorder = events.attached()
+        if recorder is not None and recorder.fault is None and recorder.run.jobs:
+            report = _told(recorder.end(), events.log_of(recorder.path), _LINES)
+        else:
+            report = told(Path(where) if logs else newest())
+        print(f"\n{report}", file=sys.stderr, flush=True)
     except Exception as error:
         fault = f"{type(error).__name__}: {error}"
         print(f"The failed jobs cannot be told ({fault}); {where} names their logs.", file=sys.stderr, flush=True)
 
 
-def newest(folder: Path) -> Path:
-    """The log of the newest run that started jobs.
+def newest() -> Path:
+    """Snakemake's log of the newest run in this folder that started jobs.
 
     Raises:
         DataError: There is none.
     """
-    logs = sorted(folder.glob("*.snakemake.log"), reverse=True)
+    names = {events.log_of(path) for path in events.FOLDER.glob("*.jsonl")} | set(events.LOGS.glob("*.snakemake.log"))
+    logs = sorted(names, reverse=True)
     for log in logs:
-        if run_log.read(log).jobs:
+        if _read(log).jobs:
             return log
     raise DataError(
         "There is no run to report on.",
-        where=folder,
+        where=events.LOGS,
         expected="a log of Snakemake in which jobs were started",
         found=f"{len(logs)} logs, none of them with jobs" if logs else "no log",
         remedy="call this in the folder in which Snakemake was started, or name a log with --log",
@@ -93,7 +99,7 @@ def told(log: Path, *, lines: int = _LINES) -> str:
     """The report of a run.
 
     Args:
-        log: Snakemake's log of it.
+        log: Snakemake's log of it, or its recorded events.
         lines: How many of the last lines of a failed job's log are shown.
 
     Returns:
@@ -103,11 +109,24 @@ def told(log: Path, *, lines: int = _LINES) -> str:
         DataError: There is no such log.
     """
     try:
-        run = run_log.read(log)
+        run = _read(log)
     except OSError as error:
         raise DataError(
             "The log of the run cannot be read.", where=log, found=str(error), remedy="name it with --log"
         ) from error
+    return _told(run, log, lines)
+
+
+def _read(log: Path) -> RunLog:
+    """A run as it was recorded, else as its log tells it, from which `--quiet` may have kept most."""
+    if log.suffix == ".jsonl":
+        return events.read(log)
+    among_logs = log.absolute().parent.parts[-2:] == events.LOGS.parts
+    recorded = events.events_of(log.absolute()) if among_logs else log.with_suffix(".jsonl")
+    return events.read(recorded) if recorded.is_file() else run_log.read(log)
+
+
+def _told(run: RunLog, log: Path, lines: int) -> str:
     known = slurm_job.look_up(run.submitted, run.slurm_name)
     return "\n".join(report(run, known, log=log, lines=lines))
 

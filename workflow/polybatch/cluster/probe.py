@@ -1,4 +1,4 @@
-"""What a node of a partition sees, found out by a tiny job on it: `python -m polybatch.cluster.check probe`.
+"""What a node of a partition sees, found out by a tiny job on it: `polybatch cluster probe`.
 
 inputs: the partitions to ask, from flags or from the variables that profiles/slurm reads
 outputs: a few lines for each partition; exit code 1, with what to set, if jobs would fail there
@@ -61,13 +61,23 @@ class Here:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `probe`. Their defaults are the variables that profiles/slurm reads."""
+    add_places(parser, gpus=0)
+    parser.add_argument("--wait", type=int, default=120, help="seconds to wait for a free node (default 120)")
+
+
+def add_places(parser: argparse.ArgumentParser, *, gpus: int) -> None:
+    """The flags that say where jobs would run, and with how many cards unless POLYBATCH_GPUS says so."""
     value = os.environ.get
     parser.add_argument("--partition", action="append", help="for jobs without cards; repeat for several")
     parser.add_argument("--gpu-partition", default=value("POLYBATCH_GPU_PARTITION", ""), help="for jobs with cards")
-    parser.add_argument("--gpus", type=int, default=int(value("POLYBATCH_GPUS", "0")), help="cards to ask for")
-    parser.add_argument("--gpu-type", default=value("POLYBATCH_GPU_TYPE", ""))
-    parser.add_argument("--account", default=value("POLYBATCH_ACCOUNT", ""))
-    parser.add_argument("--wait", type=int, default=120, help="seconds to wait for a free node (default 120)")
+    parser.add_argument("--gpus", type=int, default=value("POLYBATCH_GPUS", str(gpus)), help="cards to ask for")
+    parser.add_argument("--gpu-type", default=value("POLYBATCH_GPU_TYPE", ""), help="as `sinfo -o %%G` names it")
+    parser.add_argument("--account", default=value("POLYBATCH_ACCOUNT", ""), help="who pays")
+
+
+def places(arguments: argparse.Namespace) -> list[str]:
+    """The partitions for jobs without cards that were named, else that of the environment; empty: the default one."""
+    return arguments.partition or [os.environ.get("POLYBATCH_CPU_PARTITION", "")]
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -79,8 +89,7 @@ def run(arguments: argparse.Namespace) -> None:
     require_slurm()
     offered = read_cluster()
     small = {"account": arguments.account, "mem_mb": 500, "minutes": 5}
-    cpu_partitions = arguments.partition or [os.environ.get("POLYBATCH_CPU_PARTITION", "")]
-    requests = [Request(partition=name, **small) for name in cpu_partitions]
+    requests = [Request(partition=name, **small) for name in places(arguments)]
     if arguments.gpus or arguments.gpu_partition:
         cards = {"gpus": max(1, arguments.gpus), "gpu_type": arguments.gpu_type}
         requests.append(Request(partition=arguments.gpu_partition, **cards, **small))

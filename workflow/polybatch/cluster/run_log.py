@@ -1,11 +1,11 @@
-"""What Snakemake's log of a run tells of its jobs: every try of each, and how it ended.
+"""What is known of a run's jobs, every try of each and how it ended; and how to read it from Snakemake's words.
 
-inputs: a log of `.snakemake/log`, or Slurm's log of one job, in which a Snakemake of its own ran
+inputs: Slurm's log of one job, in which a Snakemake of its own ran; a message of Snakemake's that has no facts beside
+    its words; a log of `.snakemake/log`, for runs whose events were not recorded (events.py)
 outputs: RunLog, in memory
 
-Snakemake has no machine-readable log of a run that is over, so its words are read. The formats are those of
-Snakemake 9 (`snakemake/logging.py`) and of the Slurm executor plugin 2 (its `run_job` and `check_active_jobs`).
-Lines that are not known are passed over.
+The formats are those of Snakemake 9 (`snakemake/logging.py`) and of the Slurm executor plugin 2 (its `run_job` and
+`check_active_jobs`). Lines that are not known are passed over.
 """
 
 from __future__ import annotations
@@ -150,29 +150,34 @@ def parse(text: str) -> RunLog:
     Returns:
         What could be understood; empty where that is nothing.
     """
-    reader = _Reader(text)
-    for line in reader.lines():
-        reader.take(line)
+    reader = TextReader()
+    reader.read(text)
     return reader.run
 
 
-class _Reader:
-    """Goes through the lines once; messages of several lines are taken whole."""
+class TextReader:
+    """Goes through the lines of a text once; messages of several lines are taken whole.
 
-    def __init__(self, text: str) -> None:
+    Attributes:
+        run: What was understood by now.
+    """
+
+    def __init__(self) -> None:
         self.run = RunLog()
-        self._lines = text.splitlines()
+        self._lines: list[str] = []
         self._at = 0
         self._time: datetime | None = None
         self._exits: list[tuple[str, str]] = []  # (command, how it ended) that no error was told for yet
 
-    def lines(self) -> Iterator[str]:
+    def read(self, text: str) -> None:
+        """Understands a log, or one message of Snakemake's."""
+        self._lines, self._at = text.splitlines(), 0
         while self._at < len(self._lines):
             line = self._lines[self._at]
             self._at += 1
-            yield line
+            self._take(line)
 
-    def take(self, line: str) -> None:
+    def _take(self, line: str) -> None:
         """Understands one line, and what belongs to it."""
         if match := _TIME.match(line):
             self._time = datetime.strptime(match[1], "%a %b %d %H:%M:%S %Y")
@@ -270,7 +275,7 @@ class _Reader:
 
     def _error(self, rule: str, indent: int) -> None:
         facts = dict(self._facts(indent))
-        how = self._take_exit(facts.get("shell", ""))
+        how = self.take_exit(facts.get("shell", ""))
         self.run.faults.append(Fault(rule, _names(facts.get("output")), how))
         job = self.run.jobs.get(facts.get("jobid", ""))
         if job is None or job.rule != rule:
@@ -321,7 +326,8 @@ class _Reader:
         parts[-1] = parts[-1][: how.start()]
         self._exits.append((_squeezed("\n".join(parts)), how[1]))
 
-    def _take_exit(self, call: str) -> str:
+    def take_exit(self, call: str) -> str:
+        """How a rule's command ended, if a message told it; each is told once."""
         call = _squeezed(call)
         for at, (command, how) in enumerate(self._exits):
             if call and command.endswith(call):

@@ -5,7 +5,7 @@ a query that is its own passage; length limits; another language than English (o
 duplicates (optional); queries with too many passages.
 
 inputs: pairs of one source, as a stream
-outputs: the pairs kept, as tables of contracts.COLLECTED, and a count for every step
+outputs: the pairs kept, as tables of contracts.SOURCE_PAIRS, and a count for every step
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def clean(
             caller removes it.
 
     Returns:
-        Tables of contracts.COLLECTED in the order of `pairs`, split and kind empty, to be read once; and the counts:
+        Tables of contracts.SOURCE_PAIRS in the order of `pairs`, split and kind empty, to be read once; and the counts:
         "collected", each step, "kept".
     """
     from polybatch.core.files import write_parquet
@@ -77,7 +77,7 @@ def clean(
     near = _near_duplicates(options, folder)
     path = folder / "rows.parquet"
     tables = _row_tables(pairs, options, (source, license), counts=counts, keys=keys, near=near)
-    write_parquet(path, tables, contracts.COLLECTED)
+    write_parquet(path, tables, contracts.SOURCE_PAIRS)
     kept = _distinct(keys, options, near, counts)
     counts["kept"] = int(kept.sum())
     return _kept_tables(path, kept), dict(counts)
@@ -106,19 +106,19 @@ def _row_tables(
 
     is_english = english_check(options.language_confidence)
     source, license = origin
-    rows: list[tuple[str, str, str, list[str]]] = []
+    rows: list[tuple[str, str, str, list[str], str]] = []
     texts: list[tuple[str, str]] = []
 
     def flush() -> pa.Table:
         if near is not None:
             near.add([query for query, _ in texts], [passage for _, passage in texts])
-        names = ("pair_id", "query", "passage", "hard_negatives")
+        names = ("pair_id", "query", "passage", "hard_negatives", "document")
         columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=False)) or {name: [] for name in names}
         same = {"source": source, "license": license, "split": "", "kind": ""}
         columns |= {name: [value] * len(rows) for name, value in same.items()}
         rows.clear()
         texts.clear()
-        return pa.table({name: columns[name] for name in contracts.COLLECTED.names}, schema=contracts.COLLECTED)
+        return pa.table({name: columns[name] for name in contracts.SOURCE_PAIRS.names}, schema=contracts.SOURCE_PAIRS)
 
     for pair in pairs:
         counts["collected"] += 1
@@ -130,7 +130,7 @@ def _row_tables(
         keys.add(id_key(pair.pair_id), query_key, passage_key)
         texts.append((query_key, passage_key))
         negatives = clean_negatives(pair.hard_negatives, passage_key) if pair.hard_negatives else []
-        rows.append((pair.pair_id, query, passage, negatives))
+        rows.append((pair.pair_id, query, passage, negatives, pair.document))
         if len(rows) >= BATCH_ROWS:
             yield flush()
     yield flush()
@@ -214,6 +214,6 @@ def _kept_tables(path: Path, kept: np.ndarray) -> Iterator[pa.Table]:
     import pyarrow as pa
 
     start = 0
-    for table in batches(path, contracts.COLLECTED):
+    for table in batches(path, contracts.SOURCE_PAIRS):
         yield table.filter(pa.array(kept[start : start + len(table)]))
         start += len(table)

@@ -7,9 +7,10 @@ outputs: collected/en.parquet (contracts.COLLECTED, in the order of pair ids) an
 
 A pair that two sources hold counts for the first. The split goes by distinct English passage: test and dev passages
 have exactly one query, that query belongs to no other passage, and they are translated into every language of
-`--parallel-in`, so that all languages are scored on the same queries. The languages of a study do not enter: adding
-one moves no pair to another split. Row limits and the mixture go by a hash of the pair: a larger limit keeps what a
-smaller one kept.
+`--parallel-in`, so that all languages are scored on the same queries. Where a source names the documents that its pairs
+were taken from, a document is held out whole, for test or for dev, and what is not fit for that is dropped. The
+languages of a study do not enter: adding one moves no pair to another split. Row limits and the mixture go by a hash of
+the pair: a larger limit keeps what a smaller one kept.
 
 The files are read twice: for what is remembered of each row (about 40 bytes), then for the texts.
 """
@@ -27,15 +28,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from polybatch.collect.adapters.registry import open_source
 from polybatch.collect.cleaning import AMBIGUOUS, RowKeys, passages_per_query
 from polybatch.collect.near_duplicates import NearDuplicates
 from polybatch.collect.options import CleaningOptions, MixtureOptions, SplitOptions
-from polybatch.collect.source import Source, open_source
+from polybatch.collect.source import Source
 from polybatch.core import contracts, stage
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json, write_json, write_parquet
 from polybatch.core.streams import batches, combined, id_key, id_keys, is_first, is_in, scrambled, sorted_by_id
-from polybatch.core.text import text_key, unit_interval
+from polybatch.core.text import hash64, text_key, unit_interval
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,14 +53,17 @@ class Rows:
 
     Attributes:
         ids, queries, passages: (n,) uint64 keys.
-        place: (n,) float64 in [0, 1): where its passage stands in the order of holding out.
-        aside: (n,) bool: its translations would be set aside.
+        documents: (n,) uint64 keys of what is held out together: its document; its passage, where it has none. The same
+            array as `passages` where no row has a document.
+        place: (n,) float64 in [0, 1): where its document stands in the order of holding out.
+        aside: (n,) bool: its translations would be set aside, as those of its whole document are.
         source: (n,) int32: which file it is of.
     """
 
     ids: np.ndarray
     queries: np.ndarray
     passages: np.ndarray
+    documents: np.ndarray
     place: np.ndarray
     aside: np.ndarray
     source: np.ndarray
@@ -84,21 +89,28 @@ class Counts:
 def read_rows(paths: Sequence[Path], options: SplitOptions, near: NearDuplicates | None = None) -> Rows:
     """The first reading of the sources' files; fills `near` on the way."""
     keys, place, aside = RowKeys(), array("d"), array("b")
+    documents: array[int] | None = None
     sizes = []
     for path in paths:
         before = len(keys.ids)
-        for table in batches(path, contracts.COLLECTED, ["pair_id", "query", "passage"]):
+        for table in batches(path, contracts.SOURCE_PAIRS, ["pair_id", "document", "query", "passage"]):
             texts = [[text_key(text) for text in table.column(side).to_pylist()] for side in ("query", "passage")]
-            for pair_id, query, passage in zip(table.column("pair_id").to_pylist(), *texts, strict=True):
+            named = [table.column(name).to_pylist() for name in ("pair_id", "document")]
+            for pair_id, document, query, passage in zip(*named, *texts, strict=True):
                 keys.add(id_key(pair_id), query, passage)
-                place.append(unit_interval(str(options.seed), "passage", passage))
-                aside.append(unit_interval(str(options.seed), "kind", passage) < options.english_only)
+                if document and documents is None:
+                    documents = keys.passages[:-1]
+                if documents is not None:
+                    documents.append(hash64("document", document) if document else keys.passages[-1])
+                place.append(unit_interval(str(options.seed), "passage", document or passage))
+                aside.append(unit_interval(str(options.seed), "kind", document or passage) < options.english_only)
             if near is not None:
                 near.add(*texts)
         sizes.append(len(keys.ids) - before)
     ids, queries, passages = keys.arrays()
     source = np.repeat(np.arange(len(paths), dtype=np.int32), sizes)
-    return Rows(ids, queries, passages, np.frombuffer(place), np.frombuffer(aside, dtype=bool), source)
+    together = passages if documents is None else np.frombuffer(documents, dtype=np.uint64)
+    return Rows(ids, queries, passages, together, np.frombuffer(place), np.frombuffer(aside, dtype=bool), source)
 
 
 def select(
@@ -177,28 +189,28 @@ def split(rows: Rows, kept: np.ndarray, translated: np.ndarray, options: SplitOp
         options: See SplitOptions.
 
     Returns:
-        (n,) int8: TRAIN, DEV, TEST, or DROPPED (not taken, or another query of a held-out passage).
+        (n,) int8: TRAIN, DEV, TEST, or DROPPED (not taken, or another pair of a held-out passage or document).
 
     Raises:
         DataError: Too few passages can be held out, or no training row is left.
     """
     fate = np.where(kept, TRAIN, DROPPED).astype(np.int8)
-    wanted = options.test_passages + options.dev_passages
     fit = kept & translated & (passages_per_query(rows.queries, rows.passages, kept) == 1)
-    fit = _one_a_passage(rows, fit, wanted)
-    if len(fit) < wanted:
+    test, dev = _held_out(rows, fit, options)
+    if len(test) < options.test_passages or len(dev) < options.dev_passages:
         raise DataError(
             "The sources hold too few passages to hold out.",
             expected=f"{options.test_passages} test and {options.dev_passages} dev passages, each with a query of its "
             "own and translated into all languages of split.parallel_in",
-            found=f"{max(0, options.test_passages - len(fit))} test and "
-            f"{min(options.dev_passages, wanted - len(fit))} dev passages are missing",
+            found=f"{options.test_passages - len(test)} test and "
+            f"{options.dev_passages - len(dev)} dev passages are missing",
             remedy="lower split.test_passages and split.dev_passages, or name fewer languages in split.parallel_in",
         )
-    held = fit[:wanted]
-    fate[kept & is_in(rows.passages, np.sort(rows.passages[held]))] = DROPPED
-    fate[held[: options.test_passages]] = TEST
-    fate[held[options.test_passages :]] = DEV
+    held = np.concatenate([test, dev])
+    for keys in (rows.passages, rows.documents):
+        fate[kept & is_in(keys, np.sort(keys[held]))] = DROPPED
+    fate[test] = TEST
+    fate[dev] = DEV
     if not (fate == TRAIN).any():
         raise DataError(
             "After cleaning and splitting, no training pair is left.",
@@ -208,15 +220,30 @@ def split(rows: Rows, kept: np.ndarray, translated: np.ndarray, options: SplitOp
     return fate
 
 
+def _held_out(rows: Rows, fit: np.ndarray, options: SplitOptions) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the rows for test and for dev, of the rows `fit`; fewer than are wanted only if there are no more.
+
+    No document is in both: what the last one of test has beyond the wanted number is in neither.
+    """
+    wanted = asked = options.test_passages + options.dev_passages
+    while True:
+        numbers = _one_a_passage(rows, fit, asked)
+        test, rest = np.split(numbers, [options.test_passages])
+        dev = rest[~is_in(rows.documents[rest], np.sort(rows.documents[test]))][: options.dev_passages]
+        if len(test) + len(dev) == wanted or len(numbers) < asked:
+            return test, dev
+        asked *= 2
+
+
 def _one_a_passage(rows: Rows, fit: np.ndarray, wanted: int) -> np.ndarray:
-    """Of the rows `fit` one a passage, the one of the lowest id; passages in their order of holding out.
+    """Of the rows `fit` one a passage, the one of the lowest id; documents in their order of holding out.
 
     There may be more than are wanted; fewer only if there are no more.
     """
     most, available = max(1_000, 2 * wanted), int(fit.sum())
     while True:
         near = fit
-        if most < available:  # rows of a passage share its place: all of them are below the limit, or none
+        if most < available:  # rows of a document share its place: all of them are below the limit, or none
             near = fit & (rows.place <= np.partition(rows.place[fit], most)[most])
         numbers = np.flatnonzero(near)
         numbers = numbers[np.lexsort((rows.ids[numbers], rows.passages[numbers], rows.place[numbers]))]
@@ -286,10 +313,19 @@ def decide(
     held_out = splitting.test_passages + splitting.dev_passages
     translated = has_all_translations(rows, sources, parallel_in if held_out else [])
     fate = split(rows, kept, translated, splitting)
-    counts.remove(kept, fate == DROPPED, rows, "another query of a held-out passage")
+    _count_dropped(rows, kept, fate, counts)
     kind = kinds(rows, fate, [bool(source.languages) for source in sources], [translatable(spec) for spec in specs])
     by_source = np.bincount(rows.source[fate != DROPPED], minlength=len(paths)).tolist()
     return fate, kind, by_source
+
+
+def _count_dropped(rows: Rows, kept: np.ndarray, fate: np.ndarray, counts: Counts) -> None:
+    """Counts what the split left out."""
+    passages = np.sort(rows.passages[(fate == TEST) | (fate == DEV)])
+    same_passage = (fate == DROPPED) & is_in(rows.passages, passages)
+    kept = counts.remove(kept, same_passage, rows, "another query of a held-out passage")
+    if rows.documents is not rows.passages:
+        counts.remove(kept, fate == DROPPED, rows, "another passage of a held-out document")
 
 
 def _tables(paths: Sequence[Path], fate: np.ndarray, kind: np.ndarray) -> Iterator[pa.Table]:

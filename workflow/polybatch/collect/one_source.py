@@ -2,7 +2,7 @@
 
 inputs: a source (a downloaded wheel, the user's own file, or the record of a hub data set), and for questions
     without passages the passages that are looked through
-outputs: collected/sources/<name>.parquet (contracts.COLLECTED, split and kind still empty) and <name>.json: licence,
+outputs: collected/sources/<name>.parquet (contracts.SOURCE_PAIRS) and <name>.json: licence,
     size, and what each step of the cleaning removed
 """
 
@@ -14,9 +14,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from polybatch.collect.adapters.registry import open_source
 from polybatch.collect.cleaning import clean
 from polybatch.collect.options import CleaningOptions
-from polybatch.collect.source import Source, open_source
+from polybatch.collect.source import Source
 from polybatch.core import contracts, stage
 from polybatch.core.errors import DataError
 from polybatch.core.files import write_json, write_parquet
@@ -39,7 +40,7 @@ def collect_source(source: Source, options: CleaningOptions, output: Path) -> di
                 found=", ".join(f"{step['step']}: {step['removed']}" for step in record["counts"]) or "no pair",
                 remedy="loosen the limits (config: cleaning), or take the source out of the config",
             )
-        write_parquet(output, tables, contracts.COLLECTED)
+        write_parquet(output, tables, contracts.SOURCE_PAIRS)
     write_json(output.with_suffix(".json"), record)
     return record
 

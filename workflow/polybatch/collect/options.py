@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from polybatch.core.option_types import FilePath, LanguageCodes, Name, Names, Said, Share
+from polybatch.core.languages import help_languages
+from polybatch.core.option_types import Address, FilePath, LanguageCodes, Name, Names, Said, Share
 from polybatch.core.options import ABSENT, REQUIRED, Conflict, Options, Section, given, option
 
 # ISO code -> what mMARCO's file names call the language, from its repository's card.
@@ -116,14 +117,17 @@ class MixtureOptions(Options):
 class HubOptions(Options):
     """What a data set of the hub is read with."""
 
-    repo: str = option("", "Another repository of the same layout.", otherwise="the known one")
+    repo: str = option("", "Another repository with the same columns.", otherwise="the known one")
     revision: str = option(
         "", "A commit or a branch. Another `repo` without a `revision` is read at `main`.", otherwise="the known one"
     )
     config: str = option(
-        "", "The repository's configuration to read, several joined by `+`.", otherwise="the known one"
+        "",
+        "The repository's configuration to read, several joined by `+`, as its card declares them or as files are "
+        "named.",
+        otherwise="the known one",
     )
-    split: str = option("", "The repository's split to read, several joined by `+`.", otherwise="the known one")
+    split: str = option("", "The same of splits.", otherwise="the known one")
     license: str = option("", "Goes into tables and model cards.", otherwise="what the adapter knows")
     hard_negatives: int = option(4, "Of the data set's own negatives, how many are kept with a pair.", ge=0)
     passage_words: int = option(
@@ -162,6 +166,39 @@ class MiningOptions(HubOptions):
         "error.",
         ge=1,
     )
+
+
+class LibreOfficeOptions(Options):
+    """What LibreOffice's help is read with."""
+
+    languages: LanguageCodes = option(
+        [],
+        "The translations that are used, and fetched where the study needs them.",
+        otherwise="all that Debian has help in",
+    )
+    folder: str = option(
+        "", "Packages, or unpacked ones, that were put there by hand: nothing is fetched.", otherwise="none"
+    )
+    min_words: int = option(15, "Shortest passage, in English words.", ge=1)
+    max_words: int = option(
+        100,
+        "Longest passage: paragraphs below a heading are taken up to so many English words in all. "
+        "`cleaning.max_words` must not be below.",
+        ge=1,
+    )
+    min_aligned: Share = option(
+        0.95,
+        "Share of the English headings and paragraphs that another language must have, by their ids; with less it is "
+        "refused.",
+    )
+
+    def conflicts(self) -> Iterator[Conflict]:
+        if self.max_words < self.min_words:
+            yield Conflict(("max_words", "min_words"), "must not be below min_words")
+        there_is = help_languages({})
+        unknown = [code for code in self.languages if code not in there_is and code != "en"]
+        if unknown:
+            yield Conflict(("languages",), f"no help in {', '.join(unknown)}; there is: {' '.join(there_is)}")
 
 
 class SourceSection(Section):
@@ -213,8 +250,9 @@ class NamedSourceSection(SourceSection):
 
     adapter: str = option(
         REQUIRED,
-        "What reads the source: `homeassistant`, `wiki_qa`, `mr_tydi`, `duorc`, `newsqa`, `natural_questions`, "
-        "`yahoo_answers`, `entity_questions`, `mfaq`, `mmarco`, `squadshifts`, or `local` for a file of your own.",
+        "What reads the source: `homeassistant`, `libreoffice`, `wiki_qa`, `mr_tydi`, `duorc`, `newsqa`, "
+        "`natural_questions`, `yahoo_answers`, `entity_questions`, `mfaq`, `mmarco`, `squadshifts`, or `local` for "
+        "a file of your own.",
         otherwise="required, or from the catalogue",
     )
     license: str = option(ABSENT, "Goes into tables and model cards.", otherwise="what the adapter knows")
@@ -266,9 +304,10 @@ class MiningSection(_FromTheHub, MiningOptions):
         "Of `entity_questions` alone: sources of this study whose passages its questions are looked up in.",
         otherwise="as in the catalogue",
     )
-    url: str = option(
+    url: Address = option(
         ABSENT,
-        "Of `entity_questions` alone: the archive with its questions, where no `repo` is named.",
+        "Of `entity_questions` alone: the archive with its questions, where no `repo` is named. Secrets of an address: "
+        "[own-data.md](own-data.md#addresses-that-need-a-password-or-token).",
         otherwise="as in the catalogue",
     )
     sha256: str = option(ABSENT, "Of `entity_questions` alone: the archive's checksum.")
@@ -277,6 +316,12 @@ class MiningSection(_FromTheHub, MiningOptions):
         yield from super().conflicts()
         if not self.repo and not given(self, "url", "path"):
             yield Conflict(("repo", "url", "path"), "the data set has no repository of its own: name repo, url or path")
+
+
+class LibreOfficeSection(NamedSourceSection, LibreOfficeOptions):
+    """LibreOffice's help, out of Debian's packages."""
+
+    adapter: Literal["libreoffice"] = option(REQUIRED, "What reads the source.")
 
 
 class OwnFileSection(NamedSourceSection):
@@ -291,6 +336,7 @@ class OwnFileSection(NamedSourceSection):
 # Adapter -> what an entry of `sources` with it may say.
 SECTIONS: dict[str, type[NamedSourceSection]] = {
     "homeassistant": WheelSection,
+    "libreoffice": LibreOfficeSection,
     **dict.fromkeys(DataSetName.__args__, DataSetSection),  # type: ignore[attr-defined]
     "mmarco": MMarcoSection,
     "entity_questions": MiningSection,

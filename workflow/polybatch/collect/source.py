@@ -1,31 +1,40 @@
 """What every data source offers: English pairs, the translations that come with them, and parallel strings.
 
-An adapter is a class with three methods, `english`, `translations` and `strings`; `open_source` picks it from
-the config's `source` entry. All of them stream.
+An adapter is a class with three methods, `english`, `translations` and `strings`; `adapters.registry.open_source` picks
+it from the config's `source` entry. All of them stream.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import NamedTuple, Protocol
 
-from polybatch.core.download import check_wheel
-from polybatch.core.errors import ConfigError
 from polybatch.core.files import sha256_text
-from polybatch.core.text import has_placeholder, number_placeholders, text_key
+from polybatch.core.text import text_key
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One query with its relevant passage, in one language."""
+    """One query with its relevant passage, in one language.
+
+    `document` names the page or text that it was taken from, in a way that no other source does: all pairs of a
+    document are held out together. Without one ("") a passage stands for itself.
+    """
 
     pair_id: str
     query: str
     passage: str
     hard_negatives: list[str] = field(default_factory=list)
+    document: str = ""
+
+
+class ParallelText(NamedTuple):
+    """Two texts that are translations of each other, and the document (`Pair.document`) that they stand in."""
+
+    english: str
+    text: str
+    document: str = ""
 
 
 def pair_id(source: str, query: str, passage: str) -> str:
@@ -56,113 +65,5 @@ class Source(Protocol):
     def translations(self, lang: str) -> Iterator[Pair]:
         """Translations that come with the source: pairs with the ids of `english`, texts in `lang`."""
 
-    def strings(self, lang: str) -> Iterator[tuple[str, str]]:
-        """(English, `lang`) texts that are translations of each other, beyond the pairs; may repeat."""
-
-
-# What `adapter` in a source's config entry may say.
-ADAPTERS = (
-    "homeassistant",
-    "local",
-    "wiki_qa",
-    "mr_tydi",
-    "duorc",
-    "newsqa",
-    "natural_questions",
-    "yahoo_answers",
-    "entity_questions",
-    "mfaq",
-    "mmarco",
-    "squadshifts",
-)
-
-
-def open_source(spec: dict[str, Any], path: Path, passages: Sequence[Path] = ()) -> Source:
-    """The adapter for a config entry `{name, adapter, ...}`.
-
-    Args:
-        spec: The entry.
-        path: The wheel, the user's own file, or the record of a hub repository (`hub.write_record`).
-        passages: Files that questions without passages are looked up in
-        (`polybatch.collect.adapters.entity_questions`).
-
-    Raises:
-        ConfigError: An unknown adapter or option.
-        DataError: The files are not there, or not as the adapter knows them.
-    """
-    adapter = spec["adapter"]
-    if adapter == "homeassistant":
-        return HomeAssistant(spec["name"], path, spec.get("sha256", ""))
-    if adapter == "local":
-        from polybatch.collect.adapters.local import LocalSource
-
-        return LocalSource(spec, path)
-    if adapter == "mmarco":
-        from polybatch.collect.adapters.mmarco import MMarco
-
-        return MMarco(spec, path)
-    if adapter == "entity_questions":
-        from polybatch.collect.adapters.entity_questions import EntityQuestions
-
-        return EntityQuestions(spec, path, passages)
-    if adapter in ADAPTERS:
-        from polybatch.collect.adapters.data_sets import HubSource
-
-        return HubSource(spec, path)
-    raise ConfigError(f"Unknown source adapter {adapter!r}.", expected=" ".join(ADAPTERS))
-
-
-class HomeAssistant:
-    """Interface strings of Home Assistant (see `polybatch.collect.adapters.homeassistant`)."""
-
-    def __init__(self, name: str, wheel: Path, sha256: str = "") -> None:
-        from polybatch.collect.adapters import homeassistant
-
-        self._reader = homeassistant
-        self.examples: int | None = None
-        self.dropped: dict[str, int] = {}
-        self.name, self.wheel, self.sha256 = name, wheel, sha256
-        self.license = homeassistant.declared_license(wheel)
-        self.languages = homeassistant.languages(wheel)
-        self._english = homeassistant.read_strings(wheel, "en")
-        # (query key, passage key, pair id), worked out once and not anew for every language.
-        self._pairs = [
-            (query_key, passage_key, pair_id(name, self._english[query_key], self._english[passage_key]))
-            for query_key, passage_key in homeassistant.pair_keys(self._english)
-            if not has_placeholder(self._english[query_key] + self._english[passage_key])
-        ]
-
-    def english(self) -> Iterator[Pair]:
-        """Pairs without placeholders; a reader of the interface sees text only.
-
-        Checks the archive first, its checksum and its paths: it may have been put in place by hand.
-        """
-        if self.sha256:
-            check_wheel(self.wheel, self.sha256)
-        self._reader.check_members(self.wheel)
-        for query_key, passage_key, identity in self._pairs:
-            yield Pair(identity, self._english[query_key], self._english[passage_key])
-
-    def translations(self, lang: str) -> Iterator[Pair]:
-        """One translation a pair: the commonest, the first among equals.
-
-        A passage left in English is no translation. A query may stay the same ("Browser").
-        """
-        other = self._reader.read_strings(self.wheel, lang)
-        versions: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
-        for query_key, passage_key, identity in self._pairs:
-            query, passage = other.get(query_key), other.get(passage_key)
-            if not query or not passage or has_placeholder(query + passage):
-                continue
-            if lang == "en" or text_key(passage) != text_key(self._english[passage_key]):
-                versions[identity][(query, passage)] += 1
-        for identity, found in versions.items():
-            (query, passage), _ = found.most_common(1)[0]
-            yield Pair(identity, query, passage)
-
-    def strings(self, lang: str) -> Iterator[tuple[str, str]]:
-        """Every string of the interface that both languages have, placeholders numbered alike."""
-        other = self._reader.read_strings(self.wheel, lang)
-        for key, english in self._english.items():
-            if key in other and (numbered := number_placeholders(english, other[key])):
-                yield numbered
+    def strings(self, lang: str) -> Iterator[ParallelText]:
+        """Texts that are translations of each other, beyond the pairs; may repeat."""

@@ -7,6 +7,7 @@ outputs: faults of keys that are no text and of values that are none of JSON's; 
 from __future__ import annotations
 
 import copy
+import datetime
 import math
 import typing
 from collections.abc import Iterator
@@ -74,12 +75,14 @@ def _fault_of(value: Any) -> str:
     if isinstance(value, str):
         # Neither can stand on a command line or in a file name.
         whole = "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
-        return "" if whole else f"holds a null character, or half of one: {value!a}"
+        return "" if whole else "holds a null character, or half of one"
     if isinstance(value, int):
         return "" if abs(value) <= LARGEST else f"is a whole number of more than 64 bits: {shown(value)}"
     if isinstance(value, float):
         return "" if math.isfinite(value) else f"is no number that can be reckoned with: {shown(value)}"
-    return f"is neither text, number, list nor mapping: {shown(value)}{quoted_hint(value)}"
+    # What it holds is not shown: it may be a secret, which is looked for in texts alone.
+    kind = "a date" if isinstance(value, datetime.date) else f"a YAML {type(value).__name__}"
+    return f"is {kind}, not text, number, list or mapping{quoted_hint(value)}"
 
 
 def spell_out_defaults(value: Any, declared: Any) -> None:

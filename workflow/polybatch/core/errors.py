@@ -6,6 +6,8 @@ fault into an empty table or a score of zero: it raises, and `stage.run` prints 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 
 class PolybatchError(Exception):
     """A fault that the user can act on.
@@ -32,14 +34,16 @@ class PolybatchError(Exception):
         super().__init__(self.render())
 
     def render(self) -> str:
-        """The message as printed: the problem, then one indented line per known fact."""
+        """The message as printed: the problem, then the known facts, indented."""
         facts = [
             ("where", self.where),
             ("expected", self.expected),
             ("found", self.found),
             ("to do", self.remedy),
         ]
-        return "\n".join([self.problem, *(f"  {name}: {text}" for name, text in facts if text)])
+        # All lines of a fact are indented, so that the message has an end that its readers see (cluster/causes.py).
+        told = (f"  {name}: {text.strip()}".replace("\n", "\n    ") for name, text in facts if text)
+        return "\n".join([self.problem, *told])
 
 
 class ConfigError(PolybatchError):
@@ -52,3 +56,20 @@ class DataError(PolybatchError):
 
 class TrainingError(PolybatchError):
     """Training cannot start or produced a model that cannot be used."""
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An exception and all that it came from, each once: causes, contexts, and the members of groups.
+
+    A chain may lead back to itself (`raise error from error`), and is then followed once.
+    """
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        members = one.exceptions if isinstance(one, BaseExceptionGroup) else ()
+        waiting += [*members, one.__context__, one.__cause__]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,28 +18,50 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _ROWS_PER_GROUP = 50_000
+_TEMPORARY = re.compile(r"\..+\.([\w-]+)\.(\d+)\.partial")
 
 
 @contextmanager
 def atomic_path(target: Path | str) -> Iterator[Path]:
     """Gives a temporary path beside `target` and renames it there if the block ends well.
 
-    A job killed at any moment leaves nothing under the final name. Works for a file and for a folder (an
-    existing folder of that name is replaced).
+    A job killed at any moment leaves nothing under the final name; what it leaves under the temporary one goes when the
+    next run starts (leftovers.py). Works for a file and for a folder (an existing folder of that name is replaced).
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    partial = temporary_path(target)
+    _remove(partial)  # of a killed process that had the same number
     try:
         yield partial
         if partial.is_dir() and target.is_dir():
             shutil.rmtree(target)
         os.replace(partial, target)
     finally:
-        if partial.is_dir():
-            shutil.rmtree(partial, ignore_errors=True)
-        else:
-            partial.unlink(missing_ok=True)
+        _remove(partial)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def temporary_path(target: Path) -> Path:
+    """A name beside `target` that is this process's alone, and says so: `.en.parquet.node7.4321.partial`."""
+    return target.with_name(f".{target.name}.{this_host()}.{os.getpid()}.partial")
+
+
+def parse_temporary(name: str) -> tuple[str, int] | None:
+    """The machine and the process that a name of `temporary_path` names; None for other names."""
+    match = _TEMPORARY.fullmatch(name)
+    return (match[1], int(match[2])) if match else None
+
+
+def this_host() -> str:
+    """This machine's name as it stands in file names."""
+    return re.sub(r"[^\w-]", "-", os.uname().nodename)
 
 
 def write_json(path: Path | str, value: Any) -> None:

@@ -11,20 +11,38 @@ change of the data. With HF_HUB_OFFLINE=1 nothing but the cache is looked at.
 
 from __future__ import annotations
 
-import argparse
 import fnmatch
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from polybatch.core import stage
+from polybatch.core.addresses import without_secrets
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json, write_json
 
 KINDS = ("model", "dataset")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+# As the hub's client has it (huggingface_hub.utils.validate_repo_id), and what git allows in the name of a branch
+# (git-check-ref-format) as far as anybody uses it: both name folders here.
+_REPO = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*/)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}", re.ASCII)
+_REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*", re.ASCII)
 _OFFLINE = "connect the machine, or fetch on one that is (`snakemake prefetch`) and copy HF_HOME here"
+
+
+def id_faults(repo_id: str, revision: str) -> Iterator[str]:
+    """What is wrong with the shape of a repository's id or revision, in words; nothing if they may well exist.
+
+    Args:
+        repo_id: "org/name", or the "name" of a model from before there were organisations.
+        revision: A commit, or a branch such as "main" or "refs/convert/parquet".
+    """
+    words = ("--", "..")
+    if not _REPO.fullmatch(repo_id) or any(w in repo_id for w in words) or repo_id.endswith((".", "-", ".git")):
+        yield f"{repo_id!r} is no id of the hub; one looks like org/name, of letters, digits and single - _ ."
+    if not _REVISION.fullmatch(revision) or ".." in revision or revision.endswith((".", ".lock")):
+        yield f"{revision!r} is no revision; one is a commit (forty hexadecimal digits) or a branch such as refs/pr/4"
 
 
 @dataclass(frozen=True)
@@ -136,7 +154,7 @@ class _Told:
         if not isinstance(error, (errors.HfHubHTTPError, OSError, errors.HTTPError, errors.HFValidationError)):
             return
         where = f"{self.kind} {self.repo_id}, revision {self.revision}"
-        first = next(iter(str(error).splitlines()), type(error).__name__)
+        first = without_secrets(next(iter(str(error).splitlines()), type(error).__name__))
         if isinstance(error, errors.GatedRepoError):
             raise ConfigError(
                 f"The {self.kind} {self.repo_id} is gated.",
@@ -198,21 +216,3 @@ def read_record(path: Path) -> Snapshot:
             remedy=f"delete {path} and run `snakemake prefetch`, with the same HF_HOME",
         )
     return snapshot
-
-
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="polybatch.core.hub", description=__doc__.split("\n")[0])
-    parser.add_argument("--repo", required=True, help="org/name")
-    parser.add_argument("--kind", required=True, choices=KINDS)
-    parser.add_argument("--revision", required=True, help="a commit, or a branch")
-    parser.add_argument("--files", nargs="*", default=[], metavar="PATTERN", help="shell patterns; all by default")
-    parser.add_argument("--revisions", type=Path, help="where the commits of branches are kept")
-    parser.add_argument("--record", required=True, type=Path)
-    args = parser.parse_args(argv)
-    snapshot = fetch(args.repo, args.kind, args.revision, args.files, args.revisions)
-    write_record(args.record, snapshot)
-    stage.log.info("%s %s: %s", args.kind, args.repo, snapshot.commit)
-
-
-if __name__ == "__main__":
-    stage.run(main)

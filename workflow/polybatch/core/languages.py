@@ -3,13 +3,15 @@
 Sources: NLLB codes from the FLORES-200 list; M2M100's and mBART-50's from their tokenizers in transformers;
 MADLAD-400's from its model card on the hub, which lists Hebrew as `he` where the model's own token is `<2iw>`;
 OPUS-MT's from the hub's `Helsinki-NLP/opus-mt-*` repositories; ISO 639-3 codes as mteb writes them in the metadata
-of its tasks; Home Assistant's from the file names in its wheel.
+of its tasks; Home Assistant's from the file names in its wheel; LibreOffice's from the names of Debian's packages of
+its help.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from polybatch.core.errors import ConfigError
 
@@ -27,6 +29,7 @@ class Language:
         m2m100, mbart, madlad: The languages of M2M100, mBART-50 and MADLAD-400.
         opus: In the names of OPUS-MT's models of one language.
         homeassistant: In Home Assistant's files.
+        libreoffice: In the names of Debian's packages of LibreOffice's help (`libreoffice-help-pt-br`).
         iso3: Further ISO 639-3 codes by which mteb or an OPUS-MT token may name it, beside NLLB's.
         scripts: Further ISO 15924 codes of its usual script.
         length: Characters that a translation has for each English one, roughly: what a length ratio is compared with.
@@ -40,12 +43,13 @@ class Language:
     madlad: str = _SAME
     opus: str = _SAME
     homeassistant: str = _SAME
+    libreoffice: str = ""
     iso3: tuple[str, ...] = ()
     scripts: tuple[str, ...] = ()
     length: float = 1.1
 
     def __post_init__(self) -> None:
-        for field in ("m2m100", "madlad", "opus", "homeassistant"):
+        for field in ("m2m100", "madlad", "opus", "homeassistant", "libreoffice"):
             if getattr(self, field) == _SAME:
                 object.__setattr__(self, field, self.iso)
 
@@ -84,39 +88,39 @@ _TABLE = [
     Language("bg", "Bulgarian", "bul_Cyrl"),
     Language("bn", "Bengali", "ben_Beng", mbart="bn_IN"),
     Language("bs", "Bosnian", "bos_Latn"),
-    Language("ca", "Catalan", "cat_Latn"),
-    Language("cs", "Czech", "ces_Latn", mbart="cs_CZ"),
+    Language("ca", "Catalan", "cat_Latn", libreoffice=_SAME),
+    Language("cs", "Czech", "ces_Latn", libreoffice=_SAME, mbart="cs_CZ"),
     Language("cy", "Welsh", "cym_Latn"),
-    Language("da", "Danish", "dan_Latn"),
-    Language("de", "German", "deu_Latn", mbart="de_DE"),
-    Language("el", "Greek", "ell_Grek"),
-    Language("en", "English", "eng_Latn", mbart="en_XX"),
-    Language("es", "Spanish", "spa_Latn", mbart="es_XX"),
-    Language("et", "Estonian", "est_Latn", mbart="et_EE", iso3=("ekk",)),
-    Language("eu", "Basque", "eus_Latn", m2m100=""),
+    Language("da", "Danish", "dan_Latn", libreoffice=_SAME),
+    Language("de", "German", "deu_Latn", libreoffice=_SAME, mbart="de_DE"),
+    Language("el", "Greek", "ell_Grek", libreoffice=_SAME),
+    Language("en", "English", "eng_Latn", libreoffice="en-us", mbart="en_XX"),
+    Language("es", "Spanish", "spa_Latn", libreoffice=_SAME, mbart="es_XX"),
+    Language("et", "Estonian", "est_Latn", libreoffice=_SAME, mbart="et_EE", iso3=("ekk",)),
+    Language("eu", "Basque", "eus_Latn", libreoffice=_SAME, m2m100=""),
     Language("fa", "Persian", "pes_Arab", mbart="fa_IR", iso3=("fas",)),
-    Language("fi", "Finnish", "fin_Latn", mbart="fi_FI"),
-    Language("fr", "French", "fra_Latn", mbart="fr_XX"),
+    Language("fi", "Finnish", "fin_Latn", libreoffice=_SAME, mbart="fi_FI"),
+    Language("fr", "French", "fra_Latn", libreoffice=_SAME, mbart="fr_XX"),
     Language("ga", "Irish", "gle_Latn"),
-    Language("gl", "Galician", "glg_Latn", mbart="gl_ES"),
+    Language("gl", "Galician", "glg_Latn", libreoffice=_SAME, mbart="gl_ES"),
     Language("gu", "Gujarati", "guj_Gujr", mbart="gu_IN"),
     Language("ha", "Hausa", "hau_Latn"),
     Language("he", "Hebrew", "heb_Hebr", mbart="he_IL", madlad="iw", length=0.8),
-    Language("hi", "Hindi", "hin_Deva", mbart="hi_IN"),
+    Language("hi", "Hindi", "hin_Deva", libreoffice=_SAME, mbart="hi_IN"),
     Language("hr", "Croatian", "hrv_Latn", mbart="hr_HR"),
-    Language("hu", "Hungarian", "hun_Latn"),
+    Language("hu", "Hungarian", "hun_Latn", libreoffice=_SAME),
     Language("hy", "Armenian", "hye_Armn"),
-    Language("id", "Indonesian", "ind_Latn", mbart="id_ID"),
+    Language("id", "Indonesian", "ind_Latn", libreoffice=_SAME, mbart="id_ID"),
     Language("ig", "Igbo", "ibo_Latn"),
     Language("is", "Icelandic", "isl_Latn"),
-    Language("it", "Italian", "ita_Latn", mbart="it_IT"),
-    Language("ja", "Japanese", "jpn_Jpan", mbart="ja_XX", opus="jap", length=0.5),
+    Language("it", "Italian", "ita_Latn", libreoffice=_SAME, mbart="it_IT"),
+    Language("ja", "Japanese", "jpn_Jpan", libreoffice=_SAME, mbart="ja_XX", opus="jap", length=0.5),
     Language("jv", "Javanese", "jav_Latn"),
     Language("ka", "Georgian", "kat_Geor", mbart="ka_GE"),
     Language("kk", "Kazakh", "kaz_Cyrl", mbart="kk_KZ"),
-    Language("km", "Khmer", "khm_Khmr", mbart="km_KH"),
+    Language("km", "Khmer", "khm_Khmr", libreoffice=_SAME, mbart="km_KH"),
     Language("kn", "Kannada", "kan_Knda"),
-    Language("ko", "Korean", "kor_Hang", mbart="ko_KR", scripts=("Kore",), length=0.55),
+    Language("ko", "Korean", "kor_Hang", libreoffice=_SAME, mbart="ko_KR", scripts=("Kore",), length=0.55),
     Language("ky", "Kyrgyz", "kir_Cyrl", m2m100=""),
     Language("lo", "Lao", "lao_Laoo"),
     Language("lt", "Lithuanian", "lit_Latn", mbart="lt_LT"),
@@ -129,39 +133,46 @@ _TABLE = [
     Language("mt", "Maltese", "mlt_Latn", m2m100=""),
     Language("my", "Burmese", "mya_Mymr", mbart="my_MM"),
     Language("ne", "Nepali", "npi_Deva", mbart="ne_NP", iso3=("nep",)),
-    Language("nl", "Dutch", "nld_Latn", mbart="nl_XX"),
+    Language("nl", "Dutch", "nld_Latn", libreoffice=_SAME, mbart="nl_XX"),
     Language("no", "Norwegian (Bokmål)", "nob_Latn", homeassistant="nb", iso3=("nor",)),
     Language("or", "Odia", "ory_Orya", iso3=("ori",)),
     Language("pa", "Punjabi", "pan_Guru"),
-    Language("pl", "Polish", "pol_Latn", mbart="pl_PL"),
+    Language("pl", "Polish", "pol_Latn", libreoffice=_SAME, mbart="pl_PL"),
     Language("ps", "Pashto", "pbt_Arab", mbart="ps_AF", iso3=("pus",)),
-    Language("pt", "Portuguese", "por_Latn", mbart="pt_XX"),
+    Language("pt", "Portuguese", "por_Latn", libreoffice="pt-br", mbart="pt_XX"),
     Language("ro", "Romanian", "ron_Latn", mbart="ro_RO"),
-    Language("ru", "Russian", "rus_Cyrl", mbart="ru_RU"),
+    Language("ru", "Russian", "rus_Cyrl", libreoffice=_SAME, mbart="ru_RU"),
     Language("sd", "Sindhi", "snd_Arab"),
     Language("si", "Sinhala", "sin_Sinh", mbart="si_LK"),
-    Language("sk", "Slovak", "slk_Latn"),
-    Language("sl", "Slovenian", "slv_Latn", mbart="sl_SI"),
+    Language("sk", "Slovak", "slk_Latn", libreoffice=_SAME),
+    Language("sl", "Slovenian", "slv_Latn", libreoffice=_SAME, mbart="sl_SI"),
     Language("so", "Somali", "som_Latn"),
     Language("sq", "Albanian", "als_Latn", iso3=("sqi",)),
     Language("sr", "Serbian", "srp_Cyrl"),
     Language("su", "Sundanese", "sun_Latn"),
-    Language("sv", "Swedish", "swe_Latn", mbart="sv_SE"),
+    Language("sv", "Swedish", "swe_Latn", libreoffice=_SAME, mbart="sv_SE"),
     Language("sw", "Swahili", "swh_Latn", mbart="sw_KE", iso3=("swa",)),
     Language("ta", "Tamil", "tam_Taml", mbart="ta_IN"),
     Language("te", "Telugu", "tel_Telu", mbart="te_IN", m2m100=""),
     Language("tg", "Tajik", "tgk_Cyrl", m2m100=""),
     Language("th", "Thai", "tha_Thai", mbart="th_TH"),
     Language("tl", "Tagalog", "tgl_Latn", mbart="tl_XX", madlad="fil"),
-    Language("tr", "Turkish", "tur_Latn", mbart="tr_TR"),
+    Language("tr", "Turkish", "tur_Latn", libreoffice=_SAME, mbart="tr_TR"),
     Language("uk", "Ukrainian", "ukr_Cyrl", mbart="uk_UA"),
     Language("ur", "Urdu", "urd_Arab", mbart="ur_PK"),
     Language("uz", "Uzbek", "uzn_Latn", iso3=("uzb",)),
-    Language("vi", "Vietnamese", "vie_Latn", mbart="vi_VN"),
+    Language("vi", "Vietnamese", "vie_Latn", libreoffice=_SAME, mbart="vi_VN"),
     Language("xh", "Xhosa", "xho_Latn", mbart="xh_ZA"),
     Language("yo", "Yoruba", "yor_Latn"),
     Language(
-        "zh", "Chinese (simplified)", "zho_Hans", mbart="zh_CN", homeassistant="zh-Hans", iso3=("cmn",), length=0.35
+        "zh",
+        "Chinese (simplified)",
+        "zho_Hans",
+        mbart="zh_CN",
+        homeassistant="zh-Hans",
+        libreoffice="zh-cn",
+        iso3=("cmn",),
+        length=0.35,
     ),
     Language("zu", "Zulu", "zul_Latn"),
 ]
@@ -215,3 +226,9 @@ def from_mteb(code: str) -> str:
             remedy="leave the language out, or add a line to workflow/polybatch/core/languages.py",
         )
     return _BY_MTEB[code]
+
+
+def help_languages(spec: Mapping[str, Any]) -> tuple[str, ...]:
+    """ISO codes, but English, of a source of LibreOffice's help: those that its entry names, else all there are."""
+    named = spec.get("languages") or [iso for iso, entry in LANGUAGES.items() if entry.libreoffice]
+    return tuple(sorted(set(named) - {"en"}))

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import AfterValidator, BaseModel, Field
 
+from polybatch.core.addresses import address_faults
 from polybatch.core.languages import LANGUAGES
 
 # File systems take 255 bytes a name; ours get up to some 50 more around them ("source--", ".parquet", a process id).
@@ -43,6 +44,12 @@ def _distinct(values: list[Any]) -> list[Any]:
     return values
 
 
+def _fetchable(url: str) -> str:
+    if faults := list(address_faults(url)):
+        raise ValueError("; ".join(faults))
+    return url
+
+
 def _one_line(text: str) -> str:
     if any(ord(character) < 32 and character != "\t" for character in text) or not text.strip():
         raise ValueError(f"must be a path of one line, not {text!r}")
@@ -60,6 +67,7 @@ LanguageCode = Annotated[
     Field(json_schema_extra={"enum": list(LANGUAGES)}),
     Said("a language code", "language codes"),
 ]
+Address = Annotated[str, AfterValidator(_fetchable), Field(pattern="^https?://"), Said("an https address", "addresses")]
 FilePath = Annotated[str, AfterValidator(_one_line), Said("a path", "paths")]
 DISTINCT = AfterValidator(_distinct)
 _UNIQUE = Field(json_schema_extra={"uniqueItems": True})

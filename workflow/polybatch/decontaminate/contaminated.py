@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polybatch.core import contracts, stage
+from polybatch.core.arguments import parse_paths
 from polybatch.core.files import write_json, write_parquet
 from polybatch.core.languages import language
 from polybatch.core.streams import batches, id_keys, is_in
 from polybatch.decontaminate.overlap import OVERLAPS, PASSAGE, QUERY, Index, Match
-from polybatch.pairs.table import parse_paths
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -28,9 +28,8 @@ from typing import Any
 from polybatch.config.catalogue import catalogue
 from polybatch.core import stage
 from polybatch.core.files import write_json
+from polybatch.decontaminate.statuses import DECLARED, NOT_DECLARED, OWN, UNKNOWN
 
-DECLARED, NOT_DECLARED, UNKNOWN, OWN = "declared", "not declared", "unknown", "own held-out text"
-STATUSES = (DECLARED, NOT_DECLARED, UNKNOWN, OWN)
 _SHOWN = 5  # names in one line of evidence
 
 # Sets that an evaluation set was made from, or names of it that are not mteb's. XQuAD is of SQuAD 1.1's development

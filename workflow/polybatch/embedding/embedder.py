@@ -8,7 +8,6 @@ Texts are read and vectors written in chunks, so that memory does not grow with 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -38,7 +37,6 @@ PROMPT_NAMES = {"queries": ("query",), "corpus": ("document", "passage", "corpus
 # On a CPU what is between two layers stays in the cache; a card wants more to do at a time.
 _BATCH_TOKENS_CPU = 1024
 _BATCH_TOKENS_CARD = 16_384
-_LINE_EVERY_S = 10.0
 # Another version of one of these may embed another way.
 _LIBRARIES = ("sentence-transformers", "transformers", "tokenizers", "torch")
 # What lies in a model's folder and does not change its embeddings.
@@ -113,7 +111,7 @@ def embed_rows(model: Model, file: TextFile, rows: range, path: Path, made_from:
 
     options = model.options
     embedder = Embedder(model.loaded, file.side, prompt_of(model.loaded, file.side, options), options)
-    progress, dim, digest = _Progress(file.label, len(rows)), 0, sha256()
+    progress, dim, digest = stage.Progress(file.label, len(rows), "texts"), 0, sha256()
     with atomic_path(path) as partial, open(partial, "wb") as handle:
         # Not a memory map: on a full disk it ends the process instead of raising an error.
         for prepared in ahead(_prepared(embedder, file, rows)):
@@ -174,24 +172,6 @@ def npy_header(dtype: str, shape: tuple[int, int]) -> bytes:
     return header.getvalue()
 
 
-class _Progress:
-    """A line every ten seconds: how many texts are embedded, and how many a second."""
-
-    def __init__(self, label: str, total: int) -> None:
-        self.label, self.total, self.done = label, total, 0
-        self.start = self.last = time.monotonic()
-
-    def add(self, texts: int) -> None:
-        self.done += texts
-        if time.monotonic() - self.last >= _LINE_EVERY_S:
-            self.last = time.monotonic()
-            self.end()
-
-    def end(self) -> None:
-        rate = self.done / max(time.monotonic() - self.start, 1e-9)
-        stage.log.info("%s: %d/%d texts, %.1f texts/s", self.label, self.done, self.total, rate)
-
-
 @dataclass(frozen=True)
 class Prepared:
     """Texts that fit in memory, ready to be embedded.
@@ -233,7 +213,7 @@ class Embedder:
         distinct = column.dictionary.to_pylist()
         return Prepared(ids, column.indices.to_numpy(), distinct, self._tokens.of(distinct))
 
-    def embed(self, prepared: Prepared, progress: _Progress | None = None) -> np.ndarray:
+    def embed(self, prepared: Prepared, progress: stage.Progress | None = None) -> np.ndarray:
         """Embeds prepared texts.
 
         Returns:
@@ -257,7 +237,7 @@ class Embedder:
             )
         return (vectors / norms)[places]
 
-    def _embed_distinct(self, prepared: Prepared, progress: _Progress | None) -> np.ndarray:
+    def _embed_distinct(self, prepared: Prepared, progress: stage.Progress | None) -> np.ndarray:
         """(texts, dim) float32, as the model gives them."""
         import numpy as np
         import torch

@@ -113,7 +113,10 @@ def open_vectors(path: Path, record: dict[str, Any]) -> VectorFile:
     if not fault and sha256_file(path) != record["sha256"]:
         fault = "another content than was written"
     if not fault:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)  # for the header alone
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)  # for the header alone
+        except ValueError as error:
+            raise DataError("An embedding file is no array of numbers.", where=path, found=str(error)) from error
         if array.shape == (record["rows"], record["dim"]) and array.flags.c_contiguous:
             return VectorFile(path, record["rows"], record["dim"], array.offset, array.dtype.str)
         fault = f"shape {array.shape}" if array.flags.c_contiguous else "columns before rows"

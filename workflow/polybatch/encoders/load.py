@@ -13,25 +13,19 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polybatch.core import stage
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json
+from polybatch.core.weights import SAFETENSORS_REMEDY, has_weights, no_pickles, pickled_files, require_safe
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 RECORD = "encoder.json"
 COMPUTE_DTYPES = ("float32", "bfloat16", "float16")
-PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
-SAFETENSORS_REMEDY = (
-    "name a revision that has model.safetensors (many repositories keep one on a pull request, refs/pr/<number>), "
-    "or convert the weights yourself and name the folder"
-)
-
 _WEIGHTED = {"Transformer", "Dense", "LayerNorm", "WeightedLayerPooling", "LSTM", "CNN", "StaticEmbedding"}
 _OWN_CODE = "sentence_transformers."
 _TOKENIZERS = (
@@ -42,11 +36,6 @@ _TOKENIZERS = (
     "spiece.model",
     "tokenizer.model",
 )
-
-
-def importing() -> AbstractContextManager[None]:
-    """In which sentence_transformers is imported, for a second less of processor time; see `stage.importing`."""
-    return stage.importing("sklearn.metrics")
 
 
 def load_model(folder: Path, *, device: str | None = None, compute_dtype: str = "float32") -> SentenceTransformer:
@@ -61,7 +50,7 @@ def load_model(folder: Path, *, device: str | None = None, compute_dtype: str = 
         DataError: A module or its weights are missing, pickled, truncated or of another size than their configuration
             says; the tokenizer knows pieces that the model does not; one module's output does not fit the next.
     """
-    with importing():
+    with stage.importing():
         import torch
         from sentence_transformers import SentenceTransformer
 
@@ -91,7 +80,8 @@ def loaded(folder: Path, load: Any, *, remote_code: bool) -> Any:
     if not sys.stderr.isatty():
         disable_progress_bar()
     try:
-        return load(remote_code)
+        with no_pickles():
+            return load(remote_code)
     except torch.OutOfMemoryError:
         raise
     except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError, SafetensorError) as error:
@@ -213,15 +203,15 @@ def own_code(folder: Path) -> list[str]:
 def require_safe_weights(part: Path, *, needed: bool) -> None:
     """Raises a DataError if a module's weights are pickled, cut off, or missing though it needs some.
 
-    sentence-transformers would read the pickled weights of a head without a word.
+    sentence-transformers would read the pickled weights of a head without a word, also beside a safetensors file of a
+    name that it does not look for.
     """
-    safe = sorted(part.glob("*.safetensors"))
-    if safe:
-        for path in safe:
-            _require_readable(path)
+    require_safe(part)
+    for path in sorted(part.glob("*.safetensors")):
+        _require_readable(path)
+    if has_weights(part):
         return
-    pickled = sorted(path.name for pattern in PICKLED for path in part.glob(pattern))
-    if pickled:
+    if pickled := pickled_files(part):
         raise DataError(
             "The weights are pickled, and pickled files are not read: they can run code.",
             where=part,

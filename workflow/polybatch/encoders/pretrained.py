@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 from polybatch.core import hub, stage
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import atomic_path, write_json
+from polybatch.core.weights import SAFETENSORS_REMEDY
 from polybatch.encoders.known import KnownEncoder, known
 from polybatch.encoders.load import (
     RECORD,
-    SAFETENSORS_REMEDY,
     load_model,
     loaded,
     modules_of,

@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polybatch.core import contracts, stage
+from polybatch.core.arguments import parse_paths
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import atomic_path, write_json
 from polybatch.core.languages import language
 from polybatch.core.streams import batches
-from polybatch.encoders.load import RECORD, importing, record_of
+from polybatch.encoders.load import RECORD, record_of
 from polybatch.encoders.options import EncoderOptions
-from polybatch.pairs.table import parse_paths
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -37,7 +37,7 @@ def build_encoder(texts: Iterable[str], options: EncoderOptions, output: Path) -
     """Trains the tokenizer on `texts` and saves it with random weights in `output`, atomically."""
     with ThreadPoolExecutor(1) as beside:  # in compiled code, while Python imports
         trained = beside.submit(train_tokenizer, texts, options.vocab_size)
-        with importing():
+        with stage.importing():
             import torch
             from sentence_transformers import SentenceTransformer
             from sentence_transformers.sentence_transformer.modules import Pooling, Transformer

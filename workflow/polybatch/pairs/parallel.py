@@ -28,13 +28,13 @@ from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import write_parquet
 from polybatch.core.streams import batches, id_keys, is_in, open_parquet, scrambled, sorted_by_id
 from polybatch.core.text import hash64, text_key
+from polybatch.decontaminate.excluded import excluded_keys
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from polybatch.decontaminate.overlap import Index
 
-EVALUATION_TEXT = "evaluation text"  # the filter's reason for what overlaps with a benchmark
 _TEXTS = ["query", "passage", "hard_negatives"]
 
 
@@ -69,24 +69,6 @@ class Pairs:
     @property
     def train(self) -> np.ndarray:
         return np.sort(np.concatenate([self.parallel, self.english_only, self.english]))
-
-
-def excluded_keys(contaminated: Sequence[Path], translated: Sequence[Path]) -> np.ndarray:
-    """Sorted keys of the pairs that overlap with evaluation text, in English or in any language.
-
-    Args:
-        contaminated: contracts.CONTAMINATED files.
-        translated: contracts.TRANSLATED files of all languages.
-    """
-    import pyarrow.compute as pc
-
-    parts = [np.zeros(0, dtype=np.uint64)]
-    for path in contaminated:
-        parts += [id_keys(table.column("pair_id")) for table in batches(path, contracts.CONTAMINATED, ["pair_id"])]
-    for path in translated:
-        for table in batches(path, contracts.TRANSLATED, ["pair_id", "reason"]):
-            parts.append(id_keys(table.filter(pc.equal(table.column("reason"), EVALUATION_TEXT)).column("pair_id")))
-    return np.unique(np.concatenate(parts))
 
 
 def english_tables(path: Path, wanted: np.ndarray) -> Iterator[pa.Table]:

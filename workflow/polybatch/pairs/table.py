@@ -11,7 +11,7 @@ texts stay on disk (`pair_texts`). Forty million pairs in nine languages need ab
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -212,21 +212,6 @@ def read_pairs(
     if temporary:
         temporary.cleanup()  # what is mapped stays readable
     return table
-
-
-def parse_paths(flags: Sequence[str]) -> dict[str, Path]:
-    """`["en=a.parquet", "de=b.parquet"]` -> language -> path; a ConfigError if one is malformed or twice."""
-    paths: dict[str, Path] = {}
-    for flag in flags:
-        lang, _, path = flag.partition("=")
-        if not lang or not path or lang in paths:
-            raise ConfigError(
-                "A language's file is given wrongly." if lang not in paths else f"{lang} is given twice.",
-                expected="lang=path, each language once",
-                found=flag,
-            )
-        paths[lang] = Path(path)
-    return paths
 
 
 def _positions(ids: np.ndarray, among: np.ndarray) -> np.ndarray:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import errno
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ import numpy as np
 
 from polybatch.core import contracts
 from polybatch.core.errors import DataError
-from polybatch.core.files import read_json, sha256_text, write_json
+from polybatch.core.files import read_json, sha256_text, temporary_path, write_json
 from polybatch.core.stage import log
 from polybatch.core.streams import batches, id_keys
 from polybatch.core.text import hash64, text_key
@@ -128,7 +127,8 @@ def _lock(target: Path) -> Iterator[None]:
 @contextmanager
 def _kept_if_first(target: Path) -> Iterator[Path]:
     """Gives a new folder that becomes `target` if there is none by then: another may already be mapped somewhere."""
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+    partial = temporary_path(target)
+    shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had the same number
     partial.mkdir()
     try:
         yield partial

@@ -1,6 +1,6 @@
 """Fetches one thing that a study needs from a network: a repository of the hub, a task of mteb, or plain files.
 
-inputs: a request of `hub_requests`
+inputs: a request of `prefetch.requests`
 outputs: a record that says what was fetched and where it is
 """
 
@@ -19,11 +19,10 @@ def fetch_request(request: dict[str, Any], revisions: Path, record: Path) -> Non
     """Carries out a request and writes its record.
 
     Raises:
-        ConfigError, DataError: As `hub.fetch`, `fetch.fetch_files` and `mteb_tasks.task_repo` do.
+        ConfigError, DataError: As `hub.fetch`, `download.fetch_files` and `mteb_tasks.task_repo` do.
     """
     if request["kind"] in hub.KINDS:
-        snapshot = hub.fetch(request["repo"], request["kind"], request["revision"], request["files"], revisions)
-        hub.write_record(record, snapshot)
+        hub.write_record(record, _fetch_repository(request, revisions))
     elif request["kind"] == "task":
         from polybatch.benchmarks.mteb_tasks import task_repo
 
@@ -36,6 +35,24 @@ def fetch_request(request: dict[str, Any], revisions: Path, record: Path) -> Non
     else:
         raise ConfigError("Unknown kind of request.", expected="model, dataset, task or files", found=request["kind"])
     stage.log.info("%s: fetched", record.stem)
+
+
+def _fetch_repository(request: dict[str, Any], revisions: Path) -> hub.Snapshot:
+    """A repository's files; of a data set with parts also those that its card declares, and each part is looked for."""
+
+    def fetched(patterns: list[str]) -> hub.Snapshot:
+        return hub.fetch(request["repo"], request["kind"], request["revision"], patterns, revisions)
+
+    snapshot = fetched(request["files"])
+    if request.get("parts"):
+        from polybatch.collect.adapters.parts import declared_patterns, part_files
+
+        declared = [pattern for part in request["parts"] for pattern in declared_patterns(snapshot.folder, *part)]
+        if declared:
+            snapshot = fetched(list(dict.fromkeys([*request["files"], *declared])))
+        for part in request["parts"]:
+            part_files(snapshot.folder, *part)
+    return snapshot
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from polybatch.config.paths import record_name
 from polybatch.config.values import (
     Config,
     benchmark_languages,
@@ -19,6 +20,8 @@ from polybatch.config.values import (
     translator_name,
     used_directions,
 )
+from polybatch.core.errors import ConfigError
+from polybatch.core.hub import id_faults
 
 Request = dict[str, Any]
 
@@ -35,21 +38,37 @@ TRANSLATOR_REVISIONS = {
 
 
 def hub_requests(config: Config) -> dict[str, Request]:
-    """All requests of a study, by the name of the record that each leaves in results/<collection>/hub/."""
+    """All requests of a study, by the name of the record that each leaves (`paths.Paths.hub_record`).
+
+    Raises:
+        ConfigError: Ids or revisions that no repository can have, all at once; nothing is looked up.
+    """
     requests: dict[str, Request] = {}
     for source in sources_read(config):
-        if source["adapter"] not in ("local", "homeassistant") and "path" not in source:
+        if source["adapter"] not in ("local", "homeassistant", "libreoffice") and "path" not in source:
             from polybatch.collect.adapters.data_sets import request
 
-            requests[f"source--{source['name']}"] = request(source)
+            requests[record_name("source", source["name"])] = request(source)
     for name in config["study"]["encoders"]:
         if "model" in config["encoders"][name]:
-            requests[f"encoder--{name}"] = encoder_request(config["encoders"][name])
+            requests[record_name("encoder", name)] = encoder_request(config["encoders"][name])
     for name, translator in translator_models(config).items():
-        requests[f"translator--{name}"] = translator_request(translator)
+        requests[record_name("translator", name)] = translator_request(translator)
     for name in benchmarks_read(config):
         if request_ := benchmark_request(config, name):
-            requests[f"benchmark--{name}"] = request_
+            requests[record_name("benchmark", name)] = request_
+    faults = [
+        f"{name.replace('--', ' ', 1)}: {fault}"
+        for name, one in requests.items()
+        if "repo" in one
+        for fault in id_faults(one["repo"], one["revision"])
+    ]
+    if faults:
+        raise ConfigError(
+            "The configuration names repositories that cannot be on the hub.",
+            found="; ".join(faults),
+            remedy="correct model, repo or revision; what lies in a folder is named by its path",
+        )
     return requests
 
 
@@ -80,9 +99,17 @@ def translator_models(config: Config) -> dict[str, dict[str, Any]]:
     return models
 
 
+def trained_languages(config: Config) -> list[str]:
+    """The languages, but English, of the translators that a study trains and uses, which learn from its sources."""
+    entries = [translator_entry(config, direction) or {} for direction in used_directions(config)]
+    trained = dict.fromkeys(entry["trained"] for entry in entries if "trained" in entry)
+    directions = [pair for name in trained for pair in config["translator_training"][name]["directions"]]
+    return sorted({code for pair in directions for code in pair.split("-")} - {"en"})
+
+
 def translator_request(translator: dict[str, Any]) -> Request:
     """What a translator of the hub is converted from."""
-    from polybatch.translation.pretrained import FILE_PATTERNS
+    from polybatch.translation.model_files import FILE_PATTERNS
 
     repo = translator["model"]
     revision = translator.get("revision") or TRANSLATOR_REVISIONS.get(repo, "main")

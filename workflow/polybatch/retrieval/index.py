@@ -23,13 +23,14 @@ from polybatch.core.digest import code_digest
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import atomic_path, read_json, sha256_file, write_json
 from polybatch.embedding.vectors import VectorFile, open_vectors, remove_other_languages, up_to_date_record
+from polybatch.retrieval import faiss_builds
+from polybatch.retrieval.flat_index import ROWS_AT_A_TIME, write_flat
 from polybatch.retrieval.options import EXACT, IndexOptions
 
 if TYPE_CHECKING:
     import faiss
     import numpy as np
 
-_ROWS_AT_A_TIME = 32_768
 # Vectors to train on: what FAISS itself takes at most for k-means (ClusteringParameters.max_points_per_centroid), and
 # enough for 256 centroids of each sub-quantizer.
 _POINTS_OF_A_LIST, _LEAST_SAMPLE = 256, 65_536
@@ -109,7 +110,7 @@ def build_index(vectors: VectorFile, factory: str, options: IndexOptions) -> fai
         index = _new_index(vectors.dim, factory, options)
         if not index.is_trained:
             index.train(_sample(vectors, index))
-        for _, block in vectors.blocks(_ROWS_AT_A_TIME):
+        for _, block in vectors.blocks(ROWS_AT_A_TIME):
             index.add(block)
     except RuntimeError as error:
         raise _told(error, factory, options, vectors.rows, vectors.dim) from error
@@ -165,52 +166,13 @@ def _write_index(vectors: VectorFile, options: IndexOptions, path: Path, made_fr
     factory = made_from["factory"]
     with atomic_path(path) as partial:
         if factory == EXACT and not options.build_parameters:
-            _write_flat(vectors, partial)
+            write_flat(vectors, partial)
         else:
             faiss.write_index(build_index(vectors, factory, options), str(partial))
     record = {**made_from, "rows": vectors.rows, "dim": vectors.dim, "sha256": sha256_file(path)}
     write_json(path.with_suffix(".json"), record)
     stage.log.info("%s: %d vectors, %s", path, vectors.rows, factory)
     return record
-
-
-def _write_flat(vectors: VectorFile, path: Path) -> None:
-    """Writes what faiss.write_index writes for a Flat index, without holding the vectors.
-
-    FAISS's file ends with the number of floats and the floats (write_index in its impl/index_write.cpp): all before
-    them is what it writes for an index that is empty but for its count. Read back, for the case that this changes.
-    """
-    import faiss
-    import numpy as np
-
-    empty = faiss.index_factory(vectors.dim, EXACT, faiss.METRIC_INNER_PRODUCT)
-    empty.ntotal = vectors.rows
-    head = faiss.serialize_index(empty).tobytes()
-    count = np.uint64(vectors.rows * vectors.dim).tobytes()
-    last = np.empty((0, vectors.dim), np.float32)
-    with open(path, "wb") as handle:
-        handle.write(head[: -len(count)] + count)
-        for _, block in vectors.blocks(_ROWS_AT_A_TIME):
-            block.tofile(handle)
-            last = block[-1:]
-    index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-    if index.ntotal != vectors.rows or not np.array_equal(index.reconstruct(vectors.rows - 1)[None], last):
-        raise DataError("FAISS reads another index than was written.", where=path, found=f"FAISS {faiss.__version__}")
-
-
-def flat_vectors(path: Path, record: dict[str, Any]) -> VectorFile:
-    """The vectors of an index of the factory EXACT, where they stand in its file, which is checked to be long enough.
-
-    Args:
-        path: The index.
-        record: Its record, see `build_indexes`.
-    """
-    size, behind = path.stat().st_size, record["rows"] * record["dim"] * 4
-    if size <= behind:
-        raise DataError(
-            "An index is too short for its vectors.", where=path, expected=f"above {behind}", found=f"{size} bytes"
-        )
-    return VectorFile(path, record["rows"], record["dim"], offset=size - behind)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -222,6 +184,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", required=True, type=Path, nargs="+", help="one folder for each benchmark")
     args = parser.parse_args(argv)
 
+    faiss_builds.require()
     if len(args.embeddings) != len(args.output):
         raise ConfigError(
             "Each set of embeddings needs one output folder.",

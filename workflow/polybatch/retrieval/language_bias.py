@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from polybatch.core.errors import DataError
+from polybatch.retrieval.by_ranx import rank_values
 from polybatch.retrieval.metrics import (
     FIRST_PASSAGE,
     LANGUAGE_DISTANCE,
@@ -29,7 +30,6 @@ from polybatch.retrieval.metrics import (
     PREFERENCE,
     RANK_DISTANCE,
     rank_distance,
-    rank_values,
     relevant_ranks,
 )
 
@@ -139,7 +139,7 @@ def language_ndcg(
     own: int,
     depth: int,
 ) -> np.ndarray:
-    """nDCG@depth in which relevant passages in other languages than the query's gain less: (n,) float64.
+    """ranx's nDCG@depth where relevant passages in other languages than the query's gain less: (n,) float64.
 
     The best ranking has the relevant passages of the query's language first, then the others. Unverified against
     arXiv 2605.07249: that the others gain half of what the query's language gains.
@@ -153,8 +153,8 @@ def language_ndcg(
     gains = np.where(relevant != PADDING, relevance * weight, 0)
     order = np.argsort(-gains, axis=1, kind="stable")
     metric = f"ndcg@{depth}"
-    ranks, gains = (np.take_along_axis(part, order, axis=1) for part in (ranks, gains))
-    return rank_values(ranks, gains, [metric])[metric]
+    ranks, relevant, gains = (np.take_along_axis(part, order, axis=1) for part in (ranks, relevant, gains))
+    return rank_values(ranks, relevant, gains, [metric])[metric]
 
 
 def first_passage(ranking: np.ndarray, relevant: np.ndarray, languages: np.ndarray, own: int) -> dict[str, np.ndarray]:

@@ -1,4 +1,6 @@
-"""What a ranking is worth: metrics of the ranks of its relevant passages, the rank distance, the macro averages.
+"""Which metrics there are, the ranks of relevant passages, the rank distance, the macro averages.
+
+Metrics that ranx has are ranx's (by_ranx.py); here is what it lacks.
 
 inputs: numeric arrays, see below
 outputs: one value a query, or one mean a setting
@@ -10,7 +12,6 @@ passages are (n, R), with relevances (n, R), highest first, padded at the end wi
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -35,9 +36,13 @@ METRICS = (
 # Metrics that need the rank of relevant passages however far down they stand.
 FULL_RANKING = (RANK_DISTANCE, PREFERENCE)
 PADDING = -1
-_NOT_FOUND = 2**62  # in place of a rank: behind every passage
 
-_RANK_METRIC = re.compile(r"(map|mrr|ndcg|recall|precision|f1|hit_rate)(@[1-9][0-9]*)?")
+# The metrics that ranx has at a cut-off. The first mean something over a whole ranking too; the others count relevant
+# passages, of which a full ranking holds all. ranx's bpref, r-precision and rbp know no cut-off.
+_WHOLE = ("dcg", "dcg_burges", "hit_rate", "map", "mrr", "ndcg", "ndcg_burges")
+RANX_METRICS = (*_WHOLE, "f1", "hits", "precision", "recall")
+# `-l2` counts passages of relevance 2 and above as relevant, where otherwise 1 is enough.
+_RANK_METRIC = re.compile(rf"(({'|'.join(RANX_METRICS)})@[1-9][0-9]*|{'|'.join(_WHOLE)})(-l[1-9][0-9]*)?")
 _BIAS_METRIC = re.compile(
     "|".join((RANK_DISTANCE, PREFERENCE, *FIRST_PASSAGE))
     + f"|({LANGUAGE_NDCG}|{LANGUAGE_SHARE}|{LANGUAGE_DISTANCE})@[1-9][0-9]*"
@@ -45,13 +50,31 @@ _BIAS_METRIC = re.compile(
 
 
 def is_metric(name: str) -> bool:
-    """Whether a score file can hold it. F1 needs a cut-off: over a whole ranking it is constant."""
+    """Whether a score file can hold it."""
     return is_rank_metric(name) or is_bias_metric(name) or name == TOKEN_F1
 
 
 def is_rank_metric(name: str) -> bool:
-    """Whether `rank_values` computes it: the names are ranx's."""
-    return bool(_RANK_METRIC.fullmatch(name)) and name not in {"f1", "recall", "precision"}
+    """Whether ranx computes it: a name of RANX_METRICS as ranx spells it, such as ndcg@10 or ndcg@10-l2."""
+    return bool(_RANK_METRIC.fullmatch(name))
+
+
+def metric_fault(name: object) -> str | None:
+    """What is wrong with a metric's name, and which names there are; None for a metric."""
+    if isinstance(name, str) and is_metric(name):
+        return None
+    if isinstance(name, str) and name in RANX_METRICS:
+        return f"{name!r} needs a cut-off, as in {name}@10"
+    ours = (RANK_DISTANCE, PREFERENCE, *FIRST_PASSAGE, TOKEN_F1)
+    cut = (*RANX_METRICS, LANGUAGE_NDCG, LANGUAGE_SHARE, LANGUAGE_DISTANCE)
+    known = f"{', '.join(f'{one}@k' for one in cut)}, {', '.join((*_WHOLE, *ours))}"
+    return f"{name!r} is no metric; known are {known}"
+
+
+def ranx_metrics(metrics: Sequence[str]) -> list[str]:
+    """The metrics that ranx is asked for when these are scored: language-aware nDCG is one of its metrics too."""
+    aware = [f"ndcg{name.removeprefix(LANGUAGE_NDCG)}" for name in metrics if name.startswith(LANGUAGE_NDCG)]
+    return list(dict.fromkeys([*filter(is_rank_metric, metrics), *aware]))
 
 
 def is_bias_metric(name: str) -> bool:
@@ -81,113 +104,6 @@ def cells_of(setting: str, query_languages: Sequence[str], corpus_languages: Seq
         raise ConfigError(f"Unknown setting {setting!r}.", expected=", ".join(SETTINGS))
     corpora = [*corpus_languages, POOL] if len(corpus_languages) > 1 else corpus_languages
     return [(a, b) for a in query_languages for b in corpora if setting_of(a, b) == setting]
-
-
-def rank_values(ranks: np.ndarray, relevance: np.ndarray, metrics: Sequence[str]) -> dict[str, np.ndarray]:
-    """Values of the metrics that depend on nothing but the ranks of the relevant passages, one a query.
-
-    Definitions are ranx's (0.3.21), and so is the order of the sums: the tests hold the two together to the last bit.
-    ranx itself takes whole rankings, and compiles for 20 s on a new machine. A cut-off beyond the ranking's end counts
-    the missing passages as not relevant: F1@10 and precision@10 over four passages divide by ten.
-
-    Args:
-        ranks: (n, R) from 1; 0 for passages that were not retrieved and for padding.
-        relevance: (n, R); within a row relevances fall, because nDCG takes the order as the ideal one.
-        metrics: ranx's names, for example `ndcg@10`.
-
-    Returns:
-        metric -> (n,) float64; 0 for a query without relevant passages.
-    """
-    import numpy as np
-
-    order = np.argsort(np.where(ranks > 0, ranks, _NOT_FOUND), axis=1, kind="stable")
-    found = np.take_along_axis(np.where(ranks > 0, ranks, _NOT_FOUND), order, axis=1)
-    gains = np.take_along_axis(relevance, order, axis=1)
-    there = (relevance > 0).sum(axis=1)
-    values = {}
-    for metric in metrics:
-        name, _, depth = metric.partition("@")
-        cut = int(depth) if depth else _NOT_FOUND - 1
-        if name == "ndcg":
-            values[metric] = _ndcg(found, gains, relevance, cut)
-        else:
-            values[metric] = _BY_RANK[name](found, np.maximum(there, 1), cut)
-    return values
-
-
-def _average_precision(found: np.ndarray, there: np.ndarray, cut: int) -> np.ndarray:
-    import numpy as np
-
-    return _sum_in_order(np.where(found <= cut, np.arange(1, found.shape[1] + 1) / found, 0.0)) / there
-
-
-def _ndcg(found: np.ndarray, gains: np.ndarray, relevance: np.ndarray, cut: int) -> np.ndarray:
-    import numpy as np
-
-    within = found <= cut
-    discounts = _discounts(int(found[within].max(initial=0)))
-    gained = _sum_in_order(np.where(within, gains / discounts[np.where(within, found, 1) - 1], 0.0))
-    best = relevance[:, : min(cut, relevance.shape[1])]
-    ideal = _sum_in_order(best / _discounts(best.shape[1])[: best.shape[1]])
-    return gained / np.where(ideal == 0, 1.0, ideal)
-
-
-def _reciprocal_rank(found: np.ndarray, there: np.ndarray, cut: int) -> np.ndarray:
-    import numpy as np
-
-    return np.where(found[:, 0] <= cut, 1 / found[:, 0], 0.0)
-
-
-def _recall(found: np.ndarray, there: np.ndarray, cut: int) -> np.ndarray:
-    return _hits(found, cut) / there
-
-
-def _precision(found: np.ndarray, there: np.ndarray, cut: int) -> np.ndarray:
-    return _hits(found, cut) / cut
-
-
-def _f1(found: np.ndarray, there: np.ndarray, cut: int) -> np.ndarray:
-    import numpy as np
-
-    precision, recall = _precision(found, there, cut), _recall(found, there, cut)
-    either = precision + recall
-    return 2 * ((precision * recall) / np.where(either == 0, 1.0, either))
-
-
-def _hit_rate(found: np.ndarray, there: np.ndarray, cut: int) -> np.ndarray:
-    return (_hits(found, cut) > 0).astype(float)
-
-
-_BY_RANK = {
-    "map": _average_precision,
-    "mrr": _reciprocal_rank,
-    "recall": _recall,
-    "precision": _precision,
-    "f1": _f1,
-    "hit_rate": _hit_rate,
-}
-
-
-def _hits(found: np.ndarray, cut: int) -> np.ndarray:
-    hits: np.ndarray = (found <= cut).sum(axis=1)
-    return hits
-
-
-def _discounts(ranks: int) -> np.ndarray:
-    """log2(rank + 1) of the ranks from 1, at least of the first. numpy's own differs in the last bit here and there."""
-    import numpy as np
-
-    return np.array([math.log2(rank + 1) for rank in range(1, max(ranks, 1) + 1)])
-
-
-def _sum_in_order(terms: np.ndarray) -> np.ndarray:
-    """Sums of rows, term after term; numpy adds in pairs, which differs in the last bit."""
-    import numpy as np
-
-    total = np.zeros(len(terms))
-    for column in terms.T:
-        total += column
-    return total
 
 
 def relevant_ranks(ranking: np.ndarray, relevant: np.ndarray) -> np.ndarray:

@@ -12,14 +12,14 @@ from pydantic import AfterValidator, Field
 from polybatch.core.contracts import SETTINGS
 from polybatch.core.option_types import DISTINCT, Said
 from polybatch.core.options import Conflict, Options, option
-from polybatch.retrieval.metrics import FULL_RANKING, METRICS, is_metric
+from polybatch.retrieval.metrics import FULL_RANKING, METRICS, metric_fault
 
 EXACT = "Flat"
 
 
 def _known_metric(name: str) -> str:
-    if not is_metric(name):
-        raise ValueError(f"{name!r} is no metric")
+    if fault := metric_fault(name):
+        raise ValueError(fault)
     return name
 
 

@@ -18,7 +18,7 @@ from polybatch.core.device import given_cards
 from polybatch.core.errors import DataError
 from polybatch.core.files import read_json, sha256_file
 from polybatch.embedding.vectors import open_vectors, read_vectors
-from polybatch.retrieval.index import EXACT, flat_vectors
+from polybatch.retrieval.flat_index import EXACT, flat_vectors
 from polybatch.retrieval.metrics import PADDING, relevant_ranks
 from polybatch.retrieval.ranking import (
     ALL,

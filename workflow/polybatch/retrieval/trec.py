@@ -16,7 +16,7 @@ from polybatch.retrieval.metrics import PADDING
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from polybatch.retrieval.score import Cell
+    from polybatch.retrieval.judging import Cell
     from polybatch.retrieval.searchable import Collection
 
 TAG = "polybatch"

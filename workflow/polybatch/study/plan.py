@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from polybatch.config.grid import Run, runs
+from polybatch.config.paths import Paths
 from polybatch.config.values import Config, benchmark_languages, training_options
 from polybatch.core import stage
 from polybatch.core.errors import DataError
@@ -53,9 +54,8 @@ def stated_rates() -> dict[str, float]:
     """The rates that are assumed where nothing was measured."""
     import yaml
 
-    rates: dict[str, float] = yaml.safe_load(
-        resources.files("polybatch.study").joinpath("rates.yaml").read_text("utf-8")
-    )
+    text = resources.files("polybatch.study").joinpath("rates.yaml").read_text("utf-8")
+    rates: dict[str, float] = yaml.safe_load(text)
     return rates
 
 
@@ -66,7 +66,7 @@ def parse_jobs(text: str) -> dict[str, int]:
 
 def training_pairs(config: Config, base: Path) -> tuple[Amount, Amount]:
     """All English training pairs, and those of them that are machine-translated into each language."""
-    collected = base / "collected" / "en.parquet"
+    collected = Path(Paths.below(base).collected())
     if collected.exists():
         import pyarrow.compute as pc
         import pyarrow.parquet as pq
@@ -93,13 +93,13 @@ def training_pairs(config: Config, base: Path) -> tuple[Amount, Amount]:
 
 def benchmark_size(config: Config, base: Path, name: str) -> Amount:
     """Queries and passages that one run embeds for a benchmark."""
-    folder = base / "benchmarks" / name
-    if (folder / "qrels.parquet").exists():
+    paths = Paths.below(base)
+    if Path(paths.qrels(name)).exists():
         import pyarrow.parquet as pq
 
         sides = zip(("queries", "corpus"), benchmark_languages(config, name), strict=True)
-        paths = [folder / side / f"{lang}.parquet" for side, languages in sides for lang in languages]
-        return Amount(sum(pq.read_metadata(path).num_rows for path in paths if path.exists()), "measured")
+        texts = [Path(paths.benchmark_text(name, side, lang)) for side, languages in sides for lang in languages]
+        return Amount(sum(pq.read_metadata(path).num_rows for path in texts if path.exists()), "measured")
     entry = config["benchmarks"][name]
     if "queries_of" in entry:
         original = _stated_size(config["benchmarks"][entry["queries_of"]])
@@ -218,7 +218,7 @@ def _parameters(config: Config, base: Path, encoder: str, rates: Mapping[str, fl
 
     stated = known(config["encoders"][encoder].get("model", ""))
     embedded = stated.embedding_parameters if stated else rates["encoder_embedding_parameters"]
-    card = base / "encoders" / encoder / "encoder.json"
+    card = Path(Paths.below(base).encoder(encoder), "encoder.json")
     if card.exists() and (parameters := read_json(card).get("parameters")):
         return Amount(parameters, "measured"), max(parameters - embedded, parameters / 4)
     if stated is not None:
@@ -227,13 +227,13 @@ def _parameters(config: Config, base: Path, encoder: str, rates: Mapping[str, fl
 
 
 def _translation_rate(base: Path) -> Amount | None:
-    found = [read_json(path) for path in sorted((base / "translated").glob("*/*.stats.json"))]
+    found = [read_json(path) for path in sorted(Path(Paths.below(base).translations()).glob("*/*.stats.json"))]
     seconds = sum(one["seconds"] for one in found)
     return _measured(sum(one["sentences"] for one in found), seconds, {one["device"] for one in found})
 
 
 def _training_rate(base: Path, grid: Sequence[Run]) -> Amount | None:
-    found = [base / "models" / run.name / "training.json" for run in grid]
+    found = [Path(Paths.below(base).model(run.name), "training.json") for run in grid]
     records = [read_json(path) for path in found if path.exists()]
     records = [record for record in records if record.get("seconds")]
     pairs = sum(record["steps"] * record["options"]["batch_size"] for record in records)
@@ -244,10 +244,10 @@ def _training_rate(base: Path, grid: Sequence[Run]) -> Amount | None:
 
 def _encoding_rate(base: Path, grid: Sequence[Run]) -> Amount | None:
     """Texts a second over whole jobs, the loading of the model included."""
-    texts = seconds = 0.0
+    paths, texts, seconds = Paths.below(base), 0.0, 0.0
     for run in grid:
-        timings = list((base / "timings" / "encode" / run.name).glob("*.tsv"))
-        records = [read_json(path) for path in (base / "embeddings" / run.name).glob("*/embeddings.json")]
+        timings = list(Path(paths.timings(), "encode", run.name).glob("*.tsv"))
+        records = [read_json(path) for path in Path(paths.embeddings_of(run.name)).glob("*/embeddings.json")]
         if timings and records:
             texts += sum(one["rows"] for r in records for side in ("queries", "corpus") for one in r[side].values())
             seconds += sum(_seconds(path) for path in timings)

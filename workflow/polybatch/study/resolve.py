@@ -12,6 +12,7 @@ from typing import Any
 
 from polybatch.config.catalogue import Config, collection_of, listed, source_name, with_catalogue
 from polybatch.config.lines import Lines
+from polybatch.config.secrets import require_no_secrets
 from polybatch.config.shape import plain, spell_out_defaults
 from polybatch.core.errors import ConfigError
 from polybatch.core.option_faults import Fault
@@ -30,15 +31,17 @@ def resolve(config: Config, files: Sequence[str | Path] = ()) -> Config:
             file gives twice are faults.
 
     Raises:
-        ConfigError: Once, with all faults: unknown, missing or repeated keys, wrong types and values, names of what is
-            not there, files and folders that are not there, and what does not go together.
+        ConfigError: A secret stands in it, which is told alone and first. Else once, with all faults: unknown, missing
+            or repeated keys, wrong types and values, names of what is not there, files and folders that are not there,
+            and what does not go together.
     """
     from polybatch.collect.faults import entry_faults
     from polybatch.study.faults import semantic_faults
 
+    readable, found = plain(config)
+    require_no_secrets(readable)
     lines = Lines(files)
     faults = _repeated(lines)
-    readable, found = plain(config)
     resolved = with_catalogue(readable)
     shape = [*found, *faults_of(Configuration, resolved)]
     if isinstance(resolved.get("sources"), dict):

@@ -14,8 +14,8 @@ from typing import Any
 
 from polybatch.core.errors import DataError
 from polybatch.core.files import read_json
-from polybatch.decontaminate.exposure import STATUSES
 from polybatch.decontaminate.overlap import OVERLAPS
+from polybatch.decontaminate.statuses import STATUSES
 from polybatch.tables.forms.table import Cell, Column, Table, text_column
 
 _ALL = "all"
@@ -223,7 +223,7 @@ def read_exposure(path: Path | str) -> dict[str, Any]:
     """decontamination/exposure.json.
 
     Raises:
-        DataError: A key is missing, or a status is none of `polybatch.decontaminate.exposure.STATUSES`.
+        DataError: A key is missing, or a status is none of `polybatch.decontaminate.statuses.STATUSES`.
     """
     what = "Statements on the encoders' training data"
     value = _read(path, what, ("mteb", "exposure"))

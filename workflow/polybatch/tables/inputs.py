@@ -1,4 +1,4 @@
-"""Lists the files that a study's tables are made from, by the layout of results/<collection>/.
+"""Lists the files that a study's tables are made from, by their layout (`config.paths`).
 
 inputs: the resolved config
 outputs: a JSON file for `tables --inputs`: a grid of thousands of runs does not fit on a command line
@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from polybatch.config.grid import runs
-from polybatch.config.values import Config, benchmarks_read, translator_entry, translator_name, used_directions
+from polybatch.config.study_paths import StudyPaths
+from polybatch.config.values import Config, benchmarks_read, used_directions
 from polybatch.core import stage
 from polybatch.core.files import write_json
 from polybatch.prefetch.requests import hub_requests
@@ -25,38 +26,27 @@ def table_inputs(config: Config, base: Path) -> dict[str, Any]:
         config: The resolved config.
         base: results/<collection>.
     """
-    grid, study = runs(config), config["study"]
-    scores = [base / "scores" / run.name / f"{bench}.parquet" for run in grid for bench in study["benchmarks"]]
-    translated = config["translation"]["languages"]
-    benchmarks = [base / "benchmarks" / name for name in benchmarks_read(config)]
-    data = [base / "collected" / "en.parquet", base / "validation.parquet"]
-    data += [base / "parallel" / f"{lang}.parquet" for lang in config["languages"]["train"]]
-    data += [path for folder in benchmarks for path in sorted(folder.rglob("*.parquet"))]
-    translators = dict.fromkeys(_translator_folder(config, base, direction) for direction in used_directions(config))
+    paths, grid, study = StudyPaths.of(config, base), runs(config), config["study"]
+    cells = [(run.name, bench) for run in grid for bench in study["benchmarks"]]
+    benchmarks = {name: paths.benchmark(name) for name in benchmarks_read(config)}
+    data = [paths.collected(), paths.validation(), *paths.parallel_files().values()]
+    data += [str(path) for folder in benchmarks.values() for path in sorted(Path(folder).rglob("*.parquet"))]
+    translators = dict.fromkeys(paths.translator_folder(direction) for direction in used_directions(config))
     listed = {
-        "scores": scores,
-        "per_query": [path.with_name(path.name.replace(".parquet", ".per_query.parquet")) for path in scores],
-        "translations": [base / "translated" / f"{lang}.json" for lang in translated],
-        "compositions": [base / "models" / run.name / "composition.json" for run in grid if run.trained],
+        "scores": [paths.scores(*cell) for cell in cells],
+        "per_query": [paths.per_query(*cell) for cell in cells],
+        "translations": [paths.translated(lang, "json") for lang in paths.translated_files()],
+        "compositions": [f"{paths.model(run.name)}/composition.json" for run in grid if run.trained],
         "data": data,
-        "records": [base / "hub" / f"{record}.json" for record in hub_requests(config)],
+        "records": [paths.hub_record(record) for record in hub_requests(config)],
     }
     cards = {
-        "encoder_cards": {name: base / "encoders" / name / "encoder.json" for name in study["encoders"]},
-        "translator_cards": {folder.name: folder / "translator.json" for folder in translators},
-        "benchmark_cards": {folder.name: folder / "card.json" for folder in benchmarks},
+        "encoder_cards": {name: f"{paths.encoder(name)}/encoder.json" for name in study["encoders"]},
+        "translator_cards": {Path(folder).name: f"{folder}/translator.json" for folder in translators},
+        "benchmark_cards": {name: f"{folder}/card.json" for name, folder in benchmarks.items()},
     }
-    return {
-        **{name: [str(path) for path in paths] for name, paths in listed.items()},
-        **{name: {key: str(path) for key, path in of.items() if path.exists()} for name, of in cards.items()},
-    }
-
-
-def _translator_folder(config: Config, base: Path, direction: str) -> Path:
-    entry = translator_entry(config, direction) or {}  # there is one: the config was checked
-    if "path" in entry:
-        return Path(entry["path"])
-    return base / "translators" / (entry.get("trained") or translator_name(entry))
+    existing = {kind: {name: path for name, path in of.items() if Path(path).exists()} for kind, of in cards.items()}
+    return {**listed, **existing}
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -13,7 +13,13 @@ from typing import Any, NamedTuple
 
 from polybatch.core.contracts import SETTINGS
 from polybatch.core.errors import ConfigError
-from polybatch.retrieval.metrics import LANGUAGE_SHARE, METRICS, RANK_DISTANCE, is_bias_metric, is_share
+from polybatch.retrieval.metrics import (
+    LANGUAGE_SHARE,
+    METRICS,
+    RANK_DISTANCE,
+    is_bias_metric,
+    is_share,
+)
 from polybatch.tables.options import TableOptions
 
 TABLE_FORMS = ("csv", "md", "tex", "html")

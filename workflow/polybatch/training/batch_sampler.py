@@ -21,14 +21,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from polybatch.core.errors import ConfigError, TrainingError
 from polybatch.core.stage import log
 from polybatch.pairs.table import ENGLISH, PairTable
-from polybatch.training.composition import Tally
+from polybatch.training.batch import Batch, Example, Tally, examples
 from polybatch.training.processes import Ranks
 from polybatch.training.sampling import Sampling, Shares
 
@@ -39,41 +39,6 @@ _FILL_ROUNDS = 50
 _FILL = -1
 # Where a pool's texts are counted, this many rows a batch row are looked at before the whole pool is.
 _SAMPLED = 16
-
-
-class Batch(NamedTuple):
-    """One step's batch: `rows[i]`'s query in `query_langs[i]`, its passage in `passage_langs[i]`.
-
-    Languages are column numbers of the pair table, `source` is the place of the source in it. The first three arrays
-    are (batch_size,) int64.
-
-    Attributes:
-        query_paraphrased, passage_paraphrased: (batch_size,) bool, whether the English paraphrase stands for it.
-        negative_rows: (batch_size, columns) int64, the pair that a hard negative is taken from.
-        negative_places: (batch_size, columns) int8, which of that pair's hard negatives, or -1: its passage. Both are
-            in the language of the row's own passage.
-    """
-
-    kind: str
-    source: int
-    rows: np.ndarray
-    query_langs: np.ndarray
-    passage_langs: np.ndarray
-    query_paraphrased: np.ndarray
-    passage_paraphrased: np.ndarray
-    negative_rows: np.ndarray
-    negative_places: np.ndarray
-
-
-class Example(NamedTuple):
-    """One row of a batch, as the data loader hands it to the data set; `negatives` are (pair, place)."""
-
-    row: int
-    query_lang: int
-    passage_lang: int
-    query_paraphrased: bool = False
-    passage_paraphrased: bool = False
-    negatives: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -152,7 +117,7 @@ class BatchSampler:
         for step in range(self.num_steps):
             batch = self.draw(step)
             self.drawn.add(batch)
-            yield _examples(batch, self._part)
+            yield examples(batch, self._part)
 
     def alpha(self, step: int) -> float | None:
         """The share of monolingual batches at a step; None but for hybrid."""
@@ -431,12 +396,3 @@ def _one_of_each(rng: np.random.Generator, weights: np.ndarray) -> np.ndarray:
     above = np.cumsum(weights, axis=1)
     drawn = rng.random(len(weights)) * above[:, -1]
     return np.argmax(above > drawn[:, None], axis=1)
-
-
-def _examples(batch: Batch, part: slice) -> list[Example]:
-    negatives = zip(batch.negative_rows[part].tolist(), batch.negative_places[part].tolist(), strict=True)
-    columns = (batch.rows, batch.query_langs, batch.passage_langs, batch.query_paraphrased, batch.passage_paraphrased)
-    rows = zip(*(column[part].tolist() for column in columns), strict=True)
-    return [
-        Example._make((*values, tuple(zip(*pairs, strict=True)))) for values, pairs in zip(rows, negatives, strict=True)
-    ]

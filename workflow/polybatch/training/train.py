@@ -27,12 +27,13 @@ from typing import TYPE_CHECKING, Any
 
 from polybatch import __version__
 from polybatch.core import checkpoints, contracts, stage
+from polybatch.core.arguments import parse_paths
 from polybatch.core.device import tell_torch_device
 from polybatch.core.errors import ConfigError, DataError, TrainingError
 from polybatch.core.files import atomic_path, read_json, read_parquet, write_json, write_parquet
 from polybatch.encoders.kernels import keep_few_shapes
-from polybatch.encoders.load import RECORD, carry_record, importing, load_model
-from polybatch.pairs.table import PairTable, parse_paths, read_pairs
+from polybatch.encoders.load import RECORD, carry_record, load_model
+from polybatch.pairs.table import PairTable, read_pairs
 from polybatch.training import model_card as card
 from polybatch.training.batch_sampler import BatchSampler
 from polybatch.training.composition import batch_schema, composition
@@ -433,7 +434,7 @@ def _number(value: str) -> int | None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    with importing():
+    with stage.importing():
         from polybatch.training import preemption
 
     ranks = Ranks.of_environment()

@@ -32,13 +32,13 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from polybatch.core import checkpoints
 from polybatch.core.errors import TrainingError
-from polybatch.core.stage import log
+from polybatch.core.stage import Pace, log
 from polybatch.pairs.table import PairTable
-from polybatch.training.batch_sampler import BatchSampler, Example
+from polybatch.training.batch import Example
+from polybatch.training.batch_sampler import BatchSampler
 from polybatch.training.preemption import AgreeAtStepEnd, ignore_in_worker
 from polybatch.training.processes import Ranks
 
-_LINE_EVERY_S = 10.0
 _COMPOSITION_EVERY_S = 60.0
 # Tokens whose forward and backward pass take as long as what a pass costs however little it holds (the calls from
 # Python, a gradient of the whole vocabulary): measured between 30 and 150 on a CPU, and flat around its best.
@@ -300,16 +300,16 @@ class LogProgress(TrainerCallback):
 
     def __init__(self, sampler: BatchSampler) -> None:
         self.sampler = sampler
-        self._start = self._last = self._told = 0.0
-        self._first_step = 0
+        self._pace = Pace("training", None, "steps")
+        self._told = 0.0
 
     def due(self) -> bool:
         """Whether it is time for a line."""
-        return time.monotonic() - self._last >= _LINE_EVERY_S
+        return self._pace.is_due()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._start = self._last = self._told = time.monotonic()
-        self._first_step = state.global_step
+        self._pace = Pace("training", state.max_steps, "steps", done=state.global_step)
+        self._told = time.monotonic()
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         logs = kwargs["logs"]
@@ -317,20 +317,12 @@ class LogProgress(TrainerCallback):
             return
         if "eval_loss" in logs:
             log.info("step %d/%d: validation loss %.4f", state.global_step, state.max_steps, logs["eval_loss"])
-        now = time.monotonic()
         if "loss" not in logs or not self.due():
             return
-        self._last = now
-        speed = (state.global_step - self._first_step) / max(now - self._start, 1e-9)
-        log.info(
-            "step %d/%d: loss %.4f, %.1f steps/s (%.0f pairs/s), %.0f s left at most",
-            state.global_step,
-            state.max_steps,
-            logs["loss"],
-            speed,
-            speed * self.sampler.batch_size,
-            (state.max_steps - state.global_step) / max(speed, 1e-9),
-        )
+        self._pace.done = state.global_step
+        pairs = self._pace.rate() * self.sampler.batch_size
+        log.info("%s; loss %.4f, %.0f pairs/s", self._pace.line(), logs["loss"], pairs)
+        now = time.monotonic()
         if now - self._told >= _COMPOSITION_EVERY_S:
             self._told = now
             log.info("%s", self.sampler.drawn.line())

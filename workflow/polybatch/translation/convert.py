@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from polybatch.core import stage
-from polybatch.core.errors import DataError, TrainingError
+from polybatch.core.arguments import parse_paths
+from polybatch.core.errors import TrainingError
 from polybatch.core.files import atomic_path, read_json, write_json
 from polybatch.core.languages import language
-from polybatch.pairs.table import parse_paths
+from polybatch.translation.corpus_scores import corpus_scores
+from polybatch.translation.examples import read_examples
 from polybatch.translation.options import DecodingOptions
-from polybatch.translation.train import read_examples
 from polybatch.translation.translator import CARD, SENTENCEPIECE, Translator
 
 _CHECKED_SENTENCES = 20
@@ -60,20 +61,6 @@ def measure(folder: Path, strings: dict[str, Path], directions: list[str], optio
     return scores
 
 
-def corpus_scores(outputs: list[str], references: list[str], target_lang: str) -> dict[str, float]:
-    """sacrebleu's corpus BLEU (13a, or zh/ja-mecab's stand-in `char` for unspaced scripts) and chrF2, 0 to 100."""
-    from sacrebleu.metrics import BLEU, CHRF
-
-    if not outputs:
-        raise DataError("There is nothing to score: no output has a reference.", expected="at least one text")
-    tokenize = {"zh": "zh", "ja": "char", "th": "char"}.get(target_lang, "13a")
-    return {
-        "bleu": round(BLEU(tokenize=tokenize).corpus_score(outputs, [references]).score, 2),
-        "chrf": round(CHRF().corpus_score(outputs, [references]).score, 2),
-        "count": len(outputs),
-    }
-
-
 def check_agreement(model: Path, folder: Path, strings: dict[str, Path], direction: str) -> float:
     """Share of sentences that CTranslate2 in float32 and transformers translate alike (greedy search)."""
     import torch
@@ -84,7 +71,7 @@ def check_agreement(model: Path, folder: Path, strings: dict[str, Path], directi
     source, target = direction.split("-")
     tokenizer = M2M100Tokenizer.from_pretrained(str(model))
     tokenizer.src_lang = language(source).m2m100
-    peer = M2M100ForConditionalGeneration.from_pretrained(str(model)).eval()
+    peer = M2M100ForConditionalGeneration.from_pretrained(str(model), use_safetensors=True).eval()
     batch = tokenizer(sentences, return_tensors="pt", padding=True)
     with torch.inference_mode():
         ids = peer.generate(

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 from polybatch.benchmarks.benchmark import excluded_schema, load
 from polybatch.core import contracts, stage
+from polybatch.core.arguments import parse_paths
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import atomic_path, read_json, read_parquet, write_json, write_parquet, write_rows
 from polybatch.core.languages import language
 from polybatch.core.text import text_key
-from polybatch.pairs.table import parse_paths
+from polybatch.translation.distinct import tell, translate_distinct
 from polybatch.translation.options import DecodingOptions
-from polybatch.translation.shard import tell, translate_distinct
 from polybatch.translation.translator import Translator
 
 if TYPE_CHECKING:

@@ -21,8 +21,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polybatch.core import contracts, stage, streams
-from polybatch.core.errors import DataError
 from polybatch.core.files import write_json, write_parquet
+from polybatch.decontaminate.excluded import contaminated_pairs
+from polybatch.translation.distinct import (
+    check_collapse,
+    tell,
+    translate_distinct,
+)
 from polybatch.translation.options import DecodingOptions
 from polybatch.translation.translator import Translator
 
@@ -30,18 +35,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _PAIRS_AT_ONCE = 10_000  # so many texts that batches hold sentences of one length
-_TEXTS_PER_CALL = 2000
-_COLLAPSE_MIN_TEXTS = 50
 _CHOSEN_BY = ("pair_id", "split", "kind")
 _NEEDED = (*_CHOSEN_BY, "source", "query", "passage", "hard_negatives")
-
-
-def contaminated_pairs(path: Path | None) -> frozenset[str]:
-    """The ids of the pairs that the decontamination takes out, in whatever language it found them; none for None."""
-    if path is None:
-        return frozenset()
-    tables = streams.batches(path, contracts.CONTAMINATED, ["pair_id"])
-    return frozenset(pair_id for table in tables for pair_id in table["pair_id"].to_pylist())
 
 
 def shard_rows(collected: Iterable[dict], shard: int, shards: int, excluded: frozenset[str]) -> Iterator[dict]:
@@ -78,54 +73,6 @@ def _collected(path: Path, columns: tuple[str, ...]) -> Iterator[dict]:
 def _without_negatives_from(first: int, row: dict) -> dict:
     negatives = row["hard_negatives"] or []
     return row | {"hard_negatives": [text if k < first else "" for k, text in enumerate(negatives)]}
-
-
-def translate_distinct(translator: Translator, texts: Iterable[str], part: str = "") -> dict[str, str]:
-    """text -> translation for the distinct texts, with progress; `part` is added to its label."""
-    distinct = sorted(set(texts), key=lambda text: (len(text), text))
-    label = f"{_direction(translator)} translation{part}"
-    return dict(stage.progress(_in_chunks(translator, distinct), total=len(distinct), label=label, unit="texts"))
-
-
-def tell(translator: Translator) -> None:
-    """Logs what a translator has done, and how many translations it had to cut off."""
-    work = translator.work
-    rate = work.sentences / work.seconds if work.seconds else 0.0
-    told = (_direction(translator), work.sentences, work.seconds, rate)
-    stage.log.info("%s: %d sentences in %.1f s, %.1f sentences/s", *told)
-    if work.unfinished:
-        stage.log.warning(
-            "%s: %d translations were cut off at %d tokens (decoding.max_length); the filter judges them as any other",
-            _direction(translator),
-            work.unfinished,
-            translator.options.max_length,
-        )
-
-
-def _direction(translator: Translator) -> str:
-    return f"{translator.source_lang}-{translator.target_lang}"
-
-
-def _in_chunks(translator: Translator, texts: list[str]) -> Iterator[tuple[str, str]]:
-    for i in range(0, len(texts), _TEXTS_PER_CALL):
-        chunk = texts[i : i + _TEXTS_PER_CALL]
-        yield from zip(chunk, translator.translate_texts(chunk), strict=True)
-
-
-def check_collapse(translations: dict[str, str], translator: Translator, min_distinct: float) -> None:
-    """Raises a DataError if many inputs share few outputs: such a translator teaches a retriever nonsense."""
-    if len(translations) < _COLLAPSE_MIN_TEXTS:
-        return
-    distinct = len(set(translations.values()))
-    if distinct < min_distinct * len(translations):
-        raise DataError(
-            f"The translator {_direction(translator)} has collapsed.",
-            where=translator.folder,
-            expected=f"at least {min_distinct:.0%} distinct translations",
-            found=f"{distinct} distinct translations of {len(translations)} distinct texts",
-            remedy="train it longer (translator_training.options.max_steps), or name another one in "
-            "translation.translators",
-        )
 
 
 def round_trips(

@@ -12,17 +12,16 @@ Byte fallback keeps names that were never seen spellable.
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polybatch.core import contracts, stage
+from polybatch.core import stage
+from polybatch.core.arguments import parse_paths
 from polybatch.core.checkpoints import prepare, state_of
 from polybatch.core.device import tell_torch_device
-from polybatch.core.errors import ConfigError, DataError, TrainingError
-from polybatch.core.files import atomic_path, read_parquet, sha256_file, write_json
-from polybatch.core.languages import directions as parse_direction
-from polybatch.pairs.table import parse_paths
+from polybatch.core.errors import TrainingError
+from polybatch.core.files import atomic_path, sha256_file, write_json
+from polybatch.translation.examples import Example, read_examples
 from polybatch.translation.options import TranslatorOptions
 
 if TYPE_CHECKING:
@@ -32,37 +31,6 @@ if TYPE_CHECKING:
 SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>"]  # CTranslate2 wants <pad> at id 1
 PAD, EOS = 1, 2
 _NUMBERED_PLACEHOLDERS = ["{1}", "{2}", "{3}", "{4}"]
-
-
-@dataclass(frozen=True)
-class Example:
-    """One sentence pair in one direction."""
-
-    source_lang: str
-    target_lang: str
-    source: str
-    target: str
-
-
-def read_examples(strings: dict[str, Path], directions: list[str], split: str) -> list[Example]:
-    """The examples of one split, for every direction. One side of a direction is English."""
-    examples = []
-    for pair in directions:
-        source, target = parse_direction(pair)
-        lang = target if source == "en" else source
-        if "en" not in (source, target) or lang not in strings:
-            raise ConfigError(
-                f"No strings to train {pair} on.",
-                expected="a direction from or into English with --strings for its other language",
-                found=", ".join(strings) or "no strings",
-            )
-        for row in read_parquet(strings[lang], contracts.STRINGS).to_pylist():
-            if row["split"] == split:
-                texts = (row["english"], row["text"])
-                examples.append(Example(source, target, *(texts if source == "en" else texts[::-1])))
-    if not examples:
-        raise DataError(f"The strings hold no {split} rows.", where=", ".join(map(str, strings.values())))
-    return examples
 
 
 def train_sentencepiece(examples: list[Example], options: TranslatorOptions, folder: Path) -> None:
@@ -242,13 +210,22 @@ def _trainer(
     last: Path | None,
 ) -> tuple[Any, TokenBatches]:
     """transformers' Trainer over token batches, with label smoothing in the loss, ready to go on after `last`."""
-    import torch
-    from torch.nn.functional import cross_entropy
-    from transformers import Trainer, TrainingArguments
-
     batches = TokenBatches(*encode(train, tokenizer, options.max_tokens), options)
     dev_batches = TokenBatches(*encode(dev, tokenizer, options.max_tokens), options)
     first_step = state_of(last)["global_step"] if last else 0
+
+    stream, trainer_class = _stream_class(), _trainer_class(batches, dev_batches, first_step, options)
+    trainer = trainer_class(
+        model=new_model(options, len(tokenizer)),
+        args=_arguments(options, checkpoints),
+        eval_dataset=stream(dev_batches, 0, 1),
+        callbacks=[_stop_when_diverged()],
+    )
+    return trainer, batches
+
+
+def _stream_class() -> Any:
+    import torch
 
     class Stream(torch.utils.data.IterableDataset):
         """Collated batches from `first` on; with it, a resumed training draws what an unbroken one would."""
@@ -264,17 +241,29 @@ def _trainer(
                         yield self.source.collate(rows)
                     number += 1
 
+    return Stream
+
+
+def _trainer_class(
+    batches: TokenBatches, dev_batches: TokenBatches, first_step: int, options: TranslatorOptions
+) -> Any:
+    import torch
+    from torch.nn.functional import cross_entropy
+    from transformers import Trainer
+
+    stream = _stream_class()
+
     class TranslatorTrainer(Trainer):
         """Trainer that takes ready batches and smooths labels in training only."""
 
         def get_train_dataloader(self) -> Any:
             # A generator of its own: the loader must not draw from the one that dropout uses, or a resumed
             # training would differ from an unbroken one.
-            stream = Stream(batches, first_step, options.max_steps)
-            return torch.utils.data.DataLoader(stream, batch_size=None, generator=torch.Generator())
+            rows = stream(batches, first_step, options.max_steps)
+            return torch.utils.data.DataLoader(rows, batch_size=None, generator=torch.Generator())
 
         def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
-            return torch.utils.data.DataLoader(Stream(dev_batches, 0, 1), batch_size=None, generator=torch.Generator())
+            return torch.utils.data.DataLoader(stream(dev_batches, 0, 1), batch_size=None, generator=torch.Generator())
 
         def compute_loss(
             self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -285,7 +274,13 @@ def _trainer(
             loss = cross_entropy(outputs.logits.flatten(0, 1), labels.flatten(), label_smoothing=smoothing)
             return (loss, {"logits": outputs.logits[:, :0]}) if return_outputs else loss
 
-    arguments = TrainingArguments(
+    return TranslatorTrainer
+
+
+def _arguments(options: TranslatorOptions, checkpoints: Path) -> Any:
+    from transformers import TrainingArguments
+
+    return TrainingArguments(
         output_dir=str(checkpoints),
         max_steps=options.max_steps,
         learning_rate=options.learning_rate,
@@ -307,13 +302,6 @@ def _trainer(
         disable_tqdm=True,
         accelerator_config={"dispatch_batches": False, "split_batches": False},
     )
-    trainer = TranslatorTrainer(
-        model=new_model(options, len(tokenizer)),
-        args=arguments,
-        eval_dataset=Stream(dev_batches, 0, 1),
-        callbacks=[_stop_when_diverged()],
-    )
-    return trainer, batches
 
 
 def _stop_when_diverged() -> Any:

@@ -15,7 +15,7 @@ from hub_cache import HubCache
 from polybatch.collect.adapters import mmarco
 from polybatch.collect.adapters.data_sets import DATA_SETS, around_answer, request
 from polybatch.collect.adapters.mmarco import TsvTexts, distinct_triples
-from polybatch.collect.source import ADAPTERS, open_source
+from polybatch.collect.adapters.registry import ADAPTERS, open_source
 from polybatch.core import hub
 from polybatch.core.errors import ConfigError, DataError
 
@@ -45,7 +45,7 @@ def spec(adapter: str, **options: object) -> dict:
 
 
 def test_every_adapter_that_the_config_may_name_is_known_here() -> None:
-    assert {*DATA_SETS, "mmarco", "entity_questions", "homeassistant", "local"} == set(ADAPTERS)
+    assert {*DATA_SETS, "mmarco", "entity_questions", "homeassistant", "libreoffice", "local"} == set(ADAPTERS)
 
 
 @pytest.mark.parametrize("adapter", DATA_SETS)
@@ -101,8 +101,9 @@ def test_a_planted_row_arrives(records: dict[str, Path]) -> None:
 def test_parts_and_layouts(records: dict[str, Path]) -> None:
     one = open_source(spec("squadshifts", config="nyt"), records["squadshifts"])
     assert len(list(one.english())) == 8
-    assert "nyt/test/*.parquet" in request(spec("squadshifts", config="nyt"))["files"]
-    with pytest.raises(DataError, match=r"(?s)does not hold the files.*amazon/test"):
+    wanted = request(spec("squadshifts", config="nyt"))
+    assert (wanted["files"], wanted["parts"]) == (["README.md", "nyt/*test*.parquet"], [("nyt", "test")])
+    with pytest.raises(DataError, match=r"(?s)configuration amazon, split train.*the splits test"):
         open_source(spec("squadshifts", split="train"), records["squadshifts"])
 
 

@@ -8,8 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from polybatch.collect.adapters.homeassistant import check_members, pair_keys, read_strings
-from polybatch.collect.source import HomeAssistant
+from polybatch.collect.adapters.homeassistant import (
+    HomeAssistant,
+    check_members,
+    declared_license,
+    pair_keys,
+    read_strings,
+)
 from polybatch.core.errors import DataError
 
 ENGLISH = {
@@ -66,7 +71,28 @@ def test_a_passage_left_in_english_is_no_translation(lamp: Path) -> None:
 
 def test_another_wheel_than_the_pinned_one_is_refused(lamp: Path) -> None:
     with pytest.raises(DataError, match="not the one that was pinned"):
-        list(HomeAssistant("ha", lamp, "0" * 64).english())
+        HomeAssistant("ha", lamp, "0" * 64)
+
+
+def test_the_checksum_is_looked_at_before_the_archive(tmp_path: Path) -> None:
+    (tmp_path / "x.whl").write_bytes(b"no archive")
+    with pytest.raises(DataError, match="not the one that was pinned"):
+        HomeAssistant("ha", tmp_path / "x.whl", "0" * 64)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("x.dist-info/METADATA", (1 << 20) + 1), ("homeassistant/components/lamp/translations/en.json", (16 << 20) + 1)],
+)
+def test_files_that_swell_when_they_are_unpacked_are_refused_unread(tmp_path: Path, name: str, size: int) -> None:
+    path = tmp_path / "x.whl"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, bytes(size))
+    assert path.stat().st_size < 100_000
+    with pytest.raises(DataError, match="far larger"):
+        HomeAssistant("ha", path)
+    with pytest.raises(DataError, match="far larger"):
+        declared_license(path) if "METADATA" in name else check_members(path)
 
 
 def test_the_licence_is_the_one_that_the_wheel_declares(lamp: Path) -> None:

@@ -131,5 +131,5 @@ def test_show_names_the_report_once_there_is_one(tables, tmp_path):
 
 
 def test_show_without_tables_says_what_to_do(tmp_path):
-    with pytest.raises(DataError, match="no tables yet"):
+    with pytest.raises(DataError, match="no tables of this study"):
         show.main(["--tables", str(tmp_path)])

@@ -3,10 +3,8 @@
 inputs: the record of a fetched repository (polybatch.core.hub)
 outputs: (query, passage, hard negatives) pairs, in English
 
-`DATA_SETS` says for each where its files are, which columns they must have, and how rows become pairs. Files come in
-several layouts: what `datasets` uploads (`<config>/train-00000-of-00001.parquet`, or `data/...` where there is one
-configuration), and what the hub's converter makes on the branch refs/convert/parquet (`<config>/train/0000.parquet`,
-earlier `<config>/<name>-train.parquet`). A data set whose columns changed is an error before any row is read.
+`DATA_SETS` says for each which configurations and splits are read, which columns their files must have, and how rows
+become pairs; `parts` finds the files. A data set whose columns changed is an error before any row is read.
 
 Commits named here are ones whose file listing was seen; a branch stands where none was. Sizes are those of Elmahdy,
 Lin, Ahmad (arXiv 2408.10536, table 1), after their cleaning.
@@ -21,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from polybatch.collect.adapters.parts import fetch_patterns, part_files
 from polybatch.collect.options import HubOptions
-from polybatch.collect.source import Pair, pair_id
+from polybatch.collect.source import Pair, ParallelText, pair_id
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.hub import Snapshot, read_record
 from polybatch.core.streams import open_parquet
@@ -41,7 +40,6 @@ class DataSet:
     Attributes:
         repo, revision: Where it is. A revision that is no commit is a branch.
         config, split: What is read by default.
-        stem: What the converter's older file names begin with.
         columns: Column -> "text", "texts" (a list), "number" or "flag".
         pairs: Rows -> (query, passage, hard negatives); counts what it leaves out.
         license: As the repository declares it.
@@ -53,7 +51,6 @@ class DataSet:
     revision: str
     config: str
     split: str
-    stem: str
     columns: dict[str, str]
     pairs: Callable[[Iterable[Row], HubOptions, Counter[str]], Iterator[Triple]]
     license: str
@@ -154,7 +151,6 @@ DATA_SETS: dict[str, DataSet] = {
         revision="dc0d72a442c2500dc110951728a47959e3025d00",  # of refs/convert/parquet: default/wiki_qa-train.parquet
         config="default",
         split="train+validation+test",
-        stem="wiki_qa",
         columns={"question_id": "text", **_QUESTION, "answer": "text", "label": "number"},
         pairs=_answer_sentences,
         license="other (Microsoft Research Data License)",
@@ -165,7 +161,6 @@ DATA_SETS: dict[str, DataSet] = {
         revision="bb76efe5e0b8fe4ed74837c22c3a63afa46fcd65",
         config="en-triplet",
         split="train",
-        stem="mr-tydi",
         columns={"anchor": "text", "positive": "text", "negative": "text"},
         pairs=_triplets,
         license="not declared",
@@ -177,7 +172,6 @@ DATA_SETS: dict[str, DataSet] = {
         revision="9a65b20d783dc0069598fe59e248510b17528075",
         config="SelfRC",
         split="train",
-        stem="duorc",
         columns={"plot": "text", **_QUESTION, **_ANSWERS, "no_answer": "flag"},
         pairs=_spans("plot"),
         license="mit",
@@ -189,7 +183,6 @@ DATA_SETS: dict[str, DataSet] = {
         revision="728e52920b8e4ffcfaad93fa47556f26a1d82546",
         config="default",
         split="train",
-        stem="newsqa",
         columns={"context": "text", **_QUESTION, **_ANSWERS},
         pairs=_spans("context"),
         license="not declared",
@@ -202,7 +195,6 @@ DATA_SETS: dict[str, DataSet] = {
         revision="f9e894e1081e206e577b4eaa9ee6de2b06ae6f17",
         config="pair",
         split="train",
-        stem="natural-questions",
         columns={"query": "text", "answer": "text"},
         pairs=_columns("query", "answer"),
         license="not declared",
@@ -214,7 +206,6 @@ DATA_SETS: dict[str, DataSet] = {
         revision="93b3605c508cf93e3666c9d3e34640b5fe62b507",
         config="title-question-answer-pair",
         split="train",
-        stem="yahoo-answers",
         columns={**_QUESTION, "answer": "text"},
         pairs=_columns("question", "answer"),
         license="not declared",
@@ -225,7 +216,6 @@ DATA_SETS: dict[str, DataSet] = {
         revision="a248bfcd24e0b137fea697e0ce7cff68ab5613ad",  # of refs/convert/parquet
         config="en_flat",
         split="train",
-        stem="mfaq",
         columns={**_QUESTION, "answer": "text"},
         pairs=_columns("question", "answer"),
         license="cc0-1.0",
@@ -237,7 +227,6 @@ DATA_SETS: dict[str, DataSet] = {
         revision="refs/convert/parquet",
         config="amazon+new_wiki+nyt+reddit",
         split="test",
-        stem="squadshifts",
         columns={**_QUESTION, "context": "text"},
         pairs=_columns("question", "context"),
         license="cc-by-4.0",
@@ -266,7 +255,8 @@ class HubSource:
         self._data = DATA_SETS[spec["adapter"]]
         self.name, self.license = spec["name"], self.options.license or self._data.license
         self.dropped: dict[str, int] = {}
-        self.files = data_files(snapshot_at(record), layouts(spec))
+        folder = snapshot_at(record).folder
+        self.files = list(itertools.chain.from_iterable(part_files(folder, *part) for part in parts(spec)))
         check_columns(self.files, self._data.columns)
 
     def english(self) -> Iterator[Pair]:
@@ -284,7 +274,7 @@ class HubSource:
     def translations(self, lang: str) -> Iterator[Pair]:
         return iter(())
 
-    def strings(self, lang: str) -> Iterator[tuple[str, str]]:
+    def strings(self, lang: str) -> Iterator[ParallelText]:
         return iter(())
 
 
@@ -305,21 +295,15 @@ def hub_options(spec: dict[str, Any], kind: type[HubOptions] = HubOptions) -> An
     return kind.from_values(values)
 
 
-def layouts(spec: dict[str, Any]) -> list[list[str]]:
-    """For each part of a data set the shell patterns of its files, one for each layout; see the module's docstring."""
+def parts(spec: dict[str, Any]) -> list[tuple[str, str]]:
+    """(configuration, split) of each part that is read, in order."""
     options, data = hub_options(spec), DATA_SETS[spec["adapter"]]
-    parts = itertools.product((options.config or data.config).split("+"), (options.split or data.split).split("+"))
-    return [_part_layouts(config, split, data.stem) for config, split in parts]
-
-
-def _part_layouts(config: str, split: str, stem: str) -> list[str]:
-    own = [f"data/{split}-*.parquet", f"{split}-*.parquet"] if config == "default" else []
-    names = (f"{split}-*.parquet", f"{split}/*.parquet", f"{stem}-{split}.parquet", f"{stem}-{split}-*.parquet")
-    return [*own, *(f"{config}/{name}" for name in names)]
+    return list(itertools.product((options.config or data.config).split("+"), (options.split or data.split).split("+")))
 
 
 def request(spec: dict[str, Any]) -> dict[str, Any]:
-    """What must be fetched for a config entry: {repo, kind, revision, files}, `files` being shell patterns.
+    """What must be fetched for a config entry: {repo, kind, revision, files}, `files` being shell patterns; and, of a
+    data set with configurations and splits, its `parts`: what its card declares of these is fetched too.
 
     Raises:
         ConfigError: An unknown option, or a data set without a repository.
@@ -337,7 +321,8 @@ def request(spec: dict[str, Any]) -> dict[str, Any]:
         "repo": options.repo or data.repo,
         "kind": "dataset",
         "revision": options.revision or (data.revision if not options.repo else "main"),
-        "files": list(itertools.chain.from_iterable(layouts(spec))),
+        "files": list(dict.fromkeys(itertools.chain.from_iterable(fetch_patterns(*part) for part in parts(spec)))),
+        "parts": parts(spec),
     }
 
 
@@ -347,26 +332,6 @@ def expected_pairs(spec: dict[str, Any]) -> float | None:
     if adapter in DATA_SETS:
         return DATA_SETS[adapter].paper_pairs
     return {"mmarco": MMARCO_PAIRS, "entity_questions": 176_975}.get(adapter)
-
-
-def data_files(snapshot: Snapshot, parts: Sequence[Sequence[str]]) -> list[Path]:
-    """The files of each part in the first layout that has any; a snapshot may hold two layouts of the same rows.
-
-    Raises:
-        DataError: A part is in none of its layouts.
-    """
-    files: list[Path] = []
-    for patterns in parts:
-        found = next((paths for pattern in patterns if (paths := _matching(snapshot, pattern))), None)
-        files += found or snapshot.files(*patterns)
-    return files
-
-
-def _matching(snapshot: Snapshot, pattern: str) -> list[Path]:
-    try:
-        return snapshot.files(pattern)
-    except DataError:
-        return []
 
 
 def check_columns(paths: Sequence[Path], columns: dict[str, str]) -> None:

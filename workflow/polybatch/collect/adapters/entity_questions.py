@@ -27,7 +27,7 @@ import numpy as np
 
 from polybatch.collect.adapters.data_sets import hub_options, no_repository
 from polybatch.collect.options import MiningOptions
-from polybatch.collect.source import Pair, pair_id
+from polybatch.collect.source import Pair, ParallelText, pair_id
 from polybatch.core import stage
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json
@@ -104,7 +104,7 @@ class EntityQuestions:
     def translations(self, lang: str) -> Iterator[Pair]:
         return iter(())
 
-    def strings(self, lang: str) -> Iterator[tuple[str, str]]:
+    def strings(self, lang: str) -> Iterator[ParallelText]:
         return iter(())
 
 

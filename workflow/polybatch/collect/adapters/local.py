@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from polybatch.collect.options import FORMATS
-from polybatch.collect.source import Pair, pair_id
+from polybatch.collect.source import Pair, ParallelText, pair_id
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.languages import language
 from polybatch.core.lines import numbered_lines
@@ -65,13 +65,13 @@ class LocalSource:
             if row["lang"] == lang and row["group"] in ids:
                 yield self._pair(ids[row["group"]], row)
 
-    def strings(self, lang: str) -> Iterator[tuple[str, str]]:
+    def strings(self, lang: str) -> Iterator[ParallelText]:
         """Queries and passages with their translations: all the parallel text there is."""
         english = {row["group"]: row for row in self._rows() if row["lang"] == "en"}
         for row in self._rows():
             if row["lang"] == lang and row["group"] in english:
                 for side in ("query", "passage"):
-                    yield english[row["group"]][side], row[side]
+                    yield ParallelText(english[row["group"]][side], row[side])
 
     def _identity(self, english: dict[str, Any]) -> str:
         return pair_id(self.name, english["query"], english["passage"])

@@ -22,7 +22,7 @@ import numpy as np
 
 from polybatch.collect.adapters.data_sets import hub_options, snapshot_at
 from polybatch.collect.options import MMARCO_NAMES, MMarcoOptions
-from polybatch.collect.source import Pair, pair_id
+from polybatch.collect.source import Pair, ParallelText, pair_id
 from polybatch.core import stage
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.streams import is_in
@@ -109,7 +109,7 @@ class MMarco:
         if missing:
             stage.log.warning("%s: %d pairs have no text in %s", self.name, missing, lang)
 
-    def strings(self, lang: str) -> Iterator[tuple[str, str]]:
+    def strings(self, lang: str) -> Iterator[ParallelText]:
         """None: these translations are a machine's, and no model for translators."""
         return iter(())
 

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from polybatch.config.paths import TABLES
 from polybatch.core import stage
 from polybatch.core.contracts import SCORES as SCORES_SCHEMA
 from polybatch.core.contracts import SETTINGS
@@ -244,21 +245,25 @@ def _shorten(value: Any) -> str:
 
 def find_version(name: str, tables: Path, study: str | None) -> Version:
     """A version by path, or by number or name (2, v2, latest) within a study."""
-    if study is None:
-        return read_version(Path(name))
     number = _NUMBER.fullmatch(name)
+    if study is None:
+        if (number or name == "latest") and not Path(name).is_dir():
+            raise DataError(
+                "A version was named, but not its study.",
+                where=name,
+                remedy=f"add --study NAME, a folder of {tables}; or name the version's folder",
+            )
+        return read_version(Path(name))
     return read_version(tables / study / (f"v{number.group(1)}" if number else name))
 
 
 def main(argv: list[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m polybatch.tables.versions.compare", description="Compare two table versions."
-    )
+    parser = argparse.ArgumentParser(prog="polybatch compare", description="Compare two table versions.")
     parser.add_argument("old", help="a version: its folder, or with --study its number or name (1, v1, latest)")
     parser.add_argument("new", help="the version to compare with it")
     parser.add_argument("--study", help="the study that the versions belong to")
-    parser.add_argument("--tables", type=Path, default=Path("results/tables"), help="folder of all studies' tables")
+    parser.add_argument("--tables", type=Path, default=Path(TABLES), help="folder of all studies' tables")
     parser.add_argument("--all", action="store_true", help="every metric, not only those of the main tables")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(argv)

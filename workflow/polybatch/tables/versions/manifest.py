@@ -27,6 +27,7 @@ from typing import Any
 
 from polybatch.core.errors import DataError
 from polybatch.core.files import sha256_file, sha256_text
+from polybatch.retrieval import faiss_builds
 
 REMOVED = "(removed)"
 _ROOT = Path(__file__).resolve().parents[4]
@@ -161,14 +162,14 @@ def _without_home(text: str) -> str:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that Polybatch names as dependencies, in this environment."""
+    """Versions of Python, of the packages that Polybatch names as dependencies, and of the FAISS that is installed."""
     versions = {"python": platform.python_version()}
     for name in _dependencies():
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "not in this environment"
-    return versions
+    return {**versions, **(faiss_builds.installed() or {"faiss": "not in this environment"})}
 
 
 def _dependencies() -> list[str]:

@@ -12,6 +12,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+from polybatch.config.paths import TABLES
 from polybatch.core import stage
 from polybatch.tables.forms.table import Table, to_terminal
 from polybatch.tables.versions.versions import Version, newest, read_version
@@ -65,12 +66,10 @@ def _places(version: Version) -> list[str]:
 
 def main(argv: list[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m polybatch.tables.versions.show", description="Print a study's newest main table."
-    )
+    parser = argparse.ArgumentParser(prog="polybatch show", description="Print a study's newest main table.")
     parser.add_argument("--study", default="default", help="the study (default: default)")
     parser.add_argument("--version", help="a version such as v2 (default: the newest)")
-    parser.add_argument("--tables", type=Path, default=Path("results/tables"), help="folder of all studies' tables")
+    parser.add_argument("--tables", type=Path, default=Path(TABLES), help="folder of all studies' tables")
     parser.add_argument("--all", action="store_true", help="all columns, not only the headline metric")
     args = parser.parse_args(argv)
     root = args.tables / args.study

@@ -75,12 +75,14 @@ def read_version(path: Path | str) -> Version:
     """
     path = Path(path)
     if not path.is_dir():
-        others = ", ".join(other.name for other in list_versions(path.parent)) or "none"
+        others = ", ".join(other.name for other in list_versions(path.parent))
+        if not others:
+            raise _no_tables(path.parent)
         raise DataError(
             "There is no such version of the tables.",
             where=path,
             found=f"versions here: {others}",
-            remedy="run the pipeline once, or name one of the versions found",
+            remedy="name one of the versions found",
         )
     lacking = [name for name in (MANIFEST, TABLES, SCORES, GROUPS) if not (path / name).is_file()]
     if lacking:
@@ -102,8 +104,21 @@ def newest(root: Path | str) -> Version:
     """The newest version below `root`."""
     versions = list_versions(root)
     if not versions:
-        raise DataError("There are no tables yet.", where=root, remedy="run the pipeline: it ends with the tables")
+        raise _no_tables(Path(root))
     return read_version(versions[-1])
+
+
+def _no_tables(root: Path) -> DataError:
+    """What is told where a study has no tables: it may have another name, or another folder may be meant."""
+    studies = sorted(path.name for path in root.parent.glob("*") if list_versions(path))
+    if studies:
+        found, remedy = f"tables of the studies {', '.join(studies)}", "name one of these studies, or run the pipeline"
+    elif root.parent.is_dir():
+        found, remedy = f"no tables in {root.parent}", "run the pipeline: it ends with the tables"
+    else:
+        found = f"no folder {root.parent} in {Path.cwd()}"
+        remedy = "call this in the project's folder after a run of `snakemake`, or name the folder with --tables"
+    return DataError("There are no tables of this study.", where=root, found=found, remedy=remedy)
 
 
 def content_digest(tables: list[Table]) -> str:

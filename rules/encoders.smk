@@ -1,0 +1,56 @@
+# Encoders before any training of ours: small ones with random weights, and models of the hub or of a folder.
+
+
+# A small encoder with random weights and a tokenizer of the training text.
+rule new_encoder:
+    input:
+        PATHS.parallel_files().values(),
+    output:
+        directory(PATHS.encoder("{encoder}")),
+    log:
+        PATHS.log("new_encoder", "{encoder}"),
+    benchmark:
+        PATHS.timing("new_encoder", "{encoder}")
+    wildcard_constraints:
+        encoder=one_of(SCRATCH_ENCODERS),
+    group:
+        TRAINING_TEXT_GROUP
+    conda:
+        "../envs/train.yaml"
+    resources:
+        mem_mb=memory(2000, beside=True),
+        runtime=minutes(20),
+    params:
+        code=code_digest("encoders.scratch"),
+        parallel=named(PATHS.parallel_files()),
+        options=lambda w: as_json(CONFIG["encoders"][w.encoder]["scratch"]),
+    shell:
+        "python -m polybatch.cluster.launch polybatch.encoders.scratch --parallel {params.parallel:q} "
+        "--options {params.options:q} --output {output:q} 2> {log:q}"
+
+
+# A model of the hub, or of a folder, with the pooling and prompts that it is used with.
+rule pretrained_encoder:
+    input:
+        lambda w: PATHS.encoder_origin(w.encoder),
+    output:
+        directory(PATHS.encoder("{encoder}")),
+    log:
+        PATHS.log("pretrained_encoder", "{encoder}"),
+    benchmark:
+        PATHS.timing("pretrained_encoder", "{encoder}")
+    wildcard_constraints:
+        encoder=one_of(name for name in CONFIG["encoders"] if name not in SCRATCH_ENCODERS),
+    conda:
+        "../envs/train.yaml"
+    resources:
+        mem_mb=memory(8000),
+        runtime=minutes(30),
+    params:
+        code=code_digest("encoders.pretrained"),
+        state=lambda w, input: folder_state(input[0]),
+        origin=lambda w, input: flag("path" if "path" in CONFIG["encoders"][w.encoder] else "record", input[0]),
+        options=lambda w: as_json(CONFIG["encoders"][w.encoder]["options"]),
+    shell:
+        "python -m polybatch.cluster.launch polybatch.encoders.pretrained {params.origin:q} "
+        "--options {params.options:q} --output {output:q} 2> {log:q}"

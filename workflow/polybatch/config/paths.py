@@ -1,0 +1,219 @@
+"""Where every file of a study lies: the only place that spells `results/<collection>/...`.
+
+inputs: the names of a collection and a study
+outputs: paths as text, relative to the project's folder; nothing is looked up on disk
+
+They are text and not `Path`, because rules put wildcards into them: `paths.supplied("{lang}")`. A Snakefile imports
+this at every start, so it imports nothing heavy. Which of these files a study reads: `study_paths`. What lies within an
+encoder, a model, a translator or embeddings is the matter of the stage that writes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+RESULTS = "results"
+# Versions of the tables of all studies, a folder each.
+TABLES = f"{RESULTS}/tables"
+# Pinned wheels, which all collections share.
+WHEELS_FOLDER = f"{RESULTS}/sources"
+
+
+def record_name(kind: str, name: str) -> str:
+    """The name of what is fetched for a "source", "encoder", "translator" or "benchmark" of the config."""
+    return f"{kind}--{name}"
+
+
+def wheel(requirement: str) -> str:
+    """The file of a pinned wheel, such as `homeassistant==2026.11.0`."""
+    return f"{WHEELS_FOLDER}/{requirement.replace('==', '-')}-py3-none-any.whl"
+
+
+# The packages of LibreOffice's help, as apt names them.
+HELP_PACKAGES = f"{WHEELS_FOLDER}/libreoffice"
+
+
+def wheel_log(requirement: str) -> str:
+    return f"{WHEELS_FOLDER}/logs/{requirement.replace('==', '-')}.log"
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The layout: the path of each kind of file, from the names of what it holds.
+
+    Attributes:
+        collection: The folder below `results/` for data, models and scores. Studies on the same data may share it.
+        study: Names what is one study's alone: tables, report, plan.
+        results: The folder of all results.
+    """
+
+    collection: str
+    study: str
+    results: str = RESULTS
+
+    @classmethod
+    def below(cls, base: Path | str) -> Paths:
+        """The layout below a folder that stands for `results/<collection>`, without what belongs to one study."""
+        return Paths(Path(base).name, "", str(Path(base).parent))
+
+    @property
+    def base(self) -> str:
+        """`results/<collection>`."""
+        return f"{self.results}/{self.collection}"
+
+    def hub_record(self, record: str) -> str:
+        """What was fetched, and where its files lie; `record` is a `record_name`."""
+        return f"{self.base}/hub/{record}.json"
+
+    def hub_revisions(self) -> str:
+        """The folder that keeps the commits of branches."""
+        return f"{self.base}/hub/revisions"
+
+    def help_record(self, source: str, lang: str) -> str:
+        """What was fetched of LibreOffice's help in a language."""
+        return f"{self.base}/sources/{source}/{lang}.json"
+
+    def help_log(self, source: str, lang: str) -> str:
+        return f"{self.base}/logs/sources/{source}/{lang}.log"
+
+    def collected_source(self, source: str, form: str = "parquet") -> str:
+        """English pairs of one source; with the form "json" their counts."""
+        return f"{self.base}/collected/sources/{source}.{form}"
+
+    def collected(self, form: str = "parquet") -> str:
+        """English pairs of all sources and splits; with the form "json" their counts."""
+        return f"{self.base}/collected/en.{form}"
+
+    def supplied(self, lang: str) -> str:
+        """The translations that came with the sources."""
+        return f"{self.base}/supplied/{lang}.parquet"
+
+    def benchmark(self, name: str) -> str:
+        """A benchmark's folder."""
+        return f"{self.base}/benchmarks/{name}"
+
+    def benchmark_text(self, name: str, side: str, lang: str) -> str:
+        """One language of a benchmark; `side` is "queries" or "corpus"."""
+        return f"{self.benchmark(name)}/{side}/{lang}.parquet"
+
+    def qrels(self, name: str) -> str:
+        return f"{self.benchmark(name)}/qrels.parquet"
+
+    def evaluation_text(self) -> str:
+        """The folder of all evaluation text, as n-grams that training text is looked up in."""
+        return f"{self.base}/decontamination/text"
+
+    def contaminated(self, form: str = "parquet") -> str:
+        """Pairs that overlap with evaluation text; with the form "json" their counts."""
+        return f"{self.base}/decontamination/pairs.{form}"
+
+    def exposure(self) -> str:
+        """Which evaluation sets the encoders were trained on."""
+        return f"{self.base}/decontamination/exposure.json"
+
+    def strings(self, lang: str) -> str:
+        """Parallel strings that translators are trained on."""
+        return f"{self.base}/strings/{lang}.parquet"
+
+    def translator(self, name: str) -> str:
+        """A translator's folder, as CTranslate2 reads it."""
+        return f"{self.base}/translators/{name}"
+
+    def translator_training(self, name: str) -> str:
+        """The folder in which a translator is trained."""
+        return f"{self.base}/translator_training/{name}"
+
+    def translations(self) -> str:
+        """The folder of all machine translations, a folder below it for each language's shards."""
+        return f"{self.base}/translated"
+
+    def translated_shard(self, lang: str, shard: int | str) -> str:
+        return f"{self.translations()}/{lang}/{shard}.parquet"
+
+    def translated(self, lang: str, form: str = "parquet") -> str:
+        """The judged machine translations of one language; with the form "json" their statistics."""
+        return f"{self.translations()}/{lang}.{form}"
+
+    def parallel(self, lang: str) -> str:
+        """The training text of one language."""
+        return f"{self.base}/parallel/{lang}.parquet"
+
+    def paraphrases(self) -> str:
+        """English text that came back from another language."""
+        return f"{self.base}/parallel/paraphrase.parquet"
+
+    def validation(self) -> str:
+        """English pairs whose loss decides when a training stops."""
+        return f"{self.base}/validation.parquet"
+
+    def encoder(self, name: str) -> str:
+        """An untrained encoder's folder."""
+        return f"{self.base}/encoders/{name}"
+
+    def model(self, run: str) -> str:
+        """The folder of a trained run's model."""
+        return f"{self.base}/models/{run}"
+
+    def checkpoints(self, run: str) -> str:
+        return f"{self.base}/checkpoints/{run}"
+
+    def texts(self) -> str:
+        """The folder of the training texts on disk, which trainings share."""
+        return f"{self.base}/texts"
+
+    def embeddings_of(self, run: str) -> str:
+        """The folder of all embeddings of a run, a folder below it for each benchmark."""
+        return f"{self.base}/embeddings/{run}"
+
+    def embeddings(self, run: str, benchmark: str) -> str:
+        """The folder of a benchmark's embeddings."""
+        return f"{self.embeddings_of(run)}/{benchmark}"
+
+    def embeddings_record(self, run: str, benchmark: str) -> str:
+        """What the embeddings were made from; written last."""
+        return f"{self.embeddings(run, benchmark)}/embeddings.json"
+
+    def embeddings_shard(self, run: str, shard: int | str, shards: int | str) -> str:
+        """The mark of one job of several that embed the study's benchmarks."""
+        return f"{self.embeddings_of(run)}/.shards/{self.study}/{shard}-of-{shards}.json"
+
+    def index_record(self, run: str, benchmark: str) -> str:
+        """What the indexes beside it were made from; written last."""
+        return f"{self.base}/index/{run}/{benchmark}/index.json"
+
+    def scores(self, run: str, benchmark: str) -> str:
+        return f"{self.base}/scores/{run}/{benchmark}.parquet"
+
+    def per_query(self, run: str, benchmark: str) -> str:
+        return f"{self.base}/scores/{run}/{benchmark}.per_query.parquet"
+
+    def ranked(self, run: str, benchmark: str) -> str:
+        """The top of every ranked list."""
+        return f"{self.base}/runs/{run}/{benchmark}.parquet"
+
+    def log(self, stage: str, name: str) -> str:
+        """What a job says; `stage` is the word that `timing` has for it too."""
+        return f"{self.base}/logs/{stage}/{name}.log"
+
+    def timing(self, stage: str, name: str) -> str:
+        """Wall time and memory of a job; the table `timings` has a row for each `stage`."""
+        return f"{self.timings()}/{stage}/{name}.tsv"
+
+    def timings(self) -> str:
+        return f"{self.base}/timings"
+
+    def tables(self) -> str:
+        """The folder of all versions of the study's tables."""
+        return f"{self.results}/tables/{self.study}"
+
+    def table(self, name: str) -> str:
+        """A file of the newest version of the tables."""
+        return f"{self.tables()}/latest/{name}"
+
+    def report(self) -> str:
+        return f"{self.results}/reports/{self.study}.html"
+
+    def plan(self, form: str = "md") -> str:
+        """What the study costs; with the form "log" what was said in finding it."""
+        return f"{self.results}/plans/{self.study}.{form}"

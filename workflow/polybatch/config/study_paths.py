@@ -1,0 +1,217 @@
+"""Which files a study reads: its sources, translators, benchmarks and models, as its config names them.
+
+inputs: the resolved config
+outputs: paths as text, relative to the project's folder; nothing is looked up on disk
+
+The rules take what depends on the config from here. A Snakefile imports this at every start: nothing heavy is imported.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from polybatch.config.catalogue import listed
+from polybatch.config.grid import runs
+from polybatch.config.paths import Paths, record_name, wheel
+from polybatch.config.values import Config, benchmark_languages, held_out_languages, translator_entry, translator_name
+from polybatch.core.errors import ConfigError
+from polybatch.core.languages import help_languages
+
+_SIDES = ("queries", "corpus")
+# What Snakemake takes for a wildcard, also where a function gives the path; it knows no way to write such a name.
+_WILDCARD = re.compile(r"\{\s*\w+.*\}", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class StudyPaths(Paths):
+    """The layout, and which of its files a study reads.
+
+    Attributes:
+        config: The resolved config.
+    """
+
+    config: Config = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, config: Config, base: Path | str | None = None) -> StudyPaths:
+        """The paths of a resolved config; `base` stands for `results/<collection>` if it is given."""
+        study = config["study"]["name"]
+        if base is None:
+            return cls(config["collection"], study, config=config)
+        return cls(Path(base).name, study, str(Path(base).parent), config)
+
+    def sources(self) -> dict[str, dict[str, Any]]:
+        """Name -> {name, adapter, ...} of the sources of the training text."""
+        return {source["name"]: source for source in self.config["source"]}
+
+    def validation_source(self) -> str | None:
+        """The source of the validation pairs, if they are not held-out pairs of the training text."""
+        name: str | None = (self.config.get("validation") or {}).get("source")
+        return name
+
+    def sources_read(self) -> dict[str, dict[str, Any]]:
+        """The sources of the training text, and that of the validation pairs if it is another."""
+        name = self.validation_source()
+        return {**self.sources(), **({name: {"name": name, **self.config["sources"][name]}} if name else {})}
+
+    def source_file(self, name: str) -> str:
+        """The file of a source: the user's own, a wheel, or the record of what was fetched."""
+        source = self.sources_read()[name]
+        if "path" in source:
+            return str(source["path"])
+        if source["adapter"] == "homeassistant":
+            return wheel(source["requirement"])
+        if source["adapter"] == "libreoffice":
+            return self.help_record(name, "en")
+        return self.hub_record(record_name("source", name))
+
+    def own_paths(self) -> Iterator[tuple[str, str]]:
+        """(config key, path) of all files and folders of the user's own that jobs read."""
+        translation = self.config["translation"]
+        entries = {
+            **{f"source {name}": source for name, source in self.sources_read().items()},
+            **{
+                f"{kind}.{n}.path": entry
+                for kind in ("encoders", "benchmarks")
+                for n, entry in self.config[kind].items()
+            },
+            **{f"translation.translators.{way}": entry for way, entry in translation["translators"].items()},
+            "translation.default": translation.get("default") or {},
+        }
+        yield from ((where, str(entry["path"])) for where, entry in entries.items() if "path" in entry)
+        for path in listed(self.config["tables"].get("published")):
+            yield "tables.published", str(path)
+
+    def require_plain_paths(self) -> None:
+        """Checks that Snakemake can name the user's own files.
+
+        Raises:
+            ConfigError: Paths with a {word} in braces, all at once.
+        """
+        if found := [f"{where}: {path}" for where, path in self.own_paths() if _WILDCARD.search(path)]:
+            raise ConfigError(
+                "Snakemake takes a word in braces for a wildcard, so a path must not hold one.",
+                found="; ".join(found),
+                remedy="give the file or folder a name without braces, or a link with such a name",
+            )
+
+    def source_files(self) -> list[str]:
+        """The files of the sources of the training text, in the config's order."""
+        return [self.source_file(name) for name in self.sources()]
+
+    def source_translations(self, languages: Sequence[str]) -> list[str]:
+        """The files of the sources that hold these languages alone, so that another language touches no other."""
+        return [
+            self.help_record(name, lang)
+            for name, source in self.sources().items()
+            for lang in languages
+            if source["adapter"] == "libreoffice" and lang in help_languages(source)
+        ]
+
+    def mined_passages(self, source: str) -> list[str]:
+        """The collected sources whose passages the questions of this one are looked up in."""
+        return [self.collected_source(name) for name in self.sources_read()[source].get("passages", [])]
+
+    def supplied_files(self) -> dict[str, str]:
+        """Language -> translations that came with the sources, for all languages that are trained on."""
+        return {lang: self.supplied(lang) for lang in self.config["languages"]["train"] if lang != "en"}
+
+    def translated_files(self) -> dict[str, str]:
+        """Language -> judged machine translations."""
+        return {lang: self.translated(lang) for lang in self.config["translation"]["languages"]}
+
+    def parallel_files(self) -> dict[str, str]:
+        """Language -> training text, in the config's order."""
+        return {lang: self.parallel(lang) for lang in self.config["languages"]["train"]}
+
+    def contaminated_files(self) -> list[str]:
+        """The pairs that overlap with evaluation text; nothing where decontamination is switched off."""
+        return [self.contaminated()] if self.config["decontamination"]["enabled"] else []
+
+    def evaluation_texts(self) -> list[str]:
+        """The folder of all evaluation text; nothing where decontamination is switched off."""
+        return [self.evaluation_text()] if self.config["decontamination"]["enabled"] else []
+
+    def validation_source_files(self) -> list[str]:
+        """The collected source of the validation pairs; nothing where they are held-out pairs."""
+        name = self.validation_source()
+        return [self.collected_source(name)] if name else []
+
+    def is_held_out(self, benchmark: str) -> bool:
+        """Whether a benchmark is made from held-out text."""
+        entry = self.config["benchmarks"][benchmark]
+        return "adapter" not in entry and "split" in entry
+
+    def benchmark_files(self, *benchmarks: str) -> list[str]:
+        """What benchmarks are on disk: a folder, or files by language where one is made from held-out text."""
+        found: list[str] = []
+        for name in benchmarks:
+            if self.is_held_out(name):
+                languages = held_out_languages(self.config, name)
+                found += [self.benchmark_text(name, side, lang) for side in _SIDES for lang in languages]
+                found.append(self.qrels(name))
+            else:
+                found.append(self.benchmark(name))
+        return found
+
+    def benchmark_origin(self, benchmark: str) -> str:
+        """What a published benchmark is made from: the user's folder, or the record of what was fetched."""
+        own = self.config["benchmarks"][benchmark].get("path")
+        return str(own or self.hub_record(record_name("benchmark", benchmark)))
+
+    def encoder_origin(self, encoder: str) -> str:
+        """What a pretrained encoder is made from: the user's folder, or the record of what was fetched."""
+        own = self.config["encoders"][encoder].get("path")
+        return str(own or self.hub_record(record_name("encoder", encoder)))
+
+    def model_folders(self) -> dict[str, str]:
+        """Run -> the folder of its model; an untrained run is its encoder."""
+        return {
+            run.name: self.model(run.name) if run.trained else self.encoder(run.encoder) for run in runs(self.config)
+        }
+
+    def embedding_jobs(self, run: str) -> list[dict[str, Any]]:
+        """What is to be embedded with a run's model, as `polybatch.embedding.encode` wants it."""
+        jobs: list[dict[str, Any]] = []
+        for name in self.config["study"]["benchmarks"]:
+            queries, passages = benchmark_languages(self.config, name)
+            jobs.append(
+                {
+                    "benchmark": self.benchmark(name),
+                    "output": self.embeddings(run, name),
+                    "query_languages": queries,
+                    "corpus_languages": passages,
+                }
+            )
+        return jobs
+
+    def translator_folder(self, direction: str) -> str:
+        """The translator that the config names for a direction, which it does: the config was checked."""
+        entry: Mapping[str, Any] = translator_entry(self.config, direction) or {}
+        if "path" in entry:
+            return str(entry["path"])
+        return self.translator(entry.get("trained") or translator_name(dict(entry)))
+
+    def own_translators(self, lang: str) -> list[str]:
+        """The folders of the user's own among a language's two translators."""
+        directions = (f"en-{lang}", f"{lang}-en")
+        return [
+            self.translator_folder(direction)
+            for direction in directions
+            if "path" in (translator_entry(self.config, direction) or {})
+        ]
+
+    def query_translators(self, benchmark: str) -> dict[str, str]:
+        """Language -> translator, for a benchmark's queries that are translated from English."""
+        languages = self.config["benchmarks"][benchmark]["translate"]
+        return {lang: self.translator_folder(f"en-{lang}") for lang in languages if lang != "en"}
+
+    def translator_strings(self, translator: str) -> dict[str, str]:
+        """Language -> strings that a translator is trained on: the languages, but English, of its directions."""
+        directions = self.config["translator_training"][translator]["directions"]
+        languages = {code for direction in directions for code in direction.split("-")} - {"en"}
+        return {lang: self.strings(lang) for lang in sorted(languages)}

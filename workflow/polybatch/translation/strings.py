@@ -1,0 +1,120 @@
+"""Parallel strings of one language that train a translator.
+
+inputs: the sources, collected/en.parquet
+outputs: strings/<lang>.parquet (contracts.STRINGS)
+
+Translators also train on interface strings beyond the pairs. They see nothing of what the pairs hold out, in either
+language, and nothing of the English-only pairs, whose translations are the references that score them, nor of
+the documents that either were taken from. Strings, which only small sources have, are held in memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from polybatch.collect.adapters.registry import open_sources
+from polybatch.collect.collected import Collected, holds, texts
+from polybatch.collect.source import ParallelText, Source
+from polybatch.core import contracts, stage
+from polybatch.core.files import sha256_text, write_rows
+from polybatch.core.streams import batches, id_keys, is_in
+from polybatch.core.text import has_placeholder, text_key, unit_interval, word_count
+
+_STRING_TEST_WORDS = 4  # a translator is scored on strings of at least this many English words
+
+
+def string_rows(
+    secret_english: set[str],
+    secret_text: set[str],
+    strings: Sequence[ParallelText],
+    held_out_share: float,
+    secret_documents: Collection[str] = (),
+) -> Iterator[dict]:
+    """Distinct parallel strings for training translators, each in train, dev or test.
+
+    Args:
+        secret_english, secret_text: `texts` of what must not be seen, in either language: what pairs hold out, and
+            the English-only pairs.
+        strings: All there are.
+        held_out_share: Of the strings, by their English text, for dev and as much for test. No training string
+            equals one of those in either language.
+        secret_documents: What stands in these, here or elsewhere, must not be seen either.
+    """
+    hidden = [string for string in strings if string.document in secret_documents]
+    secret_english = secret_english | {text_key(string.english) for string in hidden}
+    secret_text = secret_text | {text_key(string.text) for string in hidden}
+    distinct: dict[tuple[str, str], tuple[str, str]] = {}
+    for english, text, _ in strings:
+        keys = (text_key(english), text_key(text))
+        if keys[0] not in secret_english and keys[1] not in secret_text:
+            distinct.setdefault(keys, (english, text))
+    split_of = {keys: _string_split(english, held_out_share) for keys, (english, _) in distinct.items()}
+    held = [keys for keys, name in split_of.items() if name != "train"]
+    held_english, held_text = {keys[0] for keys in held}, {keys[1] for keys in held}
+    for keys, (english, text) in distinct.items():
+        name = split_of[keys]
+        if name == "train" and (keys[0] in held_english or keys[1] in held_text):
+            continue
+        yield {"string_id": sha256_text(*keys)[:16], "english": english, "text": text, "split": name}
+
+
+def _string_split(english: str, share: float) -> str:
+    """Held out are strings of some length without placeholders: what a user's text looks like."""
+    if word_count(english) < _STRING_TEST_WORDS or has_placeholder(english):
+        return "train"
+    at = unit_interval("string", text_key(english))
+    if at < share:
+        return "test"
+    return "dev" if at < 2 * share else "train"
+
+
+def secret_english(path: Path, collected: Collected) -> set[str]:
+    """`texts` of the English pairs that translators must not see."""
+    secret: set[str] = set()
+    for table in batches(path, contracts.COLLECTED, ["pair_id", "query", "passage"]):
+        is_secret = is_in(id_keys(table.column("pair_id")), collected.secret)
+        secret |= texts(row for row, hidden in zip(table.to_pylist(), is_secret.tolist(), strict=True) if hidden)
+    return secret
+
+
+def secret_documents(sources: Iterable[Source], collected: Collected) -> set[str]:
+    """The documents of the pairs that translators must not see."""
+    pairs = itertools.chain.from_iterable(source.english() for source in sources)
+    return {pair.document for pair in pairs if pair.document and holds(collected.secret, pair.pair_id)}
+
+
+def strings_of(
+    sources: Sequence[Source], lang: str, collected_path: Path, collected: Collected, held_out_share: float
+) -> list[dict]:
+    """The rows of strings/<lang>.parquet; see `string_rows`."""
+    every = list(itertools.chain.from_iterable(source.strings(lang) for source in sources))
+    pairs = itertools.chain.from_iterable(source.translations(lang) for source in sources) if every else ()
+    secret_text = texts(pair for pair in pairs if holds(collected.secret, pair.pair_id))
+    documents = secret_documents(sources, collected) if any(string.document for string in every) else set()
+    return list(string_rows(secret_english(collected_path, collected), secret_text, every, held_out_share, documents))
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="polybatch.translation.strings", description=__doc__.split("\n")[0])
+    parser.add_argument("--sources", required=True, type=json.loads, help="[{name, adapter, ...}, ...], as JSON")
+    parser.add_argument("--files", nargs="+", required=True, type=Path, help="the file of each source")
+    parser.add_argument("--collected", required=True, type=Path)
+    parser.add_argument("--lang", required=True)
+    parser.add_argument("--held-out-share", type=float, default=0.04, help="of strings, for dev and for test")
+    parser.add_argument("--output", required=True, type=Path, help="strings/<lang>.parquet")
+    args = parser.parse_args(argv)
+
+    sources = open_sources(args.sources, args.files, args.lang)
+    if not sources:
+        stage.log.warning("%s: no source comes with translations", args.lang)
+    rows = strings_of(sources, args.lang, args.collected, Collected(args.collected), args.held_out_share)
+    write_rows(args.output, rows, contracts.STRINGS)
+    stage.log.info("%s: %d distinct strings for translators", args.lang, len(rows))
+
+
+if __name__ == "__main__":
+    stage.run(main)
