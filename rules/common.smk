@@ -36,7 +36,6 @@ CONFIG_FILES += workflow.overwrite_configfiles
 try:
     CONFIG = resolve(config, CONFIG_FILES)
     PATHS = StudyPaths.of(CONFIG)
-    PATHS.require_plain_paths()
     HUB = hub_requests(CONFIG)
     HUB_TRANSLATORS = translator_models(CONFIG)
     TABLE_FILES = expected_files(CONFIG)

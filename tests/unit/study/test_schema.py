@@ -19,7 +19,7 @@ UNDOCUMENTED = {
     *("Options", "Section", "Overlay", "Configuration", "TrainingOverlay", "ScoreOverlay", "EncodingOverlay"),
     *("HubOptions", "MMarcoOptions", "MiningOptions", "SourceSection", "_FromTheHub", "OwnFileSection"),
     *("TranslatorSource", "SplitOptions", "EncodeOptions", "IndexOptions", "BenchmarkSection"),
-    *("ScheduleSection", "ExpectedSection"),
+    *("ScheduleSection", "ExpectedSection", "LibreOfficeSection"),
 }
 
 

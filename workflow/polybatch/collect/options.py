@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from polybatch.core.languages import help_languages
-from polybatch.core.option_types import Address, FilePath, LanguageCodes, Name, Names, Said, Share
+from polybatch.core.option_types import Address, FilePath, HubId, LanguageCodes, Name, Names, Revision, Said, Share
 from polybatch.core.options import ABSENT, REQUIRED, Conflict, Options, Section, given, option
 
 # ISO code -> what mMARCO's file names call the language, from its repository's card.
@@ -117,8 +117,8 @@ class MixtureOptions(Options):
 class HubOptions(Options):
     """What a data set of the hub is read with."""
 
-    repo: str = option("", "Another repository with the same columns.", otherwise="the known one")
-    revision: str = option(
+    repo: HubId = option("", "Another repository with the same columns.", otherwise="the known one")
+    revision: Revision = option(
         "", "A commit or a branch. Another `repo` without a `revision` is read at `main`.", otherwise="the known one"
     )
     config: str = option(

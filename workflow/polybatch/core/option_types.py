@@ -6,6 +6,7 @@ outputs: "a whole number from 1", "`auto`, or a list of names": for the messages
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Iterable
@@ -19,6 +20,8 @@ from polybatch.core.languages import LANGUAGES
 
 # File systems take 255 bytes a name; ours get up to some 50 more around them ("source--", ".parquet", a process id).
 LONGEST_NAME = 150
+# A word in braces, as Snakemake finds wildcards.
+_WILDCARD = re.compile(r"\{\s*\w+.*\}", re.DOTALL)
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_.-]*$"
 # Whole numbers go to torch, numpy, pyarrow and FAISS, which take no larger ones.
 LARGEST = 2**63 - 1
@@ -50,9 +53,30 @@ def _fetchable(url: str) -> str:
     return url
 
 
-def _one_line(text: str) -> str:
+def _hub_id(text: str) -> str:
+    from polybatch.core.hub import id_faults
+
+    if text and (faults := list(id_faults(text, "main"))):
+        raise ValueError(faults[0])
+    return text
+
+
+def _revision(text: str) -> str:
+    from polybatch.core.hub import id_faults
+
+    if text and (faults := list(id_faults("name", text))):
+        raise ValueError(faults[0])
+    return text
+
+
+def _plain_path(text: str) -> str:
     if any(ord(character) < 32 and character != "\t" for character in text) or not text.strip():
         raise ValueError(f"must be a path of one line, not {text!r}")
+    if word := _WILDCARD.search(text):
+        raise ValueError(
+            f"{text} holds {word[0]}, which Snakemake takes for a wildcard: give the file or folder a name without "
+            "braces, or a link with such a name"
+        )
     return text
 
 
@@ -68,7 +92,9 @@ LanguageCode = Annotated[
     Said("a language code", "language codes"),
 ]
 Address = Annotated[str, AfterValidator(_fetchable), Field(pattern="^https?://"), Said("an https address", "addresses")]
-FilePath = Annotated[str, AfterValidator(_one_line), Said("a path", "paths")]
+FilePath = Annotated[str, AfterValidator(_plain_path), Said("a path", "paths")]
+HubId = Annotated[str, AfterValidator(_hub_id), Said("an id of the hub, org/name", "ids of the hub")]
+Revision = Annotated[str, AfterValidator(_revision), Said("a commit or a branch", "revisions")]
 DISTINCT = AfterValidator(_distinct)
 _UNIQUE = Field(json_schema_extra={"uniqueItems": True})
 Names = Annotated[list[Name], DISTINCT, _UNIQUE]

@@ -14,7 +14,7 @@ from pydantic import Field
 from polybatch.benchmarks.options import BenchmarkSection
 from polybatch.collect.options import CleaningOptions, LocalSourceSection, MixtureOptions, SplitOptions
 from polybatch.config.options import LanguagesSection, ParallelIn, StudySection, ValidationSection
-from polybatch.core.option_types import FilePath, Name, Said
+from polybatch.core.option_types import FilePath, HubId, Name, Revision, Said
 from polybatch.core.options import ABSENT, REQUIRED, Conflict, Options, Section, one_of, option
 from polybatch.decontaminate.options import DecontaminationSection
 from polybatch.embedding.options import EncodeOptions
@@ -80,8 +80,8 @@ class EncoderSection(Section):
         "`EncoderOptions`: a small transformer with random weights and a byte-level BPE tokenizer, trained on the "
         "training text.",
     )
-    model: Annotated[str, Field(min_length=1)] = option(ABSENT, "A model of the hub, `org/name`.")
-    revision: str = option(ABSENT, "Of `model`: a commit, or a branch.", otherwise="the known one, else `main`")
+    model: Annotated[HubId, Field(min_length=1)] = option(ABSENT, "A model of the hub, `org/name`.")
+    revision: Revision = option(ABSENT, "Of `model`: a commit, or a branch.", otherwise="the known one, else `main`")
     path: FilePath = option(ABSENT, "A model's folder: [own-data.md](own-data.md#your-own-encoder).")
     options: EncoderSource = option({}, "`EncoderSource`, of `model` and `path`: below.")
     training: TrainingOverlay = option({}, "[Training](#training) options for this encoder, over the study's.")

@@ -8,7 +8,18 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from polybatch.core.languages import LANGUAGES
-from polybatch.core.option_types import DISTINCT, FilePath, LanguageCode, LanguageCodes, Name, Said, Seed, Share
+from polybatch.core.option_types import (
+    DISTINCT,
+    FilePath,
+    HubId,
+    LanguageCode,
+    LanguageCodes,
+    Name,
+    Revision,
+    Said,
+    Seed,
+    Share,
+)
 from polybatch.core.options import ABSENT, REQUIRED, Conflict, Options, Section, one_of, option
 
 AUTO = "auto"
@@ -140,12 +151,12 @@ class TranslatorSection(Section):
 
     path: FilePath = option(ABSENT, "A translator folder: [own-data.md](own-data.md#your-own-translator).")
     trained: str = option(ABSENT, "An entry of `translator_training`, trained from the source's own strings.")
-    model: str = option(
+    model: HubId = option(
         ABSENT,
         "A model of the hub that CTranslate2 converts. Families: OPUS-MT (Marian), M2M100, NLLB-200, mBART-50, "
         "MADLAD-400.",
     )
-    revision: str = option(ABSENT, "Of `model`: a commit, or a branch.", otherwise="the known one, else `main`")
+    revision: Revision = option(ABSENT, "Of `model`: a commit, or a branch.", otherwise="the known one, else `main`")
     quantization: Quantization = option("int8", "Of `model`: CTranslate2's type of the stored weights.")
 
     def conflicts(self) -> Iterator[Conflict]:

@@ -200,7 +200,7 @@ def test_languages_are_those_that_have_help_or_those_named() -> None:
     faults.pop("pages")
     with pytest.raises(ConfigError) as caught:
         options_of({**SPEC, **faults})
-    assert "no help in 'th'" in caught.value.found
+    assert "languages: no help in th; there is: ca" in caught.value.found
     assert "min_words" in caught.value.found
 
 
