@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from polybatch.config.values import resolve
 from polybatch.core.errors import ConfigError
 from polybatch.prefetch.requests import hub_requests, trained_languages, translator_models
+from polybatch.study.resolve import resolve
 
 ROOT = Path(__file__).parents[3]
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -147,9 +147,10 @@ def test_a_task_is_asked_for_in_the_languages_of_queries_and_corpus() -> None:
     assert request == {"kind": "task", "task": "MLQARetrieval", "languages": ["de", "en", "vi"]}
 
 
-def test_nothing_is_fetched_that_lies_in_a_folder() -> None:
-    benchmarks = {name: {"adapter": "lareqa", "path": "x"} for name in ("xquad-r", "mlqa-r")}
-    requests = hub_requests(config("paper", benchmarks=benchmarks, encoders={"labse": {"path": "workflow"}}))
+def test_nothing_is_fetched_that_lies_in_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}", "utf-8")
+    benchmarks = {name: {"adapter": "lareqa", "path": str(tmp_path)} for name in ("xquad-r", "mlqa-r")}
+    requests = hub_requests(config("paper", benchmarks=benchmarks, encoders={"labse": {"path": str(tmp_path)}}))
     assert not {"benchmark--xquad-r", "benchmark--mlqa-r", "encoder--labse"} & set(requests)
 
 
