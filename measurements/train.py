@@ -182,7 +182,8 @@ def micro_encoder(scratch: Path, data: Path) -> Path:
 def _scratch_encoder(folder: Path, data: Path, **shape: int) -> Path:
     import pyarrow.parquet as pq
 
-    from polybatch.encoders.scratch import EncoderOptions, build_encoder
+    from polybatch.encoders.options import EncoderOptions
+    from polybatch.encoders.scratch import build_encoder
 
     texts = [
         text
@@ -350,7 +351,8 @@ def require_same_gradients(training: Training, data: Path, device: str) -> None:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
-    from polybatch.training.train import TrainingOptions, loss_of, on_this_machine
+    from polybatch.training.options import TrainingOptions
+    from polybatch.training.train import loss_of, on_this_machine
 
     model = SentenceTransformer(str(training.encoder), device=device).eval()  # without dropout
     texts = [side[: training.batch_size] for side in _validation(data)]

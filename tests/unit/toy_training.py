@@ -4,10 +4,12 @@ import json
 
 from parallel_files import parallel_row, write_parallel
 
-from polybatch.encoders.scratch import EncoderOptions, build_encoder
+from polybatch.encoders.options import EncoderOptions
+from polybatch.encoders.scratch import build_encoder
 from polybatch.pairs.table import read_pairs
+from polybatch.training.options import TrainingOptions
 from polybatch.training.sampling import Sampling
-from polybatch.training.train import TrainingOptions, load_encoder, read_validation, set_up, train
+from polybatch.training.train import load_encoder, read_validation, set_up, train
 
 LANGS = ("en", "de", "tr")
 OPTIONS = TrainingOptions(

@@ -42,7 +42,8 @@ def test_the_digest_of_a_folder_is_that_of_its_checksums(tmp_path: Path) -> None
 
 def test_options_remember_what_they_were_given() -> None:
     class Some(Options):
-        pass
+        beam_size: int = 4
+        threads: int = 1
 
     assert Some.from_json("{}").given() == {}
-    assert Some().given() == {}
+    assert Some.from_json('{"beam_size": 4}').given() == {"beam_size": 4}

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from polybatch.config.values import resolve
 from polybatch.core.errors import ConfigError
 from polybatch.prefetch.requests import hub_requests, trained_languages, translator_models
+from polybatch.study.resolve import resolve
 
 ROOT = Path(__file__).parents[3]
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -147,9 +147,10 @@ def test_a_task_is_asked_for_in_the_languages_of_queries_and_corpus() -> None:
     assert request == {"kind": "task", "task": "MLQARetrieval", "languages": ["de", "en", "vi"]}
 
 
-def test_nothing_is_fetched_that_lies_in_a_folder() -> None:
-    benchmarks = {name: {"adapter": "lareqa", "path": "x"} for name in ("xquad-r", "mlqa-r")}
-    requests = hub_requests(config("paper", benchmarks=benchmarks, encoders={"labse": {"path": "workflow"}}))
+def test_nothing_is_fetched_that_lies_in_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}", "utf-8")
+    benchmarks = {name: {"adapter": "lareqa", "path": str(tmp_path)} for name in ("xquad-r", "mlqa-r")}
+    requests = hub_requests(config("paper", benchmarks=benchmarks, encoders={"labse": {"path": str(tmp_path)}}))
     assert not {"benchmark--xquad-r", "benchmark--mlqa-r", "encoder--labse"} & set(requests)
 
 
@@ -159,14 +160,18 @@ def test_what_is_kept_out_is_fetched_too() -> None:
 
 
 def test_every_id_that_no_repository_can_have_is_told_at_once() -> None:
-    study = config("paper")
+    study = yaml.safe_load((ROOT / "workflow/studies/paper.yaml").read_text("utf-8"))
     study["encoders"]["labse"]["model"] = "$(touch pwned)"
-    study["translation"]["default"] = {"model": "org/name", "revision": "a; touch pwned", "quantization": "int8"}
-    study["source"][0]["revision"] = "no branch"
+    study["translation"]["default"] = {"model": "org/name", "revision": "a; touch pwned"}
+    study["sources"] = {"wikiqa": {"revision": "no branch"}}
     with pytest.raises(ConfigError) as caught:
-        hub_requests(study)
-    for part in ("encoder labse: '$(touch pwned)'", "'a; touch pwned' is no revision", "'no branch' is no revision"):
-        assert part in caught.value.found
+        resolve(study)
+    for part in (
+        "encoders.labse.model: '$(touch pwned)' is no id of the hub",
+        "translation.default.revision: 'a; touch pwned' is no revision",
+        "sources.wikiqa.revision: 'no branch' is no revision",
+    ):
+        assert part in str(caught.value)
 
 
 def test_help_is_no_request_to_a_hub_and_is_wanted_in_the_languages_of_trained_translators() -> None:

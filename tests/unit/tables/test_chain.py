@@ -11,10 +11,10 @@ import yaml
 from snakemake.utils import update_config
 
 from polybatch.config.study_paths import StudyPaths
-from polybatch.config.values import resolve
 from polybatch.core import made_from
 from polybatch.core.errors import DataError
 from polybatch.core.files import write_json, write_rows
+from polybatch.study.resolve import resolve
 from polybatch.tables.chain import Link, check_chain, links
 
 ROOT = Path(__file__).parents[3]

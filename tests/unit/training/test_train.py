@@ -19,13 +19,8 @@ from polybatch.core.files import write_json
 from polybatch.core.sums import write_sums
 from polybatch.pairs.table import read_pairs
 from polybatch.training.batch_sampler import BatchSampler
-from polybatch.training.train import (
-    TrainingOptions,
-    load_encoder,
-    main,
-    on_this_machine,
-    training_arguments,
-)
+from polybatch.training.options import TrainingOptions
+from polybatch.training.train import load_encoder, main, on_this_machine, training_arguments
 from polybatch.training.trainer import LengthBuckets, pass_sizes
 
 
@@ -371,7 +366,8 @@ def test_faults_of_the_command_line_are_told(study, tmp_path):
         main(command(study, tmp_path, validation="nowhere.parquet"))
     with pytest.raises(ConfigError) as fault:
         TrainingOptions.from_json('{"temperature": 0, "scheduler": "step", "lr": 1, "batch_size": "64"}')
-    assert "'lr'" in str(fault.value) and "batch_size must be a whole number" in str(fault.value)
+    assert "lr: unknown key" in str(fault.value)
+    assert "batch_size: must be a whole number from 2, not '64'; write it without quotes" in str(fault.value)
     with pytest.raises(ConfigError) as fault:
         TrainingOptions.from_json('{"temperature": 0, "scheduler": "step"}')
     assert "temperature" in str(fault.value) and "scheduler" in str(fault.value)

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 from polybatch.core import hub, stage
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import atomic_path, write_json
-from polybatch.core.options import Options, require
 from polybatch.core.sums import write_sums
 from polybatch.core.weights import SAFETENSORS_REMEDY
 from polybatch.encoders.known import KnownEncoder, known
@@ -38,12 +37,12 @@ from polybatch.encoders.load import (
     require_whole,
     usable_length,
 )
+from polybatch.encoders.options import POOLINGS, EncoderSource
 
 if TYPE_CHECKING:
     import numpy as np
     from sentence_transformers import SentenceTransformer
 
-POOLINGS = ("mean", "cls", "lasttoken", "max")
 # What models of the hub call their prompts, ours first.
 QUERY_PROMPTS = ("query", "search_query", "retrieval.query")
 PASSAGE_PROMPTS = ("passage", "document", "search_document", "retrieval.passage")
@@ -52,32 +51,6 @@ _UNUSED = "pooler."
 _PROBES = {"query": "Where is the nearest library?", "passage": "Die Bibliothek liegt am Markt. 图书馆在市场旁边。"}
 _LONG_PROBE_TOKENS = 1024  # beyond this a text of full length takes too long on a CPU
 _SAME = 1e-4
-
-
-@dataclass(frozen=True)
-class EncoderSource(Options):
-    """How an encoder is made from the files of a model.
-
-    Attributes:
-        pooling: mean, cls, lasttoken or max; null keeps the model's own modules, or takes what is known of it.
-        query_prompt, passage_prompt: Put before every text; null keeps the model's own, or takes what is known of it.
-        max_length: Longest input in tokens; null keeps the model's own.
-        trust_remote_code: Runs the code that comes with the model. Read it first.
-        normalize: Adds a last module that gives vectors of length 1, unless there is one.
-    """
-
-    pooling: str | None = None
-    query_prompt: str | None = None
-    passage_prompt: str | None = None
-    max_length: int | None = None
-    trust_remote_code: bool = False
-    normalize: bool = False
-
-    def faults(self) -> Iterator[str]:
-        yield from require(
-            self.pooling is None or self.pooling in POOLINGS, f"pooling must be of {', '.join(POOLINGS)}"
-        )
-        yield from require(self.max_length is None or self.max_length >= 8, "max_length must be at least 8 tokens")
 
 
 @dataclass(frozen=True)

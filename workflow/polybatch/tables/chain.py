@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from polybatch.config import values
+from polybatch.config.grid import Run, runs
 from polybatch.config.study_paths import StudyPaths
-from polybatch.config.values import Run
 from polybatch.core import made_from
 from polybatch.core.errors import DataError
 from polybatch.core.made_from import Inputs
@@ -48,7 +48,7 @@ class Link:
 def links(paths: StudyPaths) -> Iterator[Link]:
     """All links of a study, from the sources to the scores."""
     yield from _text_links(paths)
-    for run in values.runs(paths.config):
+    for run in runs(paths.config):
         if run.trained:
             yield _training(paths, run)
         yield from _run_links(paths, run)

@@ -21,7 +21,7 @@ import shutil
 import sys
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,9 +139,9 @@ def on_this_machine(options: TrainingOptions) -> TrainingOptions:
             found=f"bf16 on {torch.cuda.get_device_name()}",
         )
     if options.precision == "auto":
-        options = replace(options, precision="bf16" if able else "fp32")
+        options = options.changed(precision="bf16" if able else "fp32")
     if options.bucket_width == "auto" and (options.mini_batch_size is not None or torch.accelerator.is_available()):
-        options = replace(options, bucket_width=None)
+        options = options.changed(bucket_width=None)
     return options
 
 
@@ -155,7 +155,7 @@ def _resolved(options: TrainingOptions, num_pairs: int) -> TrainingOptions:
             found=str(options.eval_steps),
             remedy="lower eval_steps, or train longer",
         )
-    return replace(on_this_machine(options), max_steps=steps, epochs=None)
+    return on_this_machine(options).changed(max_steps=steps, epochs=None)
 
 
 def _result(state: dict[str, Any], sampler: BatchSampler, world_size: int) -> dict[str, Any]:

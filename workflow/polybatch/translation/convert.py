@@ -23,7 +23,8 @@ from polybatch.core.languages import language
 from polybatch.core.sums import write_sums
 from polybatch.translation.corpus_scores import corpus_scores
 from polybatch.translation.examples import read_examples
-from polybatch.translation.translator import CARD, SENTENCEPIECE, DecodingOptions, Translator
+from polybatch.translation.options import DecodingOptions
+from polybatch.translation.translator import CARD, SENTENCEPIECE, Translator
 
 _CHECKED_SENTENCES = 20
 _KEPT_FILES = ("model.bin", "config.json", "shared_vocabulary.json")
