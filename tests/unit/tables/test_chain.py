@@ -21,11 +21,13 @@ ROOT = Path(__file__).parents[3]
 SCHEMA = pa.schema([("made", pa.string())])
 
 
-def study() -> dict:
+def study(source: Path) -> dict:
     """The toy study's resolved config."""
     default, toy = (
         yaml.safe_load((ROOT / name).read_text("utf-8")) for name in ("config.yaml", "tests/workflow/toy.yaml")
     )
+    source.write_text(str(source), "utf-8")
+    toy["source"]["path"] = str(source)
     update_config(default, toy)
     return resolve(default)
 
@@ -49,7 +51,7 @@ def write(link: Link) -> None:
 @pytest.fixture
 def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudyPaths:
     monkeypatch.chdir(ROOT)
-    config = study()
+    config = study(tmp_path / "toy.jsonl")
     monkeypatch.chdir(tmp_path)
     paths = StudyPaths.of(config)
     waiting = list(links(paths))

@@ -15,7 +15,7 @@ from toy_training import ELABORATE, HYBRID, LANGS, OPTIONS, command, make_study,
 
 from polybatch.core import checkpoints
 from polybatch.core.errors import ConfigError, DataError, TrainingError
-from polybatch.core.files import write_json
+from polybatch.core.files import read_json, write_json
 from polybatch.core.sums import write_sums
 from polybatch.pairs.table import read_pairs
 from polybatch.training.batch_sampler import BatchSampler
@@ -266,6 +266,7 @@ def test_an_elaborate_training_says_what_it_is_and_needs_no_adapter_library(stud
     shutil.copytree(study / "encoder", encoder)
     origin = {"repo_id": "org/base", "commit": "0" * 40, "license": "mit", "trust_remote_code": False}
     write_json(encoder / "encoder.json", origin)
+    write_sums(encoder)
     flags = {
         "encoder": str(encoder),
         "alpha": "1to0.5",
@@ -287,7 +288,7 @@ def test_an_elaborate_training_says_what_it_is_and_needs_no_adapter_library(stud
     record = json.loads((folder / "training.json").read_text())
     assert (record["alpha"], record["num_translated"], record["paraphrased_pairs"]) == ("1to0.5", "10", 10)
     assert record["machine_translated_per_language"]["de"] == 10 and record["pairs_per_language"]["de"] == 70
-    assert record["encoder_record"] == origin == json.loads((folder / "encoder.json").read_text())
+    assert record["encoder_record"] == origin == read_json(folder / "encoder.json")
     card = (folder / "README.md").read_text()
     for fact in (
         "hybrid (alpha 1 to 0.5)",
