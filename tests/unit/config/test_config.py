@@ -410,6 +410,10 @@ def test_files_of_published_scores_are_read_with_the_config(
         ({"translation": {"paraphrases": "fr"}}, "translation.paraphrases: 'fr' is not among translation.languages"),
         # Encoders.
         ({"encoders": {"tiny": {"model": "a/b"}}}, "encoders.tiny: scratch and model do not go together"),
+        ({"encoders": {"mine": {"wheel": "a==1", "path": "x"}}}, "encoders.mine: wheel and path do not go together"),
+        ({"encoders": {"mine": {"wheel": "a>=1"}}}, "encoders.mine: wheel: a version is needed"),
+        ({"encoders": {"mine": {"wheel": "a==1", "sha256": "12"}}}, "sha256: the wheel's checksum is needed"),
+        ({"encoders": {"mine": {"model": "a/b", "file": "x"}}}, "encoders.mine.file: belongs to an encoder in a wheel"),
         ({"encoders": {"mine": {"path": "nowhere"}}}, "encoders.mine.path: there is no folder nowhere"),
         ({"encoders": {"tiny": {"training": {"max_step": 3}}}}, "encoders.tiny.training: unknown option 'max_step'"),
         ({"encoders": {"tiny": {"encoding": {"batch_size": 0}}}}, "encoders.tiny.encoding: batch_size"),

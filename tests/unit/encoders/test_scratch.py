@@ -5,7 +5,8 @@ import pytest
 from polybatch.core import contracts
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json, sha256_file, write_rows
-from polybatch.encoders.scratch import EncoderOptions, build_encoder, main, train_texts
+from polybatch.encoders.options import EncoderOptions
+from polybatch.encoders.scratch import build_encoder, main, train_texts
 
 TEXTS = [
     "The host name or IP address of the device.",

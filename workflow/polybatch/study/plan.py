@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from polybatch.config.paths import Paths
-from polybatch.config.values import Config, Run, benchmark_languages, runs, training_options
+from polybatch.config.values import Config, Run, benchmark_languages, hub_model, runs, training_options
 from polybatch.core import stage
 from polybatch.core.errors import DataError
 from polybatch.core.files import atomic_path, read_json
@@ -205,7 +205,7 @@ def _parameters(config: Config, base: Path, encoder: str, rates: Mapping[str, fl
     """An encoder's weights, and how many of them take part in the arithmetic (all but the word embeddings)."""
     from polybatch.encoders.known import known
 
-    stated = known(config["encoders"][encoder].get("model", ""))
+    stated = known(hub_model(config, encoder) or "")
     embedded = stated.embedding_parameters if stated else rates["encoder_embedding_parameters"]
     card = Path(Paths.below(base).encoder(encoder), "encoder.json")
     if card.exists() and (parameters := read_json(card).get("parameters")):

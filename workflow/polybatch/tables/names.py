@@ -184,10 +184,14 @@ def is_decontaminated(config: Mapping[str, Any]) -> bool:
 
 
 def hub_encoders(config: Mapping[str, Any]) -> list[str]:
-    """The study's encoders that are models of the hub: of those it can be asked what they were trained on."""
+    """The study's encoders that are models of the hub, also out of a wheel.
+
+    Of those it can be asked what they were trained on.
+    """
     encoders = config.get("encoders") or {}
     used = config["study"].get("encoders", list(encoders))
-    return [name for name in used if (encoders.get(name) or {}).get("model")]
+    entries = {name: encoders.get(name) or {} for name in used}
+    return [name for name, entry in entries.items() if entry.get("model") or entry.get("weights_of")]
 
 
 def scoring_of(config: Mapping[str, Any], benchmark: str) -> dict[str, Any]:

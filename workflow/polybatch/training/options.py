@@ -34,7 +34,7 @@ class TrainingOptions(Options):
         eval_steps: Steps between two validation losses.
         save_steps: Steps between two checkpoints; the best model so far is always kept besides.
         patience: Validations without a better loss after which the training stops; 0 never stops early.
-        precision: fp32, bf16 (autocast), or auto: bf16 on a card that has it, fp32 elsewhere.
+        precision: fp32, bf16 (autocast), or auto: bf16 on a card or processor that computes in it, fp32 elsewhere.
         gradient_checkpointing: Computes activations twice instead of keeping them.
         mini_batch_size: If given, embeds this many texts at a time (GradCache), so that batch_size is not bound
             by memory.
@@ -51,6 +51,8 @@ class TrainingOptions(Options):
         language_temperature: For size, as source_temperature.
         matryoshka_dims: If given, the loss is the sum of the losses of the embedding cut to each of these lengths and
             of the whole one (Kusupati et al., arXiv 2205.13147), so that short embeddings retrieve too.
+        freeze_embeddings: Leaves the word embeddings as they are: no gradient, no state of AdamW.
+        freeze_layers: Leaves so many layers, the first ones, and all embeddings as they are.
         lora_r: If given, trains adapters of this rank instead of the transformer's own weights (LoRA, Hu et al., arXiv
             2106.09685), and adds them to the weights at the end.
         lora_alpha: Adapters are scaled by lora_alpha / lora_r.
@@ -84,6 +86,8 @@ class TrainingOptions(Options):
     language_weights: str = "uniform"
     language_temperature: float = 1.0
     matryoshka_dims: list | None = None
+    freeze_embeddings: bool = False
+    freeze_layers: int = 0
     lora_r: int | None = None
     lora_alpha: int = 16
     lora_dropout: float = 0.0
@@ -100,7 +104,7 @@ class TrainingOptions(Options):
         positive = ("learning_rate", "temperature", "source_temperature", "language_temperature", "lora_alpha")
         for name in positive:
             yield from require(getattr(self, name) > 0, f"{name} must be above 0")
-        for name in ("warmup", "weight_decay", "max_grad_norm", "patience", "num_workers"):
+        for name in ("warmup", "weight_decay", "max_grad_norm", "patience", "num_workers", "freeze_layers"):
             yield from require(getattr(self, name) >= 0, f"{name} must not be negative")
         yield from require(0 <= self.hard_negatives <= 100, "hard_negatives must be from 0 to 100")
         yield from require(self.epochs is None or self.epochs > 0, "epochs must be above 0, or null")
@@ -112,6 +116,11 @@ class TrainingOptions(Options):
         yield from require(self.precision in PRECISIONS, f"precision must be one of {', '.join(PRECISIONS)}")
         yield from require(
             self.language_weights in LANGUAGE_WEIGHTS, f"language_weights must be one of {', '.join(LANGUAGE_WEIGHTS)}"
+        )
+        frozen = self.freeze_embeddings or self.freeze_layers > 0
+        yield from require(
+            self.lora_r is None or not frozen,
+            "lora_r leaves all but the adapters as it is: freeze_embeddings and freeze_layers do not go with it",
         )
         yield from require(0.0 <= self.lora_dropout < 1.0, "lora_dropout must be in [0, 1)")
         yield from require(
