@@ -75,7 +75,7 @@ rule wheel_encoder:
         runtime=minutes(20),
     params:
         code=code_digest("encoders.wheel"),
-        entry=lambda w: as_json(configuration.wheel_entry(CONFIG, w.encoder)),
+        entry=lambda w: as_json(CONFIG["encoders"][w.encoder]["wheel"]),
         options=lambda w: as_json(CONFIG["encoders"][w.encoder]["options"]),
     shell:
         "python -m polybatch.cluster.launch polybatch.encoders.wheel --wheel {input:q} --entry {params.entry:q} "

@@ -109,4 +109,11 @@ def write_wheel(folder: Path, content: bytes, member: str = MEMBER) -> tuple[Pat
         archive.writestr("tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.4\nName: tiny\nLicense: MIT\n\n# Tiny\n")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     of = "intfloat/multilingual-e5-small"
-    return path, WheelEntry("tiny==1.0", digest, MEMBER, of, "What four bits cost.", "manylinux_2_17_x86_64")
+    return path, WheelEntry(
+        requirement="tiny==1.0",
+        platform="manylinux_2_17_x86_64",
+        sha256=digest,
+        file=MEMBER,
+        weights_of=of,
+        note="What four bits cost.",
+    )

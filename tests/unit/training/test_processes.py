@@ -12,7 +12,6 @@ import signal
 import socket
 import sys
 import time
-from dataclasses import replace
 
 import pytest
 from toy_training import HYBRID, command, make_study, options, run, weights
@@ -374,7 +373,7 @@ def test_a_process_that_dies_ends_the_others_at_once(study, tmp_path):
 def test_what_two_processes_cannot_do_is_told_before_anything_is_read(monkeypatch, tmp_path):
     def fault(match, **changes):
         with pytest.raises(ConfigError, match=match):
-            Ranks(1, 3, 3).check(replace(TrainingOptions(), **changes))
+            Ranks(1, 3, 3).check(TrainingOptions().changed(**changes))
 
     fault("batch of 100 cannot be divided among 3 processes", batch_size=100)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)

