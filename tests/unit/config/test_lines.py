@@ -34,6 +34,11 @@ def test_a_place_is_that_of_the_last_file_that_gives_the_key(files: list[str], p
     assert str(Lines(files).of(path)) == place
 
 
+def test_what_an_anchor_stands_for_has_a_place_under_each_of_its_names(files: list[str], tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("study: &a\n  name: c\nmore: *a\n", "utf-8")
+    assert str(Lines([*files, "c.yaml"]).of(("more", "name"))) == "c.yaml, line 2"
+
+
 @pytest.mark.parametrize(
     ("text", "repeated"),
     [

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
+_MOST_NODES, _DEEPEST = 100_000, 50
+
 
 class Place(NamedTuple):
     """A line of a file, counted from 1."""
@@ -59,33 +61,42 @@ class Lines:
         shown = _shown(file)
         pending: list[tuple[Any, tuple[Any, ...]]] = [(root, ())]
         seen: set[int] = set()
-        while pending:
+        # What an anchor stands for is visited again under each of its names, within bounds: it may hold itself.
+        for _ in range(_MOST_NODES):
+            if not pending:
+                break
             node, path = pending.pop()
-            if node is None or id(node) in seen:
-                continue  # an anchor's content stands where it was first written
-            seen.add(id(node))
-            if isinstance(node, yaml.MappingNode):
+            if isinstance(node, yaml.MappingNode) and len(path) < _DEEPEST:
+                if id(node) not in seen:
+                    self.repeated += _repeated(node, path)
+                seen.add(id(node))
                 pending += self._keys(node, path, shown)
-            elif isinstance(node, yaml.SequenceNode):
+            elif isinstance(node, yaml.SequenceNode) and len(path) < _DEEPEST:
                 for i, item in enumerate(node.value):
                     self._places[(*path, i)] = Place(shown, item.start_mark.line + 1)
                     pending.append((item, (*path, i)))
 
     def _keys(self, node: Any, path: tuple[Any, ...], file: str) -> Iterator[tuple[Any, tuple[Any, ...]]]:
-        lines: dict[tuple[str, str], int] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 continue
             place = Place(file, key.start_mark.line + 1)
-            name = (key.tag, key.value)
-            if name in lines and key.tag != "tag:yaml.org,2002:merge":
-                self.repeated.append((path, key.value, lines[name]))
-            lines.setdefault(name, place.line)
             self._places[(*path, key.value)] = place
             if key.tag != "tag:yaml.org,2002:str":
                 with contextlib.suppress(ValueError, yaml.YAMLError):
                     self._places[(*path, yaml.safe_load(key.value))] = place
             yield value, (*path, key.value)
+
+
+def _repeated(node: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], str, int]]:
+    """Keys that stood in a mapping before, each with the line in which it did so first."""
+    lines: dict[tuple[str, str], int] = {}
+    for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+            name = (key.tag, key.value)
+            if name in lines:
+                yield path, key.value, lines[name]
+            lines.setdefault(name, key.start_mark.line + 1)
 
 
 def _shown(file: FilePath) -> str:

@@ -70,8 +70,8 @@ def _revision(text: str) -> str:
 
 
 def _plain_path(text: str) -> str:
-    if any(ord(character) < 32 and character != "\t" for character in text) or not text.strip():
-        raise ValueError(f"must be a path of one line, not {text!r}")
+    if not text.strip() or text.endswith(("\n", "\r")):
+        raise ValueError(f"must be a path that does not end in a line break, not {text!r}")
     if word := _WILDCARD.search(text):
         raise ValueError(
             f"{text} holds {word[0]}, which Snakemake takes for a wildcard: give the file or folder a name without "
