@@ -160,14 +160,18 @@ def test_what_is_kept_out_is_fetched_too() -> None:
 
 
 def test_every_id_that_no_repository_can_have_is_told_at_once() -> None:
-    study = config("paper")
+    study = yaml.safe_load((ROOT / "workflow/studies/paper.yaml").read_text("utf-8"))
     study["encoders"]["labse"]["model"] = "$(touch pwned)"
-    study["translation"]["default"] = {"model": "org/name", "revision": "a; touch pwned", "quantization": "int8"}
-    study["source"][0]["revision"] = "no branch"
+    study["translation"]["default"] = {"model": "org/name", "revision": "a; touch pwned"}
+    study["sources"] = {"wikiqa": {"revision": "no branch"}}
     with pytest.raises(ConfigError) as caught:
-        hub_requests(study)
-    for part in ("encoder labse: '$(touch pwned)'", "'a; touch pwned' is no revision", "'no branch' is no revision"):
-        assert part in caught.value.found
+        resolve(study)
+    for part in (
+        "encoders.labse.model: '$(touch pwned)' is no id of the hub",
+        "translation.default.revision: 'a; touch pwned' is no revision",
+        "sources.wikiqa.revision: 'no branch' is no revision",
+    ):
+        assert part in str(caught.value)
 
 
 def test_help_is_no_request_to_a_hub_and_is_wanted_in_the_languages_of_trained_translators() -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge
 from pydantic import Field
 
+from polybatch.core.contracts import Setting
 from polybatch.core.option_types import DISTINCT, Address, FilePath, LanguageCode, Name, Said, Share, SomeLanguageCodes
 from polybatch.core.options import ABSENT, REQUIRED, Conflict, Options, Section, given, option
 
@@ -99,7 +100,7 @@ class BenchmarkSection(Section):
     )
     languages: SomeLanguageCodes = option(ABSENT, "Of the queries.", otherwise="`languages.evaluate`")
     corpus_languages: SomeLanguageCodes = option(ABSENT, "Of the passages.", otherwise="those of the queries")
-    settings: Annotated[list[Literal["monolingual", "cross_lingual", "multilingual"]], DISTINCT] = option(
+    settings: Annotated[list[Setting], DISTINCT] = option(
         ABSENT,
         "What is computed and shown.",
         otherwise="`scoring.settings`, else those that the languages allow",

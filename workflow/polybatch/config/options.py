@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 from pydantic import AfterValidator, Field
 
+from polybatch.core.contracts import Sampling
 from polybatch.core.option_types import DISTINCT, LanguageCodes, Name, Names, Said, Seed, Share, SomeLanguageCodes
 from polybatch.core.options import ABSENT, REQUIRED, Section, option
 
 SomeNames = Annotated[Names, Field(min_length=1)]
 _SCHEDULE = Said("{from: ..., to: ...}", "{from: ..., to: ...}")
-Sampling = Literal["en-en", "x-x", "x-x-mono", "x-y", "hybrid"]
 
 
 def _with_english(codes: list[str]) -> list[str]:

@@ -20,8 +20,6 @@ from polybatch.config.values import (
     translator_name,
     used_directions,
 )
-from polybatch.core.errors import ConfigError
-from polybatch.core.hub import id_faults
 
 Request = dict[str, Any]
 
@@ -38,11 +36,7 @@ TRANSLATOR_REVISIONS = {
 
 
 def hub_requests(config: Config) -> dict[str, Request]:
-    """All requests of a study, by the name of the record that each leaves (`paths.Paths.hub_record`).
-
-    Raises:
-        ConfigError: Ids or revisions that no repository can have, all at once; nothing is looked up.
-    """
+    """All requests of a study, by the name of the record that each leaves (`paths.Paths.hub_record`)."""
     requests: dict[str, Request] = {}
     for source in sources_read(config):
         if source["adapter"] not in ("local", "homeassistant", "libreoffice") and "path" not in source:
@@ -57,18 +51,6 @@ def hub_requests(config: Config) -> dict[str, Request]:
     for name in benchmarks_read(config):
         if request_ := benchmark_request(config, name):
             requests[record_name("benchmark", name)] = request_
-    faults = [
-        f"{name.replace('--', ' ', 1)}: {fault}"
-        for name, one in requests.items()
-        if "repo" in one
-        for fault in id_faults(one["repo"], one["revision"])
-    ]
-    if faults:
-        raise ConfigError(
-            "The configuration names repositories that cannot be on the hub.",
-            found="; ".join(faults),
-            remedy="correct model, repo or revision; what lies in a folder is named by its path",
-        )
     return requests
 
 

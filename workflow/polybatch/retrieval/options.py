@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 from pydantic import AfterValidator, Field
 
-from polybatch.core.contracts import SETTINGS
+from polybatch.core.contracts import SETTINGS, Setting
 from polybatch.core.option_types import DISTINCT, Said
 from polybatch.core.options import Conflict, Options, option
 from polybatch.retrieval.metrics import FULL_RANKING, METRICS, metric_fault
@@ -23,7 +23,6 @@ def _known_metric(name: str) -> str:
     return name
 
 
-Setting = Literal["monolingual", "cross_lingual", "multilingual"]
 Metric = Annotated[str, AfterValidator(_known_metric), Said("a metric", "metrics")]
 Metrics = Annotated[list[Metric], DISTINCT, Field(min_length=1)]
 Settings = Annotated[list[Setting], DISTINCT, Field(min_length=1)]

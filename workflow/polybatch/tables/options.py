@@ -7,10 +7,11 @@ from typing import Annotated
 
 from pydantic import Field
 
+from polybatch.core.contracts import Setting
 from polybatch.core.option_types import DISTINCT, FilePath, LanguageCodes, Name, Said
 from polybatch.core.options import Conflict, Options, option
 from polybatch.retrieval.metrics import is_share
-from polybatch.retrieval.options import Metric, Setting
+from polybatch.retrieval.options import Metric
 
 
 class TableOptions(Options):
