@@ -18,7 +18,7 @@ from polybatch.config.paths import HELP_PACKAGES, WHEELS_FOLDER, record_name, wh
 from polybatch.config.study_paths import StudyPaths
 from polybatch.core import digest, leftovers
 from polybatch.core.errors import ConfigError, PolybatchError
-from polybatch.prefetch.requests import hub_requests, trained_languages, translator_models
+from polybatch.prefetch.requests import hub_requests, trained_languages, translator_models, wheels
 from polybatch.retrieval import faiss_builds
 from polybatch.study.resolve import resolve
 from polybatch.tables.names import expected_files, report_entries
@@ -37,6 +37,7 @@ try:
     CONFIG = resolve(config, CONFIG_FILES)
     PATHS = StudyPaths.of(CONFIG)
     HUB = hub_requests(CONFIG)
+    WHEELS = wheels(CONFIG)
     HUB_TRANSLATORS = translator_models(CONFIG)
     TABLE_FILES = expected_files(CONFIG)
     REPORTED = report_entries(CONFIG)
@@ -63,8 +64,9 @@ DERIVED_BENCHMARKS = [name for name, entry in CONFIG["benchmarks"].items() if "q
 ADAPTED_BENCHMARKS = [name for name, entry in CONFIG["benchmarks"].items() if "adapter" in entry]
 
 SCRATCH_ENCODERS = [name for name, entry in CONFIG["encoders"].items() if "scratch" in entry]
-# Encoders of the hub, whose own training data may hold evaluation sets.
-PRETRAINED = [name for name in CONFIG["study"]["encoders"] if "model" in CONFIG["encoders"][name]]
+WHEEL_ENCODERS = [name for name, entry in CONFIG["encoders"].items() if "wheel" in entry]
+# Encoders of the hub, also out of a wheel, whose own training data may hold evaluation sets.
+PRETRAINED = [name for name in CONFIG["study"]["encoders"] if configuration.hub_model(CONFIG, name)]
 TRAINED_TRANSLATORS = CONFIG["translator_training"]
 PUBLISHED = TableOptions.from_values(CONFIG["tables"]).published_files
 

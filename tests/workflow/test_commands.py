@@ -27,8 +27,8 @@ FOLDER = 'a folder\'s "name" $(touch pwned) & ;'
 HOSTILE = "a $(touch pwned) `touch pwned`; touch pwned & 'b' \"c\" $HOME * { \\\ntouch pwned"
 TEXT = f"{HOSTILE} {{d}}"
 TARGETS = ("collect", "benchmarks", "decontaminate", "translators", "translate", "train", "index", "score", "report")
-# Rules that stand in the workflow only where a source is fetched by them.
-CONDITIONAL = {"fetch_wheel", "fetch_help"}
+# Rules that stand in the workflow only where a source is fetched by them, and none is here.
+CONDITIONAL = {"fetch_help"}
 # All targets are asked for; these rules alone have no job here: they fetch, need a model of the hub, or divide embedding.
 NOT_HERE = {*CONDITIONAL, "fetch_hub", "convert_hub_translator", "exposure", "encode_shard", "gather_embeddings"}
 # Each word ends with a zero byte, each call with a byte 1.
@@ -111,7 +111,7 @@ def leaves(value: Any) -> Iterator[str]:
 def hostile() -> dict[str, str]:
     """Key of the config -> a value of it that no other key has."""
     paths = ("source", "translator", "encoder", "benchmark")
-    texts = ("license", "column", "prompt", "mark")
+    texts = ("license", "column", "prompt", "mark", "packed", "note")
     named = {**{key: f"{HOSTILE} {key}" for key in paths}, **{key: f"{TEXT} {key}" for key in texts}}
     return {**named, "factory": "IVF4(HNSW8),Flat"}  # as hostile as FAISS takes one
 
@@ -137,8 +137,10 @@ def calls(tmp_path_factory: pytest.TempPathFactory, hostile: dict[str, str]) -> 
         tables={"published": [published.name]},
         translator_training={"mine": {"directions": ["en-de", "de-en"]}},
     )
-    study["study"] |= {"benchmarks": ["test", "folder", "translated"], "encoders": ["toy", "own"]}
+    study["study"] |= {"benchmarks": ["test", "folder", "translated"], "encoders": ["toy", "own", "packed"]}
     study["encoders"]["own"] = {"path": hostile["encoder"], "options": {"query_prompt": hostile["prompt"]}}
+    packed = {"requirement": "tiny==1.0", "sha256": "0" * 64, "file": hostile["packed"], "note": hostile["note"]}
+    study["encoders"]["packed"] = {"wheel": packed}
     study["benchmarks"] = {
         "folder": {"adapter": "beir", "path": hostile["benchmark"], "languages": ["en"]},
         "translated": {"queries_of": "folder", "translate": ["de"]},

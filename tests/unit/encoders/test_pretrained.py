@@ -20,8 +20,9 @@ from polybatch.embedding.embedder import prompt_of
 from polybatch.embedding.options import EncodeOptions
 from polybatch.encoders.known import KNOWN_ENCODERS, file_patterns, known
 from polybatch.encoders.load import load_model
+from polybatch.encoders.make import Origin, license_of, make_encoder
 from polybatch.encoders.options import EncoderSource
-from polybatch.encoders.pretrained import Origin, license_of, main, make_encoder
+from polybatch.encoders.pretrained import main
 
 TEXTS = ["Where is the library?", "Wo ist die Bibliothek?", "图书馆在哪里", "Πού είναι;", "สวัสดี ครับ", "هل هذا"]
 XLM_R, LABSE, MBERT = (

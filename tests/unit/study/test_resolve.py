@@ -413,6 +413,10 @@ def test_files_of_published_scores_are_read_with_the_config(
         ({"translation": {"paraphrases": "fr"}}, "translation.paraphrases: 'fr' is not among translation.languages"),
         # Encoders.
         ({"encoders": {"tiny": {"model": "a/b"}}}, "encoders.tiny: scratch and model do not go together"),
+        ({"encoders": {"mine": {"wheel": {}, "path": "x"}}}, "encoders.mine: wheel and path do not go together"),
+        ({"encoders": {"mine": {"wheel": {"requirement": "a>=1"}}}}, "encoders.mine.wheel.requirement: must be a version to fetch"),
+        ({"encoders": {"mine": {"wheel": {"sha256": "12"}}}}, "encoders.mine.wheel.sha256: must be the wheel's checksum"),
+        ({"encoders": {"mine": {"wheel": {}}}}, "encoders.mine.wheel.file: is missing"),
         ({"encoders": {"mine": {"path": "nowhere"}}}, "encoders.mine.path: there is no folder nowhere"),
         ({"encoders": {"tiny": {"training": {"max_step": 3}}}}, "encoders.tiny.training.max_step: unknown key; did you mean 'max_steps'?"),
         ({"encoders": {"tiny": {"encoding": {"batch_size": 0}}}}, "encoders.tiny.encoding.batch_size: must be a whole number from 1, not 0"),

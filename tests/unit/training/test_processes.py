@@ -18,11 +18,13 @@ from toy_training import HYBRID, command, make_study, options, run, weights
 
 from polybatch.core import checkpoints
 from polybatch.core.errors import ConfigError, TrainingError
+from polybatch.training.arguments import on_this_machine
+from polybatch.training.inputs import load_encoder
 from polybatch.training.options import TrainingOptions
 from polybatch.training.preemption import TrainingStoppedError
 from polybatch.training.processes import Ranks
 from polybatch.training.sampling import Sampling
-from polybatch.training.train import load_encoder, main, on_this_machine
+from polybatch.training.train import main
 from polybatch.training.trainer import validation_parts
 
 SHORT = {"max_steps": 6, "eval_steps": 3, "save_steps": 3, "learning_rate": 1e-3, "max_grad_norm": 0.0}

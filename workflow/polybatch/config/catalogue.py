@@ -22,7 +22,7 @@ Catalogue = dict[str, dict[str, dict[str, Any]]]
 # Keys that say what a source, encoder or benchmark is.
 _IDENTITY = {
     "sources": {"adapter"},
-    "encoders": {"scratch", "model", "path"},
+    "encoders": {"scratch", "model", "wheel", "path"},
     "benchmarks": {"adapter", "split", "queries_of"},
 }
 

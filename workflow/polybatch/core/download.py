@@ -40,7 +40,7 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 def check_pinned(file: Path, sha256: str, most_bytes: int = MOST_BYTES) -> None:
     """Raises a DataError unless a wheel is of a size that can be true and has this SHA-256."""
     if not file.is_file():
-        raise DataError("The source wheel is missing.", where=file, remedy="run `snakemake prefetch`")
+        raise DataError("The wheel is missing.", where=file, remedy="run `snakemake prefetch`")
     if (size := file.stat().st_size) > most_bytes:
         raise DataError(
             "A file is larger than it may be.",
@@ -51,11 +51,12 @@ def check_pinned(file: Path, sha256: str, most_bytes: int = MOST_BYTES) -> None:
     found = sha256_file(file)
     if found != sha256:
         raise DataError(
-            "The source's wheel is not the one that was pinned.",
+            "The wheel is not the one that was pinned.",
             where=file,
             expected=f"sha256 {sha256}",
-            found=f"sha256 {found}",
-            remedy="delete it and fetch again; if the pin is old, review the new file and set sources.<name>.sha256",
+            found=f"sha256 {found}, {size} bytes",
+            remedy="delete it and fetch again; if the pin is old, review the new file and set sources.<name>.sha256, "
+            "or encoders.<name>.wheel.sha256",
         )
 
 
@@ -96,9 +97,16 @@ def read_files(record: Path) -> dict[str, Path]:
     """name -> file, of a record that `fetch_files` wrote.
 
     Raises:
-        DataError: A file is no longer there.
+        DataError: It is no record, or a file is no longer there.
     """
-    files = {name: Path(entry["path"]) for name, entry in read_json(record)["files"].items()}
+    value = read_json(record)
+    if not isinstance(value, dict) or not isinstance(value.get("files"), dict):
+        raise DataError(
+            "A file is no record of fetched files.",
+            where=record,
+            remedy="for files of your own name the folder that holds them, one <language>.json each",
+        )
+    files = {name: Path(entry["path"]) for name, entry in value["files"].items()}
     missing = [str(path) for path in files.values() if not path.is_file()]
     if missing:
         raise DataError(

@@ -100,6 +100,14 @@ _UNIQUE = Field(json_schema_extra={"uniqueItems": True})
 Names = Annotated[list[Name], DISTINCT, _UNIQUE]
 LanguageCodes = Annotated[list[LanguageCode], DISTINCT, _UNIQUE]
 SomeLanguageCodes = Annotated[LanguageCodes, Field(min_length=1)]
+Requirement = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9_]+==[A-Za-z0-9.]+$"),
+    Said("a version to fetch, such as homeassistant==2026.11.0", "versions"),
+]
+WheelChecksum = Annotated[
+    str, Field(pattern=r"^[0-9a-f]{64}$"), Said("the wheel's checksum, 64 hexadecimal digits", "checksums")
+]
 Share = Annotated[float, Ge(0), Le(1)]
 Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
 Prompt = str | None

