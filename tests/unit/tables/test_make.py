@@ -326,12 +326,16 @@ def test_a_study_that_varies_a_number_announces_its_figure(grid, figure):
 
 
 def test_figures_of_further_metrics_are_announced_where_they_are_scored():
-    config = synthetic.config(("test", "a-test"), tables={"figure_metrics": ["map", "token_f1", "ndcg@10", "lpr"]})
+    config = synthetic.config(
+        ("test", "a-test"), tables={"figure_metrics": ["map", "token_f1", "ndcg@10", "own_language_first"]}
+    )
     config["study"]["num_pairs"] = [10, "all"]
-    config["benchmarks"] = {"a-test": {"scoring": {"metrics": ["map", "token_f1", "lpr"]}, "settings": ["monolingual"]}}
+    config["benchmarks"] = {
+        "a-test": {"scoring": {"metrics": ["map", "token_f1", "own_language_first"]}, "settings": ["monolingual"]}
+    }
     names = {name.removesuffix(".svg") for name in expected_files(config) if name.endswith(".svg")}
     assert {name.removeprefix("by_num_pairs") for name in names if name.startswith("by_num_pairs")} == {
-        *("-test", "_ndcg10-test", "_lpr-test"),
+        *("-test", "_ndcg10-test", "_own_language_first-test"),
         *("-a-test", "_token_f1-a-test"),
     }
     label = report_entries(config)["by_num_pairs_ndcg10-test.svg"]["labels"]["result"]
@@ -428,7 +432,7 @@ def test_a_benchmark_of_queries_over_an_english_corpus_is_averaged_over_its_own_
 
 def test_language_bias_has_a_table_of_measures_and_one_of_shares(made):
     row = rows_of(made / "latest", "language_bias-test")["hybrid-a0.5"]
-    assert {"rank_distance", "lpr", "language_tvd@10"} <= set(row)
+    assert {"rank_distance", "own_language_first", "language_tvd@10"} <= set(row)
     text = (made / "latest" / "language_share-test.csv").read_text("utf-8")
     shares = list(csv.DictReader(io.StringIO(text)))
     assert (shares[0]["sampling"], float(shares[0]["language_share@10.el"])) == ("pool", pytest.approx(1 / 3))

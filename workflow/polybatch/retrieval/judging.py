@@ -52,9 +52,9 @@ class ScoreOptions(Options):
 
     Attributes:
         settings: Of monolingual, cross_lingual, multilingual.
-        metrics: As ranx spells them, see metrics.py; rank_distance, lpr, lang_ndcg@k, language_tvd@k, language_share@k
-            and the four first_... of language_bias.py (multilingual only); token_f1, where the benchmark has gold
-            answers.
+        metrics: As ranx spells them, see metrics.py; rank_distance, last_relevant_rank, tlr@k, own_language_first,
+            own_language_ndcg@k, language_tvd@k, language_share@k and the four first_... of language_bias.py
+            (multilingual only); token_f1, where the benchmark has gold answers.
         depth: Passages in a ranked list: a number, or "all". The paper's mAP is over the full ranking, for which the
             vectors have to fit into memory. With a number they pass by in blocks, if the index is a Flat one; with
             another index, FAISS decides which of several passages of equal score stand at the cut.

@@ -15,8 +15,10 @@ from polybatch.core.errors import DataError
 from polybatch.retrieval.metrics import (
     FIRST_PASSAGE,
     LANGUAGE_DISTANCE,
-    LANGUAGE_NDCG,
-    PREFERENCE,
+    LAST_RANK,
+    OTHER_RECALL,
+    OWN_FIRST,
+    OWN_NDCG,
     RANK_DISTANCE,
     TOKEN_F1,
     is_bias_metric,
@@ -60,9 +62,12 @@ _MEANINGS = {
 }
 _BIAS_MEANINGS = {
     RANK_DISTANCE: "Rank distance: ranks between the best and the worst placed relevant passage.",
-    PREFERENCE: "LPR, language preference rate: share of queries whose best placed relevant passage is in the query's "
+    LAST_RANK: "Last relevant rank: rank at which the last of a query's relevant passages is found.",
+    OTHER_RECALL: "TLR@k: share of a query's relevant passages in other languages that stand among the first k (arXiv "
+    "2606.18801).",
+    OWN_FIRST: "Own language first: share of queries whose best placed relevant passage is in the query's "
     "language, among queries with relevant passages in that and in another language.",
-    LANGUAGE_NDCG: "Lang-nDCG: nDCG in which relevant passages in other languages than the query's gain half.",
+    OWN_NDCG: "Own-language nDCG: nDCG in which relevant passages in other languages than the query's gain half.",
     LANGUAGE_DISTANCE: "Language distance: total variation distance between the languages of a query's first passages "
     "and those of the pool.",
     "first_": "First passage: what stands on the first rank, shares of queries.",
@@ -325,7 +330,7 @@ def language_bias_table(view: View) -> Table:
         raise DataError(
             f"No measure of language bias on benchmark {view.benchmark}.",
             found=", ".join(known),
-            remedy="evaluate the multilingual setting with rank_distance, lpr or another of them among scoring.metrics",
+            remedy="evaluate the multilingual setting, with rank_distance or another of them among scoring.metrics",
         )
     meant = [words for name, words in _BIAS_MEANINGS.items() if any(m.startswith(name) for m in wanted)]
     columns = [
@@ -353,8 +358,8 @@ def language_bias_table(view: View) -> Table:
             for arm in view.arms
         ],
         notes=[
-            "LPR, Lang-nDCG and the cases of the first passage follow the description of Jang et al. 2026 (arXiv "
-            "2605.07249); their formulas were not compared with that paper's."
+            "Own language first, own-language nDCG and the cases of the first passage follow the description of "
+            "Jang et al. 2026 (arXiv 2605.07249); whether they are that paper's LPR and Lang-nDCG is not known."
         ],
         data_mark=view.data_mark,
     )
