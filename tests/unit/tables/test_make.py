@@ -78,17 +78,22 @@ def test_what_the_report_shows_is_made_and_shown_inline(made):
 
 
 @pytest.mark.parametrize("caption", sorted((REPOSITORY / "workflow" / "report").glob("*.rst")), ids=lambda p: p.stem)
-def test_captions_are_sound_restructured_text(caption):
+def test_captions_are_sound_restructured_text(caption, tmp_path, monkeypatch):
     from types import SimpleNamespace
 
     from docutils.core import publish_parts
     from jinja2 import Environment, StrictUndefined
 
     config = {**synthetic.config(data_mark="stand-in data"), "languages": {"train": ["en"], "evaluate": ["en", "el"]}}
+    summary = tmp_path / "results" / "tables" / "default" / "latest" / "summary.html"
+    summary.parent.mkdir(parents=True)
+    summary.write_text("<p>what came out</p>", "utf-8")
+    monkeypatch.chdir(tmp_path)  # the description of the report holds that page
     environment = Environment(trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     text = environment.from_string(caption.read_text("utf-8")).render(snakemake=SimpleNamespace(config=config))
     page = publish_parts(text, writer="html", settings_overrides={"halt_level": 2, "report_level": 2})
     assert len(page["html_body"]) > 100
+    assert ("<p>what came out</p>" in page["html_body"]) == (caption.stem == "workflow")
 
 
 def test_every_report_entry_has_its_caption():
@@ -186,7 +191,7 @@ def test_the_data_mark_is_in_every_table(small, tmp_path):
     config = synthetic.config(settings=("monolingual",), data_mark="stand-in data")
     make(inputs(small, config), tmp_path, tmp_path / "latest")
     written = [p for p in (tmp_path / "latest").iterdir() if p.suffix in (".csv", ".md", ".tex", ".html")]
-    assert len(written) == 8 * 4 + 1
+    assert len(written) == 9 * 4 + 2
     assert all("stand-in data" in path.read_text("utf-8") for path in written)
 
 
@@ -372,7 +377,7 @@ def test_the_reference_of_the_significance_marks_comes_from_the_config(base, tmp
     config["study"]["reference"] = "x-x-mono"
     make(inputs(base, config), tmp_path, tmp_path / "latest")
     text = (tmp_path / "v1" / "main-test.md").read_text("utf-8")
-    assert "significantly worse than x-x-mono" in text
+    assert "significantly worse than x-x-mono (" in text
     assert rows_of(tmp_path / "v1", "main-test")["x-x-mono"]["monolingual.map_p"] == ""
 
 

@@ -147,22 +147,24 @@ def _notes(against: View, columns: Sequence[Key], comparisons: Sequence[Comparis
         (
             "monolingual",
             against.headline,
-        ): f"{_WITHIN} (monolingual): {metric} of searching the passages of the query's language",
+        ): f"{_WITHIN} (monolingual): {metric} of searching the passages of the query's language, mean over languages.",
         (
             "cross_lingual",
             against.headline,
-        ): f"{_ACROSS} (cross-lingual): of another language, mean over the pairs of languages",
+        ): f"{_ACROSS} (cross-lingual): {metric} of searching the passages of another "
+        "language, mean over pairs of languages.",
+        ("multilingual", against.headline): f"{_POOL} (multilingual): {metric} of searching the passages of all "
+        "languages at once; each translation of a right passage is right.",
         (
             "multilingual",
-            against.headline,
-        ): f"{_POOL} (multilingual): of all languages, where each translation of a right passage is right",
-        ("multilingual", RANK_DISTANCE): "rank distance: how many ranks a query's best and worst placed right "
-        "passages, translations of one another, stand apart",
-        ("multilingual", OWN_FIRST): "own language first: share of queries whose best placed right passage is in the "
-        "query's own language; neither end is better in itself",
+            RANK_DISTANCE,
+        ): "Rank distance: how many ranks a query's best and worst placed right passages, "
+        "which are translations of one another, stand apart.",
+        ("multilingual", OWN_FIRST): "Own language first: share of queries whose best placed right passage is in the "
+        "query's own language; neither end is better in itself.",
     }
-    told = "; ".join(words for key, words in meant.items() if key in columns)
-    notes = [f"{told}. Means over seeds; main-{against.benchmark} has deviations and more metrics."]
+    notes = [words for key, words in meant.items() if key in columns]
+    notes.append(f"Means over seeds: the table main-{against.benchmark} has their deviations, and more metrics.")
     if not comparisons:
         return [*notes, "No significance is marked: there is nothing to compare with on the same queries."]
     references = dict.fromkeys(c.reference for c in comparisons)
@@ -189,7 +191,7 @@ def sentences(view: View, means: Mapping[tuple, float | None], comparisons: Mapp
     for pair in pairs[:_TOLD_ENCODERS]:
         told += _encoder_sentences(view, pair, means, comparisons)
     rest = len(pairs) - _TOLD_ENCODERS
-    return told + ([f"The table has {rest} more encoders."] if rest > 0 else [])
+    return told + ([f"Further encoders in the table: {rest}."] if rest > 0 else [])
 
 
 def _encoder_sentences(

@@ -193,8 +193,7 @@ def _seeds(view: View, arms: list[Arm]) -> str:
 def _left_out(view: View, arms: list[Arm]) -> list[str]:
     """How many models are not drawn."""
     rest = len(view.arms) - len(arms)
-    where = f"language_share-{view.benchmark}"
-    return [f"{rest} more models of the study are in {where}."] if rest > 0 else []
+    return [f"Further models of the study, in language_share-{view.benchmark}: {rest}."] if rest > 0 else []
 
 
 def _starred(view: View) -> list[str]:

@@ -58,7 +58,7 @@ def titled(chart: Any, view: View, title: str, lines: Sequence[str], *, name_ben
                 subtitle=list(lines),
                 anchor="start",
                 fontSize=16,
-                subtitleFontSize=12,
+                subtitleFontSize=13,
                 subtitleColor=GREY,
                 offset=14,
             )

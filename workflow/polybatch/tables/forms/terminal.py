@@ -65,10 +65,13 @@ def _fit(printed: list[_Printed], width: int) -> list[list[_Printed]]:
         return [printed]
     for one in printed:
         one.width = max(map(len, [*one.unbroken().split(" "), *one.texts]))
-    words_of = [one for one in printed if one.column.is_text]
-    least = _NARROWEST if len(words_of) * _NARROWEST <= width // 2 else max(8, width // len(words_of) - _GAP)
-    while words_of and _total(printed) > width and max(one.width for one in words_of) > least:
-        max(words_of, key=lambda one: one.width).width -= 1
+    words = [one for one in printed if one.column.is_text]
+    least = _NARROWEST if len(words) * _NARROWEST <= width // 2 else max(8, width // len(words) - 2 * _GAP)
+    while _total(printed) > width:
+        wide = [one for one in words if one.width > max([least, *map(len, one.unbroken().split(" "))])]
+        if not wide:
+            break
+        max(wide, key=lambda one: one.width).width -= 1
     return _blocks(printed, width)
 
 

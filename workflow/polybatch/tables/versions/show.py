@@ -38,8 +38,9 @@ def describe(version: Version, *, bold: bool, every: bool = False, name: str = "
     parts = []
     for table in _chosen(version, every, name):
         parts += [_heading(table), "", to_terminal(table, bold=bold, width=width), ""]
-        words = [*([] if table.name.startswith("main-") else [table.caption]), *table.notes]
-        parts += [line for text in words for line in [*textwrap.wrap(text, width), ""]]
+        caption = [] if table.name.startswith("main-") else [*textwrap.wrap(table.caption, width), ""]
+        notes = [line for note in table.notes for line in textwrap.wrap(note, width, subsequent_indent="  ")]
+        parts += [*caption, *notes, ""]
     return "\n".join([*parts, *_places(version)])
 
 
