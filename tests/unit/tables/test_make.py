@@ -90,7 +90,9 @@ def test_captions_are_sound_restructured_text(caption, tmp_path, monkeypatch):
     summary.write_text("<p>what came out</p>", "utf-8")
     monkeypatch.chdir(tmp_path)  # the description of the report holds that page
     environment = Environment(trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
-    text = environment.from_string(caption.read_text("utf-8")).render(snakemake=SimpleNamespace(config=config))
+    text = environment.from_string(caption.read_text("utf-8")).render(
+        snakemake=SimpleNamespace(config=config), categories=["Scores"]
+    )
     page = publish_parts(text, writer="html", settings_overrides={"halt_level": 2, "report_level": 2})
     assert len(page["html_body"]) > 100
     assert ("<p>what came out</p>" in page["html_body"]) == (caption.stem == "workflow")

@@ -110,14 +110,14 @@ def to_markdown_head(story: Story) -> list[str]:
 
 def to_page(story: Story, folder: Path) -> str:
     """The story as an HTML page without outside parts; pictures are read from `folder`."""
-    parts = [f"<h1>{html.escape(story.title)}</h1>", data_mark(story.mark), _paragraph(story.question, "lead")]
+    parts = [f"<h1>{html.escape(story.title)}</h1>", data_mark(story.mark), _paragraph(story.question, "told")]
     for chapter in story.chapters:
         table = chapter.findings
         parts.append(f"<h2>{html.escape(table.title)}</h2>")
         if chapter.picture:
             parts.append(picture((folder / f"{chapter.picture}.svg").read_bytes(), _PICTURE_WORDS))
         notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
-        parts += [bare_table(table), _paragraph(table.caption, "lead"), f'<ul class="notes">{notes}</ul>']
+        parts += [bare_table(table), _paragraph(table.caption, "told"), f'<ul class="notes">{notes}</ul>']
     parts += [
         f"<h2>What it cost</h2>{_paragraph(story.cost)}",
         f"<h2>Where the data came from</h2>{_paragraph(story.data)}",

@@ -125,7 +125,7 @@ def _names(view: View) -> dict[str, str]:
     return {lang: f"{name}*" if lang in unseen and trained else name for lang, name in known.items()}
 
 
-def _panel(view: View, arm: Arm, parts: pd.DataFrame, *, first: bool) -> alt.LayerChart:
+def _panel(view: View, arm: Arm, parts: pd.DataFrame, *, first: bool) -> Any:
     import altair as alt
 
     order = list(dict.fromkeys(parts["query"]))

@@ -41,17 +41,17 @@ def trade_off(view: View) -> alt.ConcatChart:
     panels, joined = [], False
     for encoder in encoders:
         arms = [arm for arm in view.arms if arm in drawn and arm.encoder == encoder]
-        chart, note, several = _panel(
+        panel, note, several = _panel(
             view, arms, points[points["arm"].isin(arms)], _SIZE if len(encoders) == 1 else _SMALL
         )
         lines += [f"{encoder}: {line}" if len(encoders) > 1 else line for line in note]
         joined |= several
-        panels.append(chart.properties(title=encoder) if len(encoders) > 1 else chart)
+        panels.append(panel.properties(title=encoder) if len(encoders) > 1 else panel)
     if joined:
         lines.append("grey lines join the means of one sampling in the order of the main table")
     if len(encoders) > 1:
         lines.append("each panel has axes of its own")
-    chart = alt.concat(*panels, columns=2, spacing=44) if len(panels) > 1 else panels[0]
+    chart: Any = alt.concat(*panels, columns=2, spacing=44) if len(panels) > 1 else panels[0]
     return titled(chart, view, f"Monolingual against cross-lingual {metric_label(view.headline)}", lines)
 
 

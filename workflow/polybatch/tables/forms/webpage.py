@@ -13,7 +13,9 @@ from itertools import groupby
 
 from polybatch.tables.forms.table import MARKS, Cell, Column, Table, beside, format_number, format_value, header
 
-# Names below one class, so that a page may stand inside of another.
+# Names below one class, so that a page may stand inside of another. `.prose` and `.flex` are of Snakemake's report,
+# which keeps 32rem for the description of a workflow, puts the graph of its rules beside it, over wide tables, and
+# centres both on the screen, so that nobody could scroll to the top of what is taller.
 _STYLE = """
 .polybatch { font: 15px/1.45 system-ui, sans-serif; color: #1b1b1b; background: #fff; margin: 1rem; }
 .polybatch h1 { font-size: 1.15rem; margin: 0 0 .6rem; }
@@ -30,9 +32,12 @@ _STYLE = """
 .polybatch .sd, .polybatch .diff { color: #5a5a5a; font-size: .85em; }
 .polybatch .mark { color: #5a5a5a; font-size: .8em; }
 .polybatch p, .polybatch ul { max-width: 56rem; color: #333; }
-.polybatch p.lead { color: #1b1b1b; }
+.polybatch p.told { color: #1b1b1b; }
 .polybatch .notes { font-size: .87em; color: #5a5a5a; }
 .polybatch img { display: block; max-width: 100%; margin: .4rem 0; }
+.h-screen:has(.polybatch) { align-items: flex-start; }
+.prose:has(.polybatch) { max-width: 64rem; }
+.flex:has(> .py-2 > .prose .polybatch) { flex-wrap: wrap; }
 .polybatch .data { display: inline-block; background: #fff1c9; border: 1px solid #d9a300; padding: .2rem .6rem; }
 """.strip()
 
