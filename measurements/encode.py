@@ -134,8 +134,9 @@ def random_model(folder: Path, *, layers: int, width: int) -> Path:
 
 def embed(model: Path, benchmark: Path, output: Path, device: str) -> dict[str, Any]:
     """The encode stage as a run has it; the time without start-up begins when the model is loaded."""
-    from polybatch.embedding.embedder import EncodeOptions, Model
+    from polybatch.embedding.embedder import Model
     from polybatch.embedding.encode import encode
+    from polybatch.embedding.options import EncodeOptions
 
     ready = Model(model, EncodeOptions(device=device))
     ready.loaded  # noqa: B018

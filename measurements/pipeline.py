@@ -29,9 +29,9 @@ from typing import TYPE_CHECKING, Any
 import measure
 import yaml
 
-from polybatch.config.values import resolve
 from polybatch.core import stage
 from polybatch.core.errors import DataError
+from polybatch.study.resolve import resolve
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -40,8 +40,9 @@ from polybatch.core import contracts
 from polybatch.core.contracts import POOL
 from polybatch.core.errors import DataError
 from polybatch.core.files import read_json, read_parquet, sha256_file, write_json, write_rows
-from polybatch.retrieval.index import IndexOptions, build_indexes
+from polybatch.retrieval.index import build_indexes
 from polybatch.retrieval.metrics import METRICS, RANK_DISTANCE, is_rank_metric
+from polybatch.retrieval.options import IndexOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -428,7 +429,8 @@ def with_pytrec_eval(folder: Path) -> dict[str, Any]:
 def our_metrics(folder: Path) -> dict[str, Any]:
     """Metrics alone, from inner products: the kinds that pytrec_eval has, of full rankings, and the first hundred."""
     from polybatch.retrieval import by_ranx
-    from polybatch.retrieval.judging import ScoreOptions, score
+    from polybatch.retrieval.judging import score
+    from polybatch.retrieval.options import ScoreOptions
     from polybatch.retrieval.searchable import open_collection
 
     collection = open_collection(folder / "embeddings", folder / "index", folder / "benchmark")

@@ -182,7 +182,8 @@ def micro_encoder(scratch: Path, data: Path) -> Path:
 def _scratch_encoder(folder: Path, data: Path, **shape: int) -> Path:
     import pyarrow.parquet as pq
 
-    from polybatch.encoders.scratch import EncoderOptions, build_encoder
+    from polybatch.encoders.options import EncoderOptions
+    from polybatch.encoders.scratch import build_encoder
 
     texts = [
         text
@@ -212,7 +213,7 @@ def ours(args: argparse.Namespace, data: Path, encoder: Path, output: Path, opti
     return case
 
 
-def options_of(training: Training) -> dict[str, Any]:
+def options_of(training: Training, device: str) -> dict[str, Any]:
     return {
         "max_steps": training.steps,
         "batch_size": training.batch_size,
@@ -221,6 +222,7 @@ def options_of(training: Training) -> dict[str, Any]:
         "learning_rate": training.learning_rate,
         "temperature": TEMPERATURE,
         "mini_batch_size": training.mini_batch_size,
+        "precision": "bf16" if device == "cuda" else "fp32",  # as the peer's
     }
 
 
@@ -283,7 +285,7 @@ def side_by_side(args: argparse.Namespace, data: Path, training: Training, scrat
     mine, peers = scratch / "ours", scratch / "theirs"
     require_same_gradients(training, data, args.device)
     cases: dict[str, measure.Case] = {
-        OURS: ours(args, data, training.encoder, mine, options_of(training)),
+        OURS: ours(args, data, training.encoder, mine, options_of(training, args.device)),
         PEER: theirs(data, training, peers, args.device),
     }
     measured = measure.paired(cases, args.rounds, unit="pairs", peer=PEER)
@@ -350,12 +352,14 @@ def require_same_gradients(training: Training, data: Path, device: str) -> None:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
-    from polybatch.training.train import TrainingOptions, loss_of, on_this_machine
+    from polybatch.training.arguments import on_this_machine
+    from polybatch.training.loss import loss_of
+    from polybatch.training.options import TrainingOptions
 
     model = SentenceTransformer(str(training.encoder), device=device).eval()  # without dropout
     texts = [side[: training.batch_size] for side in _validation(data)]
     features = [{k: v.to(device) if hasattr(v, "to") else v for k, v in model.preprocess(t).items()} for t in texts]
-    options = on_this_machine(TrainingOptions.from_values(options_of(training)))
+    options = on_this_machine(TrainingOptions.from_values(options_of(training, device)))
     found = []
     for loss in (loss_of(model, options, gather=False), MultipleNegativesRankingLoss(model, scale=1 / TEMPERATURE)):
         model.zero_grad()

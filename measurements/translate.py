@@ -40,7 +40,8 @@ from polybatch.core import contracts
 from polybatch.core.errors import DataError
 from polybatch.core.files import read_json, read_parquet, write_json, write_parquet, write_rows
 from polybatch.core.streams import open_parquet
-from polybatch.translation.translator import DecodingOptions, Translator
+from polybatch.translation.options import DecodingOptions
+from polybatch.translation.translator import Translator
 
 WORK = measure.ROOT / "build" / "benchmarks" / "translate"
 LANG = "de"

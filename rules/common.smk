@@ -13,13 +13,16 @@ from snakemake.logging import logger
 from polybatch.cluster import check as cluster
 from polybatch.cluster import events, failures, polling
 from polybatch.config import values as configuration
+from polybatch.config.grid import runs
 from polybatch.config.paths import HELP_PACKAGES, WHEELS_FOLDER, record_name, wheel, wheel_log
 from polybatch.config.study_paths import StudyPaths
 from polybatch.core import digest, leftovers
 from polybatch.core.errors import ConfigError, PolybatchError
-from polybatch.prefetch.requests import hub_requests, trained_languages, translator_models
+from polybatch.prefetch.requests import hub_requests, trained_languages, translator_models, wheels
 from polybatch.retrieval import faiss_builds
-from polybatch.tables.names import TableOptions, expected_files, report_entries
+from polybatch.study.resolve import resolve
+from polybatch.tables.names import expected_files, report_entries
+from polybatch.tables.options import TableOptions
 
 if set(f"{os.pathsep}{{}}") & set(sys.path[0]):
     # Python divides PYTHONPATH at the one, and Snakemake takes the others in the path of an environment for wildcards.
@@ -27,11 +30,14 @@ if set(f"{os.pathsep}{{}}") & set(sys.path[0]):
 # Stages run as `python -m polybatch.<topic>.<stage>`, also where the package is not installed.
 shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(sys.path[0])}; ")
 
+# The files that Snakemake merged, the last of which wins: those of the command line go over config.yaml.
+CONFIG_FILES = [file for file in workflow.configfiles if file not in workflow.overwrite_configfiles]
+CONFIG_FILES += workflow.overwrite_configfiles
 try:
-    CONFIG = configuration.resolve(config)
+    CONFIG = resolve(config, CONFIG_FILES)
     PATHS = StudyPaths.of(CONFIG)
-    PATHS.require_plain_paths()
     HUB = hub_requests(CONFIG)
+    WHEELS = wheels(CONFIG)
     HUB_TRANSLATORS = translator_models(CONFIG)
     TABLE_FILES = expected_files(CONFIG)
     REPORTED = report_entries(CONFIG)
@@ -39,7 +45,7 @@ except PolybatchError as error:
     raise WorkflowError(str(error)) from None
 
 STUDY = CONFIG["study"]["name"]
-RUNS = {run.name: run for run in configuration.runs(CONFIG)}
+RUNS = {run.name: run for run in runs(CONFIG)}
 # Run -> the folder of its model.
 MODELS = PATHS.model_folders()
 TRAIN_LANGS = CONFIG["languages"]["train"]
@@ -58,8 +64,9 @@ DERIVED_BENCHMARKS = [name for name, entry in CONFIG["benchmarks"].items() if "q
 ADAPTED_BENCHMARKS = [name for name, entry in CONFIG["benchmarks"].items() if "adapter" in entry]
 
 SCRATCH_ENCODERS = [name for name, entry in CONFIG["encoders"].items() if "scratch" in entry]
-# Encoders of the hub, whose own training data may hold evaluation sets.
-PRETRAINED = [name for name in CONFIG["study"]["encoders"] if "model" in CONFIG["encoders"][name]]
+WHEEL_ENCODERS = [name for name, entry in CONFIG["encoders"].items() if "wheel" in entry]
+# Encoders of the hub, also out of a wheel, whose own training data may hold evaluation sets.
+PRETRAINED = [name for name in CONFIG["study"]["encoders"] if configuration.hub_model(CONFIG, name)]
 TRAINED_TRANSLATORS = CONFIG["translator_training"]
 PUBLISHED = TableOptions.from_values(CONFIG["tables"]).published_files
 

@@ -78,7 +78,7 @@ rule exposure:
     params:
         code=code_digest("decontaminate.exposure"),
         encoders=lambda w: as_json(
-            {name: {"model": CONFIG["encoders"][name].get("model")} for name in CONFIG["study"]["encoders"]}
+            {name: {"model": configuration.hub_model(CONFIG, name)} for name in CONFIG["study"]["encoders"]}
         ),
         benchmarks=lambda w: as_json(
             {

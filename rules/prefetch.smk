@@ -8,6 +8,7 @@ rule prefetch:
         lambda w: [PATHS.source_file(name) for name in ALL_SOURCES],
         PATHS.source_translations(SOURCE_LANGS),
         [PATHS.hub_record(record) for record in HUB],
+        list(WHEELS),
 
 
 # One repository of the Hugging Face hub, into the hub's own cache (HF_HOME); the record says where it is.
@@ -30,33 +31,27 @@ rule fetch_hub:
         "--record {output:q} 2> {log:q}"
 
 
-# Wheel -> the source that is read from it, if any is.
-WHEELS = {
-    source["requirement"].replace("==", "-"): source
-    for source in ALL_SOURCES.values()
-    if source["adapter"] == "homeassistant"
-}
-
 if WHEELS:
 
     # Downloads a pinned wheel with pip; nothing is installed.
     rule fetch_wheel:
         output:
-            wheel("{wheel}"),
+            wheel("{wheel}", "{platform}"),
         log:
-            wheel_log("{wheel}"),
+            wheel_log("{wheel}", "{platform}"),
         wildcard_constraints:
-            wheel=one_of(WHEELS),
+            wheel=one_of(entry["requirement"].replace("==", "-") for entry in WHEELS.values()),
+            platform=one_of(entry["platform"] for entry in WHEELS.values()),
         localrule: True
         conda:
             "../envs/data.yaml"
         params:
             code=code_digest("prefetch.wheel"),
-            requirement=lambda w: WHEELS[w.wheel]["requirement"],
-            sha256=lambda w: WHEELS[w.wheel]["sha256"],
+            requirement=lambda w, output: WHEELS[output[0]]["requirement"],
+            sha256=lambda w, output: WHEELS[output[0]]["sha256"],
         shell:
             "python -m polybatch.prefetch.wheel --requirement {params.requirement:q} --sha256 {params.sha256:q} "
-            "--output {output:q} 2> {log:q}"
+            "--platform {wildcards.platform:q} --output {output:q} 2> {log:q}"
 
 
 HELP_SOURCES = [name for name, source in ALL_SOURCES.items() if source["adapter"] == "libreoffice"]

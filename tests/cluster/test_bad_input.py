@@ -181,7 +181,7 @@ def probe(
     environment = {**project.environment(settings), "PYTHONPATH": str(project.folder / "workflow")}
     if python != sys.executable:  # a link to an interpreter does not find what its environment has installed
         environment["PYTHONPATH"] += os.pathsep + next(path for path in sys.path if path.endswith("site-packages"))
-    command = [python, "-m", "polybatch.cluster.check", "probe", "--wait=60", *flags]
+    command = [python, "-m", "polybatch.cluster.ask", "probe", "--wait=60", *flags]
     return subprocess.run(command, cwd=project.folder, env=environment, capture_output=True, text=True, check=False)
 
 

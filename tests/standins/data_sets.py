@@ -20,7 +20,8 @@ import yaml
 from hub_cache import HubCache, commit_of
 
 from polybatch.collect.adapters.data_sets import DATA_SETS
-from polybatch.collect.adapters.mmarco import NAMES, REPO, REVISION, TRIPLES
+from polybatch.collect.adapters.mmarco import REPO, REVISION, TRIPLES
+from polybatch.collect.options import MMARCO_NAMES
 
 ENTITY_QUESTIONS = "stand-in/entity-questions"  # the data set has no repository of its own on the hub
 ADAPTERS = (*DATA_SETS, "entity_questions", "mmarco")
@@ -378,7 +379,7 @@ def _mmarco(planted: list[Mapping[str, str]]) -> Iterator[tuple[str, bytes]]:
             passages[lang][passage_id] = row["passage"] if here else Town(490 + i).passage(lang)
     yield TRIPLES, "".join(f"{q}\t{p}\t{n}\n" for q, p, n in triples).encode("utf-8")
     for lang in MMARCO_LANGUAGES:
-        name = NAMES[lang]
+        name = MMARCO_NAMES[lang]
         yield f"data/google/queries/train/{name}_queries.train.tsv", _tsv(queries[lang])
         yield f"data/google/collections/{name}_collection.tsv", _tsv(passages[lang])
 

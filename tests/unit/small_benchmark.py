@@ -10,7 +10,8 @@ import numpy as np
 from polybatch.benchmarks.benchmark import load
 from polybatch.core import contracts
 from polybatch.core.files import sha256_file, write_json, write_rows
-from polybatch.retrieval.index import IndexOptions, build_indexes
+from polybatch.retrieval.index import build_indexes
+from polybatch.retrieval.options import IndexOptions
 
 Rows = list[tuple[str, str, str]]
 

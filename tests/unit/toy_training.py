@@ -1,17 +1,31 @@
 """A study so small that a training takes a second: its files, an encoder, and how the tests train it."""
 
 import json
+import multiprocessing
+import os
+import signal
 
 from parallel_files import parallel_row, write_parallel
 
-from polybatch.encoders.scratch import EncoderOptions, build_encoder
+from polybatch.encoders.options import EncoderOptions
+from polybatch.encoders.scratch import build_encoder
 from polybatch.pairs.table import read_pairs
+from polybatch.training.inputs import load_encoder, read_validation, set_up
+from polybatch.training.options import TrainingOptions
 from polybatch.training.sampling import Sampling
-from polybatch.training.train import TrainingOptions, load_encoder, read_validation, set_up, train
+from polybatch.training.train import train
 
 LANGS = ("en", "de", "tr")
 OPTIONS = TrainingOptions(
-    max_steps=24, batch_size=8, learning_rate=5e-3, eval_steps=6, save_steps=4, warmup=2, patience=0
+    # Layouts are compared to more digits than bf16 has.
+    precision="fp32",
+    max_steps=24,
+    batch_size=8,
+    learning_rate=5e-3,
+    eval_steps=6,
+    save_steps=4,
+    warmup=2,
+    patience=0,
 )
 HYBRID = Sampling("hybrid", 0.5)
 
@@ -75,6 +89,29 @@ def run(study, folder, options=OPTIONS, sampling=HYBRID, seed=0, fingerprint=Non
         result["batches"] = result["batches"].to_pylist()
         assert len(result["batches"]) == result["steps"]
     return model, result, weights(model)
+
+
+def killed_at(step, study, folder, options):
+    """Trains in a forked child that kills itself at that step."""
+
+    def killed():
+        from transformers import TrainerCallback
+
+        from polybatch.training import trainer
+
+        class Kill(TrainerCallback):
+            def on_step_end(self, args, state, control, **kwargs):
+                if state.global_step == step:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        watch = trainer.callbacks
+        trainer.callbacks = lambda *args: [*watch(*args), Kill()]
+        run(study, folder, options)
+
+    child = multiprocessing.get_context("fork").Process(target=killed)
+    child.start()
+    child.join(120)
+    assert child.exitcode == -signal.SIGKILL
 
 
 def weights(model):

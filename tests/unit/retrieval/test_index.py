@@ -14,7 +14,8 @@ from polybatch.core.errors import ConfigError, DataError
 from polybatch.embedding.vectors import VectorFile
 from polybatch.retrieval import index as stage_index
 from polybatch.retrieval.flat_index import flat_vectors
-from polybatch.retrieval.index import IndexOptions, build_index, build_indexes, main
+from polybatch.retrieval.index import build_index, build_indexes, main
+from polybatch.retrieval.options import IndexOptions
 
 LANGUAGES = ["en", "de"]
 ROWS = 40

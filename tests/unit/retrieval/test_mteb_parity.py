@@ -22,10 +22,12 @@ from hub_cache import HubCache
 from polybatch.benchmarks.mteb import build, task_repo
 from polybatch.benchmarks.mteb_tasks import chosen_subsets, retrieval_task
 from polybatch.core.hub import Snapshot
-from polybatch.embedding.embedder import EncodeOptions, Model
+from polybatch.embedding.embedder import Model
 from polybatch.embedding.encode import encode
-from polybatch.retrieval.index import IndexOptions, build_indexes
-from polybatch.retrieval.judging import ScoreOptions, score
+from polybatch.embedding.options import EncodeOptions
+from polybatch.retrieval.index import build_indexes
+from polybatch.retrieval.judging import score
+from polybatch.retrieval.options import IndexOptions, ScoreOptions
 from polybatch.retrieval.searchable import open_collection
 
 PROMPTS = {"query": "query: ", "document": "passage: "}

@@ -17,8 +17,8 @@ from polybatch.benchmarks.benchmark import excluded_schema
 from polybatch.core import contracts
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_parquet, write_rows
-from polybatch.retrieval.index import IndexOptions, build_indexes
-from polybatch.retrieval.judging import ScoreOptions
+from polybatch.retrieval.index import build_indexes
+from polybatch.retrieval.options import IndexOptions, ScoreOptions
 from polybatch.retrieval.score import made_ahead, main
 from polybatch.retrieval.searchable import pad_judgements
 
@@ -375,10 +375,10 @@ def test_excluded_passages_have_no_rank(tmp_path: Path, benchmark: Path, depth: 
     ("options", "words"),
     [
         ({"depth": 100}, "rank_distance and last_relevant_rank and own_language_first needs depth"),
-        ({"depth": "full"}, "depth must be"),
-        ({"metrics": ["map", "MAP", "map"]}, "metrics: 'MAP' is no metric"),
-        ({"settings": []}, "settings must not be empty"),
-        ({"top": 5}, "unknown option 'top'"),
+        ({"depth": "full"}, "depth: must be all or a whole number from 1, not 'full'"),
+        ({"metrics": ["map", "MAP", "map"]}, "metrics.1: 'MAP' is no metric"),
+        ({"settings": []}, "settings: must not be empty"),
+        ({"top": 5}, "top: unknown key; did you mean 'top_k'"),
     ],
 )
 def test_unusable_options_are_refused(options: dict, words: str) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from polybatch.config.values import resolve, runs
+from polybatch.config.grid import runs
 from polybatch.core.errors import DataError
 from polybatch.core.files import write_json
-from polybatch.study.plan import RATES, lines, main, parse_jobs
+from polybatch.study.plan import lines, main, parse_jobs, stated_rates
+from polybatch.study.resolve import resolve
 
 ROOT = Path(__file__).parents[3]
 JOBS = "Building DAG of jobs...\nJob stats:\njob          count\n-------  -------\ntrain_run  6\nencode  8\ntotal  14\n"
@@ -24,7 +25,7 @@ def config() -> dict:
 
 @pytest.fixture(scope="module")
 def rates() -> dict:
-    return yaml.safe_load(RATES.read_text("utf-8"))
+    return stated_rates()
 
 
 def test_jobs_are_read_from_a_dry_run() -> None:

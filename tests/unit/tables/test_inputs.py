@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from polybatch.config.values import resolve, runs
+from polybatch.config.grid import runs
 from polybatch.core.files import read_json
+from polybatch.study.resolve import resolve
 from polybatch.tables.inputs import main, table_inputs
 
 ROOT = Path(__file__).parents[3]

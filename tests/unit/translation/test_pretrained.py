@@ -20,12 +20,13 @@ from polybatch.core.hub import Snapshot, write_record
 from polybatch.core.languages import LANGUAGES, from_mteb, language
 from polybatch.translation import pretrained
 from polybatch.translation.model_files import is_non_commercial, open_source
-from polybatch.translation.pretrained import TranslatorSource, convert
-from polybatch.translation.translator import DecodingOptions, Translator
+from polybatch.translation.options import DecodingOptions, TranslatorSource
+from polybatch.translation.pretrained import convert
+from polybatch.translation.translator import Translator
 
 EN_ZH, MUL = standins.OPUS + "en-zh", standins.OPUS + "en-mul"
 IDS = [standins.OPUS + "en-de", EN_ZH, standins.M2M100, standins.NLLB, standins.MBART, standins.MADLAD]
-FLOAT32 = TranslatorSource("float32")
+FLOAT32 = TranslatorSource(quantization="float32")
 SENTENCES = [
     "The light opens the door when it is dark.",
     "What city?",
@@ -210,7 +211,7 @@ def test_a_shifted_vocabulary_or_missing_weights_are_no_translator(folders: dict
 
 
 def test_options_and_licences_are_read() -> None:
-    with pytest.raises(ConfigError, match="quantization must be one of int8"):
+    with pytest.raises(ConfigError, match=r"quantization: must be int8, .* not 'int4'"):
         TranslatorSource.from_json('{"quantization": "int4"}')
     assert is_non_commercial("cc-by-nc-4.0")
     assert is_non_commercial("CC-BY-NC-SA-4.0")

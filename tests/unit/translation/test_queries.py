@@ -17,7 +17,8 @@ from polybatch.core import contracts
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json, read_parquet, write_json, write_rows
 from polybatch.translation.model_files import open_source
-from polybatch.translation.pretrained import TranslatorSource, convert
+from polybatch.translation.options import TranslatorSource
+from polybatch.translation.pretrained import convert
 from polybatch.translation.queries import main, translated_queries
 
 QUERIES = [
@@ -30,7 +31,7 @@ QUERIES = [
 def translator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("hf")
     (snapshot,) = standins.make(HubCache(home), [standins.NLLB])
-    convert(open_source(snapshot), ["en-de", "en-th"], TranslatorSource("float32"), home / "nllb")
+    convert(open_source(snapshot), ["en-de", "en-th"], TranslatorSource(quantization="float32"), home / "nllb")
     return home / "nllb"
 
 

@@ -24,20 +24,11 @@ from polybatch.translation import shard as translate
 from polybatch.translation.convert import check_agreement, convert
 from polybatch.translation.distinct import check_collapse
 from polybatch.translation.model_files import open_source
-from polybatch.translation.pretrained import TranslatorSource
+from polybatch.translation.options import DecodingOptions, TranslatorOptions, TranslatorSource
 from polybatch.translation.pretrained import convert as convert_hub
 from polybatch.translation.shard import main, round_trip, round_trips, shard_rows
-from polybatch.translation.train import TokenBatches, TranslatorOptions, train
-from polybatch.translation.translator import (
-    CARD,
-    DecodingOptions,
-    Translator,
-    _gap,
-    _sentences,
-    _told,
-    split_long,
-    workers_of,
-)
+from polybatch.translation.train import TokenBatches, train
+from polybatch.translation.translator import CARD, Translator, _gap, _sentences, _told, split_long, workers_of
 
 NOUNS = ["lamp", "door", "fan", "pump", "valve", "alarm", "heater", "sensor"]
 OPTIONS = TranslatorOptions(
@@ -149,7 +140,12 @@ def replacing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A translator that replaces piece for piece, so that a translation back gives the text again."""
     home = tmp_path_factory.mktemp("hf")
     (snapshot,) = standins.make(HubCache(home), [standins.NLLB])
-    convert_hub(open_source(snapshot), ["en-de", "de-en", "en-zh", "zh-en"], TranslatorSource("float32"), home / "nllb")
+    convert_hub(
+        open_source(snapshot),
+        ["en-de", "de-en", "en-zh", "zh-en"],
+        TranslatorSource(quantization="float32"),
+        home / "nllb",
+    )
     return home / "nllb"
 
 

@@ -10,7 +10,6 @@ mteb (a task by its name), beir (a folder in BEIR's layout).
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,17 +56,6 @@ def make_benchmark(
         from polybatch.benchmarks import beir
 
         beir.build(origin, output, languages, corpus_languages, **options)
-
-
-def known_options(adapter: str) -> list[str]:
-    """What an entry's `options` may say: further arguments of the `build` of the adapter's module."""
-    if adapter in ("lareqa", "mlqa"):
-        return []
-    from polybatch.benchmarks import beir, mteb
-
-    build = mteb.build if adapter == "mteb" else beir.build
-    parameters = inspect.signature(build).parameters.values()
-    return [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
 
 
 def language_files(origin: Path, languages: Sequence[str]) -> dict[str, Path]:

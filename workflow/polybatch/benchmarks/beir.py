@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from polybatch.benchmarks.options import MOST_ABSENT
 from polybatch.benchmarks.retrieval_data import (
-    MOST_ABSENT,
     Data,
     join_by_ids,
     joined,

@@ -30,8 +30,8 @@ from polybatch.benchmarks.mteb_tasks import (
     retrieval_task,
     task_repo,
 )
+from polybatch.benchmarks.options import MOST_ABSENT
 from polybatch.benchmarks.retrieval_data import (
-    MOST_ABSENT,
     Data,
     complete,
     join_by_ids,

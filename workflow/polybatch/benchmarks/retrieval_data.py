@@ -21,7 +21,6 @@ from polybatch.core.errors import DataError
 
 # A share of relevant passages that no corpus holds up to which a data set has slips (ArguAna: 5 of 1406, by the
 # statistics that come with mteb).
-MOST_ABSENT = 0.01
 _NAMED = 3
 
 

@@ -14,7 +14,6 @@ there: the working directory, Python and this package, the hub's cache, cards, m
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,7 +32,6 @@ from polybatch.cluster.slurm import (
     require_slurm,
     verdict,
 )
-from polybatch.core import stage
 from polybatch.core.errors import ConfigError
 
 PROFILE = "profiles/slurm/config.yaml"
@@ -315,25 +313,3 @@ def file_system(folder: Path, mounts: str | None = None) -> tuple[str, bool]:
     if kind.startswith(_SHARED_KINDS):
         return kind, False
     return kind, kind in _LOCAL_KINDS or any(folder.is_relative_to(place) for place in _LOCAL_FOLDERS)
-
-
-def main(argv: list[str] | None = None) -> None:
-    from polybatch.cluster import offer, probe
-
-    parser = argparse.ArgumentParser(
-        prog="polybatch cluster", description="What a Slurm cluster offers, and what its nodes see."
-    )
-    commands = parser.add_subparsers(metavar="check | probe", required=True)
-    for module, name, words in (
-        (offer, "check", "partitions, accounts, and whether Slurm would take our jobs; submits nothing"),
-        (probe, "probe", "what a node of each partition sees, found out by a tiny job on it"),
-    ):
-        command = commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
-        module.add_arguments(command)
-        command.set_defaults(run=module.run)
-    args = parser.parse_args(argv)
-    args.run(args)
-
-
-if __name__ == "__main__":
-    stage.run(main)

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from polybatch.collect.near_duplicates import NearDuplicates
+from polybatch.collect.options import CleaningOptions
 from polybatch.collect.source import Pair
 from polybatch.core import contracts
-from polybatch.core.options import Options, require
 from polybatch.core.streams import BATCH_ROWS, batches, combined, is_first, parts
 from polybatch.core.text import clean_text, hash64, text_key, word_count
 
@@ -33,42 +33,6 @@ if TYPE_CHECKING:
 _LANGUAGE_MIN_LETTERS = 24  # below, no identifier of languages is to be trusted
 
 DUPLICATE, NEAR_DUPLICATE, AMBIGUOUS = "duplicate", "near duplicate", "query with too many passages"
-
-
-@dataclass(frozen=True)
-class CleaningOptions(Options):
-    """What is kept.
-
-    Attributes:
-        min_words, max_words: Length limits of a passage, in words (`text.word_count`).
-        min_query_words, max_query_words: Of a query; a maximum of 0 is none.
-        max_passages_per_query: A query with more relevant passages than this is dropped, with all its pairs.
-        language_confidence: How sure lingua must be that a passage is English, 0 to 1; 0 does not ask.
-        near_duplicate_threshold: Jaccard similarity of both query and passage from which the later of two pairs
-            is dropped (polybatch.collect.near_duplicates), 0.5 to 1; 0 keeps near duplicates.
-    """
-
-    min_words: int = 3
-    max_words: int = 60
-    min_query_words: int = 1
-    max_query_words: int = 0
-    max_passages_per_query: int = 3
-    language_confidence: float = 0.0
-    near_duplicate_threshold: float = 0.0
-
-    def faults(self) -> Iterator[str]:
-        for name in ("min_words", "min_query_words", "max_passages_per_query"):
-            yield from require(getattr(self, name) >= 1, f"{name} must be at least 1")
-        yield from require(self.max_words >= self.min_words, "max_words must not be below min_words")
-        yield from require(
-            self.max_query_words == 0 or self.max_query_words >= self.min_query_words,
-            "max_query_words must be 0 or not below min_query_words",
-        )
-        yield from require(0.0 <= self.language_confidence < 1.0, "language_confidence must be within 0 and 1")
-        yield from require(
-            self.near_duplicate_threshold == 0 or 0.5 <= self.near_duplicate_threshold <= 1.0,
-            "near_duplicate_threshold must be 0 or within 0.5 and 1",
-        )
 
 
 @dataclass

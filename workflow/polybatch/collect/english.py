@@ -29,13 +29,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polybatch.collect.adapters.registry import open_source
-from polybatch.collect.cleaning import AMBIGUOUS, CleaningOptions, RowKeys, passages_per_query
+from polybatch.collect.cleaning import AMBIGUOUS, RowKeys, passages_per_query
 from polybatch.collect.near_duplicates import NearDuplicates
+from polybatch.collect.options import CleaningOptions, MixtureOptions, SplitOptions
 from polybatch.collect.source import Source
 from polybatch.core import contracts, stage
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json, write_json, write_parquet
-from polybatch.core.options import Options, require
 from polybatch.core.streams import batches, combined, id_key, id_keys, is_first, is_in, scrambled, sorted_by_id
 from polybatch.core.text import hash64, text_key, unit_interval
 
@@ -45,49 +45,6 @@ if TYPE_CHECKING:
 TRAIN, DEV, TEST, DROPPED = range(4)
 SPLITS = ("train", "dev", "test")
 KINDS = ("parallel", "english_only", "english")
-
-
-@dataclass(frozen=True)
-class SplitOptions(Options):
-    """How the pairs are divided.
-
-    Attributes:
-        test_passages, dev_passages: Distinct English passages held out; 0 holds none out.
-        english_only: Share of the training pairs with translations of their own whose translations are set aside.
-        seed: Another seed, another split.
-    """
-
-    test_passages: int = 400
-    dev_passages: int = 200
-    english_only: float = 0.3
-    seed: int = 0
-
-    def faults(self) -> Iterator[str]:
-        for name in ("test_passages", "dev_passages"):
-            yield from require(getattr(self, name) >= 0, f"{name} must not be negative")
-        yield from require(0.0 <= self.english_only <= 1.0, "english_only must be within 0 and 1")
-
-
-@dataclass(frozen=True)
-class MixtureOptions(Options):
-    """How much of each source is taken.
-
-    Attributes:
-        max_pairs: Pairs of all sources together; 0 takes all.
-        temperature: Shares go with size^(1/temperature): 1 is in proportion to size, more favours small sources.
-            A source's size is its `weight` in the config, else its examples (its pairs; triples for mMARCO).
-            What a source has too few pairs for goes to the others.
-    """
-
-    max_pairs: int = 0
-    temperature: float = 1.0
-
-    def faults(self) -> Iterator[str]:
-        yield from require(self.max_pairs >= 0, "max_pairs must not be negative")
-        yield from require(self.temperature >= 1.0, "temperature must be at least 1")
-        yield from require(
-            self.max_pairs > 0 or self.temperature == 1.0, "temperature needs max_pairs, the number to be shared out"
-        )
 
 
 @dataclass

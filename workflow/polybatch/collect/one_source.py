@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from polybatch.collect.adapters.registry import open_source
-from polybatch.collect.cleaning import CleaningOptions, clean
+from polybatch.collect.cleaning import clean
+from polybatch.collect.options import CleaningOptions
 from polybatch.collect.source import Source
 from polybatch.core import contracts, stage
 from polybatch.core.errors import DataError

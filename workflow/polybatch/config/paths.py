@@ -25,17 +25,21 @@ def record_name(kind: str, name: str) -> str:
     return f"{kind}--{name}"
 
 
-def wheel(requirement: str) -> str:
-    """The file of a pinned wheel, such as `homeassistant==2026.11.0`."""
-    return f"{WHEELS_FOLDER}/{requirement.replace('==', '-')}-py3-none-any.whl"
+def wheel(requirement: str, platform: str = "any") -> str:
+    """The file of a pinned wheel, such as `homeassistant==2026.11.0`, and of the platform that it was built for."""
+    return f"{WHEELS_FOLDER}/{_wheel_name(requirement, platform)}.whl"
 
 
 # The packages of LibreOffice's help, as apt names them.
 HELP_PACKAGES = f"{WHEELS_FOLDER}/libreoffice"
 
 
-def wheel_log(requirement: str) -> str:
-    return f"{WHEELS_FOLDER}/logs/{requirement.replace('==', '-')}.log"
+def wheel_log(requirement: str, platform: str = "any") -> str:
+    return f"{WHEELS_FOLDER}/logs/{_wheel_name(requirement, platform)}.log"
+
+
+def _wheel_name(requirement: str, platform: str) -> str:
+    return f"{requirement.replace('==', '-')}-py3-none-{platform}"
 
 
 @dataclass(frozen=True)

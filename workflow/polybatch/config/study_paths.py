@@ -8,28 +8,18 @@ The rules take what depends on the config from here. A Snakefile imports this at
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from polybatch.config.grid import runs
 from polybatch.config.paths import Paths, record_name, wheel
-from polybatch.config.values import (
-    Config,
-    benchmark_languages,
-    held_out_languages,
-    listed,
-    runs,
-    translator_entry,
-    translator_name,
-)
-from polybatch.core.errors import ConfigError
+from polybatch.config.values import Config, benchmark_languages, held_out_languages, translator_entry, translator_name
 from polybatch.core.languages import help_languages
 
 _SIDES = ("queries", "corpus")
 # What Snakemake takes for a wildcard, also where a function gives the path; it knows no way to write such a name.
-_WILDCARD = re.compile(r"\{\s*\w+.*\}", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -74,36 +64,6 @@ class StudyPaths(Paths):
         if source["adapter"] == "libreoffice":
             return self.help_record(name, "en")
         return self.hub_record(record_name("source", name))
-
-    def own_paths(self) -> Iterator[tuple[str, str]]:
-        """(config key, path) of all files and folders of the user's own that jobs read."""
-        translation = self.config["translation"]
-        entries = {
-            **{f"source {name}": source for name, source in self.sources_read().items()},
-            **{
-                f"{kind}.{n}.path": entry
-                for kind in ("encoders", "benchmarks")
-                for n, entry in self.config[kind].items()
-            },
-            **{f"translation.translators.{way}": entry for way, entry in translation["translators"].items()},
-            "translation.default": translation.get("default") or {},
-        }
-        yield from ((where, str(entry["path"])) for where, entry in entries.items() if "path" in entry)
-        for path in listed(self.config["tables"].get("published")):
-            yield "tables.published", str(path)
-
-    def require_plain_paths(self) -> None:
-        """Checks that Snakemake can name the user's own files.
-
-        Raises:
-            ConfigError: Paths with a {word} in braces, all at once.
-        """
-        if found := [f"{where}: {path}" for where, path in self.own_paths() if _WILDCARD.search(path)]:
-            raise ConfigError(
-                "Snakemake takes a word in braces for a wildcard, so a path must not hold one.",
-                found="; ".join(found),
-                remedy="give the file or folder a name without braces, or a link with such a name",
-            )
 
     def source_files(self) -> list[str]:
         """The files of the sources of the training text, in the config's order."""
@@ -170,9 +130,11 @@ class StudyPaths(Paths):
         return str(own or self.hub_record(record_name("benchmark", benchmark)))
 
     def encoder_origin(self, encoder: str) -> str:
-        """What a pretrained encoder is made from: the user's folder, or the record of what was fetched."""
-        own = self.config["encoders"][encoder].get("path")
-        return str(own or self.hub_record(record_name("encoder", encoder)))
+        """What a pretrained encoder is made from: the user's folder, a wheel, or the record of what was fetched."""
+        entry = self.config["encoders"][encoder]
+        if "wheel" in entry:
+            return wheel(entry["wheel"]["requirement"], entry["wheel"].get("platform", "any"))
+        return str(entry.get("path") or self.hub_record(record_name("encoder", encoder)))
 
     def model_folders(self) -> dict[str, str]:
         """Run -> the folder of its model; an untrained run is its encoder."""

@@ -6,6 +6,8 @@ group equals that of a relevant passage is relevant too, in whatever language it
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import pyarrow as pa
 
 # collected/en.parquet: one row an English pair. `kind` is "parallel" (the translations that come with it are used),
@@ -165,6 +167,8 @@ PER_QUERY = pa.schema(
     ]
 )
 
-SETTINGS = ("monolingual", "cross_lingual", "multilingual")
-SAMPLINGS = ("en-en", "x-x", "x-x-mono", "x-y", "hybrid")
+Setting = Literal["monolingual", "cross_lingual", "multilingual"]
+SETTINGS = get_args(Setting)
+Sampling = Literal["en-en", "x-x", "x-x-mono", "x-y", "hybrid"]
+SAMPLINGS = get_args(Sampling)
 POOL = "all"

@@ -39,7 +39,7 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 def check_pinned(file: Path, sha256: str, most_bytes: int = MOST_BYTES) -> None:
     """Raises a DataError unless a wheel is of a size that can be true and has this SHA-256."""
     if not file.is_file():
-        raise DataError("The source wheel is missing.", where=file, remedy="run `snakemake prefetch`")
+        raise DataError("The wheel is missing.", where=file, remedy="run `snakemake prefetch`")
     if (size := file.stat().st_size) > most_bytes:
         raise DataError(
             "A file is larger than it may be.",
@@ -50,11 +50,12 @@ def check_pinned(file: Path, sha256: str, most_bytes: int = MOST_BYTES) -> None:
     found = sha256_file(file)
     if found != sha256:
         raise DataError(
-            "The source's wheel is not the one that was pinned.",
+            "The wheel is not the one that was pinned.",
             where=file,
             expected=f"sha256 {sha256}",
-            found=f"sha256 {found}",
-            remedy="delete it and fetch again; if the pin is old, review the new file and set sources.<name>.sha256",
+            found=f"sha256 {found}, {size} bytes",
+            remedy="delete it and fetch again; if the pin is old, review the new file and set sources.<name>.sha256, "
+            "or encoders.<name>.wheel.sha256",
         )
 
 

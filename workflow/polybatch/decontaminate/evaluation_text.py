@@ -19,7 +19,8 @@ from polybatch.core.errors import DataError
 from polybatch.core.files import atomic_path
 from polybatch.core.streams import batches, is_in, open_parquet
 from polybatch.core.text import hash64
-from polybatch.decontaminate.overlap import DOCUMENT, PASSAGE, QUERY, IndexBuilder, OverlapOptions, write_record
+from polybatch.decontaminate.options import OverlapOptions
+from polybatch.decontaminate.overlap import DOCUMENT, PASSAGE, QUERY, IndexBuilder, write_record
 
 _SIDES = {
     "queries": (QUERY, "query_id", contracts.QUERIES),

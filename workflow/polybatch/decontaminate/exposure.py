@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polybatch.config.values import CATALOGUE
+from polybatch.config.catalogue import catalogue
 from polybatch.core import stage
 from polybatch.core.files import write_json
 from polybatch.decontaminate.statuses import DECLARED, NOT_DECLARED, OWN, UNKNOWN
@@ -77,8 +77,8 @@ def exposure(encoders: Mapping[str, Mapping[str, Any]], benchmarks: Mapping[str,
         {"mteb": version or null, "exposure": [{"encoder", "model", "benchmark", "task", "status", "evidence"}]}, in the
         order given; `task` is mteb's name of the set, null where none is known.
     """
-    catalogue = _catalogue()
-    sets = {name: _task(name, benchmarks, catalogue) for name in benchmarks}
+    known = catalogue()["benchmarks"]
+    sets = {name: _task(name, benchmarks, known) for name in benchmarks}
     wanted = any(entry.get("model") for entry in encoders.values()) and any(task for task, _ in sets.values())
     rows = []
     for encoder, entry in encoders.items():
@@ -89,12 +89,6 @@ def exposure(encoders: Mapping[str, Mapping[str, Any]], benchmarks: Mapping[str,
             rows.append({"encoder": encoder, "model": model, "benchmark": name, "task": task})
             rows[-1].update(status=status, evidence=evidence)
     return {"mteb": _version() if wanted else None, "exposure": rows}
-
-
-def _catalogue() -> dict[str, Any]:
-    import yaml
-
-    return yaml.safe_load(CATALOGUE.read_text("utf-8"))["benchmarks"]
 
 
 def _task(

@@ -31,7 +31,6 @@ from __future__ import annotations
 import unicodedata
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -41,55 +40,20 @@ import numpy as np
 
 from polybatch.core.errors import DataError
 from polybatch.core.files import read_json, write_json
-from polybatch.core.options import Options, require
 from polybatch.core.streams import is_in
 from polybatch.core.text import hash64, text_key, word_count
 from polybatch.decontaminate.ngrams import portions, runs, units
+from polybatch.decontaminate.options import QUERY, OverlapOptions
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-QUERY, PASSAGE, DOCUMENT = "query", "passage", "document"
+PASSAGE, DOCUMENT = "passage", "document"
 OVERLAPS = ("exact", "normalised", "ngram")
 _FAMILIES = (QUERY, PASSAGE)  # what is compared with one another by n-grams; documents are passages here
 _CHARACTERS_AT_ONCE = 500_000
 _SHARED_AT_ONCE = 4_000_000  # n-grams that training and evaluation texts share; of templates there are very many
 _SNIPPET = 160  # characters of an evaluation text that are kept to be shown
-
-
-@dataclass(frozen=True)
-class OverlapOptions(Options):
-    """What counts as overlap.
-
-    Attributes:
-        ngram, threshold: Words of an n-gram, and the share of shared ones, for passages.
-        query_ngram, query_threshold: The same for queries.
-        min_shared: Distinct n-grams that two texts must share at least, whatever the share: a short sentence must be
-            there nearly whole.
-        min_words: Passages of fewer words overlap with nothing, queries of fewer with the same query alone.
-        max_ngram_passages: Of a larger corpus, in one language, only the relevant passages are compared by n-grams;
-            all of them are compared as wholes.
-        max_texts_per_ngram: An n-gram of more evaluation texts than this is a phrase of the trade: it counts nowhere.
-    """
-
-    ngram: int = 5
-    threshold: float = 0.5
-    query_ngram: int = 3
-    query_threshold: float = 0.6
-    min_shared: int = 3
-    min_words: int = 3
-    max_ngram_passages: int = 200_000
-    max_texts_per_ngram: int = 200
-
-    def faults(self) -> Iterator[str]:
-        for name in ("ngram", "query_ngram", "min_shared", "min_words", "max_ngram_passages", "max_texts_per_ngram"):
-            yield from require(getattr(self, name) >= 1, f"{name} must be at least 1")
-        for name in ("threshold", "query_threshold"):
-            yield from require(0.0 < getattr(self, name) <= 1.0, f"{name} must be above 0 and at most 1")
-
-    def of(self, family: str) -> tuple[int, float]:
-        """n and threshold for queries or passages."""
-        return (self.query_ngram, self.query_threshold) if family == QUERY else (self.ngram, self.threshold)
 
 
 class Match(NamedTuple):

@@ -8,9 +8,8 @@ Texts are read and vectors written in chunks, so that memory does not grow with 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from importlib.metadata import version
@@ -21,20 +20,18 @@ from polybatch.core import stage
 from polybatch.core.digest import code_digest
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import atomic_path, sha256_file, write_json
-from polybatch.core.options import Options, require
 from polybatch.embedding.benchmark_texts import TextFile
+from polybatch.embedding.options import EncodeOptions
 from polybatch.embedding.runner import Runner, ahead
 from polybatch.embedding.token_batches import Tokens, plan
 from polybatch.encoders.kernels import multiply_with_onednn
-from polybatch.encoders.load import COMPUTE_DTYPES, load_model, require_whole
+from polybatch.encoders.load import load_model, require_whole
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from sentence_transformers import SentenceTransformer
 
-DTYPES = ("float32", "float16")
-AUTO = "auto"
 PROMPT_NAMES = {"queries": ("query",), "corpus": ("document", "passage", "corpus")}
 
 # On a CPU what is between two layers stays in the cache; a card wants more to do at a time.
@@ -45,61 +42,6 @@ _LIBRARIES = ("sentence-transformers", "transformers", "tokenizers", "torch")
 # What lies in a model's folder and does not change its embeddings.
 _NOT_THE_MODEL = {"training.json", "composition.json", "batches.parquet", "trainer_state.json", "training_args.bin"}
 _NOT_THE_MODEL_SUFFIXES = {".md", ".log", ".tsv"}
-
-
-@dataclass(frozen=True)
-class EncodeOptions(Options):
-    """How to embed.
-
-    Attributes:
-        batch_size: Most texts at a time; texts are sorted by their number of tokens first.
-        batch_tokens: Most tokens at a time, padding included, so that short texts go in large batches, and long ones in
-            batches that still fit the memory; null is 1,024 on a CPU (for each of its threads) and 16,384 on a card.
-        dtype: Of the stored embeddings: float32 or float16.
-        compute_dtype: Of the model while it runs: float32, bfloat16 or float16; auto is bfloat16 on a card that
-            computes in it, else float32.
-        device: As torch names it; null takes an accelerator if there is one.
-        query_prompt, passage_prompt: Put before every text; null takes the model's own.
-        truncate_dim: Keep so many leading dimensions, and bring them to length 1 again (for models trained for it:
-            Kusupati et al. 2022, arXiv 2205.13147); null keeps all.
-    """
-
-    batch_size: int = 512
-    batch_tokens: int | None = None
-    dtype: str = "float32"
-    compute_dtype: str = AUTO
-    device: str | None = None
-    query_prompt: str | None = None
-    passage_prompt: str | None = None
-    truncate_dim: int | None = None
-
-    def faults(self) -> Iterator[str]:
-        yield from require(self.batch_size >= 1, "batch_size must be at least 1")
-        yield from require(self.batch_tokens is None or self.batch_tokens >= 1, "batch_tokens must be at least 1")
-        yield from require(self.dtype in DTYPES, f"dtype must be one of {', '.join(DTYPES)}")
-        known = (AUTO, *COMPUTE_DTYPES)
-        yield from require(self.compute_dtype in known, f"compute_dtype must be one of {', '.join(known)}")
-        yield from require(self.truncate_dim is None or self.truncate_dim >= 1, "truncate_dim must be at least 1")
-
-    def resolved(self) -> EncodeOptions:
-        """These options with the compute_dtype that `auto` stands for on this machine."""
-        if self.compute_dtype != AUTO:
-            return self
-        return replace(self, compute_dtype="bfloat16" if _computes_in_bfloat16(self.device) else "float32")
-
-    def affecting_values(self) -> dict[str, Any]:
-        """The options on which an embedding depends, beyond rounding; records hold those of `resolved` options."""
-        names = ("dtype", "compute_dtype", "query_prompt", "passage_prompt", "truncate_dim")
-        return {name: getattr(self, name) for name in names}
-
-
-def _computes_in_bfloat16(device: str | None) -> bool:
-    """Whether the model would run on a card that computes in bfloat16 itself, and does not imitate it."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES") == "" or not (device or "cuda").startswith("cuda"):
-        return False  # known without torch, whose import takes seconds
-    import torch
-
-    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 class Model:

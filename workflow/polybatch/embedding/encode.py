@@ -21,7 +21,8 @@ from pathlib import Path
 from polybatch.core import stage
 from polybatch.core.device import given_cards, tell_torch_device
 from polybatch.embedding.benchmark_texts import Job, parse_jobs
-from polybatch.embedding.embedder import EncodeOptions, Model, embed_rows
+from polybatch.embedding.embedder import Model, embed_rows
+from polybatch.embedding.options import EncodeOptions
 from polybatch.embedding.shards import embed_shard, gather
 from polybatch.embedding.vectors import up_to_date_record
 

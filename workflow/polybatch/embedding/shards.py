@@ -15,7 +15,7 @@ before all were found to be there and made from the same model, options, code, l
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ from polybatch.core.errors import DataError
 from polybatch.core.files import atomic_path, read_json, write_json
 from polybatch.embedding import benchmark_texts
 from polybatch.embedding.benchmark_texts import Job, TextFile
-from polybatch.embedding.embedder import AUTO, EncodeOptions, Model, embed_rows, model_digest, npy_header, write_to
+from polybatch.embedding.embedder import Model, embed_rows, model_digest, npy_header, write_to
+from polybatch.embedding.options import AUTO, EncodeOptions
 from polybatch.embedding.vectors import up_to_date_record
 
 _BLOCK_BYTES = 1 << 22
@@ -228,7 +229,7 @@ def agreed(summaries: Sequence[Path], model: str, options: EncodeOptions) -> dic
         )
     first: dict[str, Any] = found[0]["made_from"]
     if options.compute_dtype == AUTO:
-        options = replace(options, compute_dtype=first["options"]["compute_dtype"])
+        options = options.changed(compute_dtype=first["options"]["compute_dtype"])
     wanted = {"model": model, "options": options.affecting_values(), "code": code_digest("embedding.embedder")}
     for name, record, other in (
         *((path, one["made_from"], first) for path, one in zip(summaries, found, strict=True)),

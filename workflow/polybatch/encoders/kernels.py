@@ -32,6 +32,20 @@ def keep_few_shapes() -> None:
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(_SHAPES_A_THREAD * torch.get_num_threads()))
 
 
+def computes_bf16() -> bool:
+    """Whether this processor multiplies in bf16 by itself (AVX512-BF16, AMX); others imitate it, and lose by it.
+
+    On an AMD EPYC with AVX512-BF16 a training step of multilingual-e5-small (64 pairs, 3,600 tokens, one thread) took
+    5.2 s of processor time, 8.9 s in float32; with its word embeddings frozen 3.2 s and 6.9 s. Validation losses of
+    three seeds lay within .007 of float32's, while seeds lay up to .038 apart.
+    """
+    import torch
+
+    # Not part of PyTorch's public interface: a later version may call them otherwise, and fp32 is what is left then.
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, check, lambda: False)() for check in checks)
+
+
 def multiply_with_onednn(model: torch.nn.Module) -> int:
     """Lets oneDNN multiply in all plain linear layers. For inference alone: there is no gradient.
 

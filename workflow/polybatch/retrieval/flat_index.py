@@ -7,9 +7,7 @@ from typing import Any
 
 from polybatch.core.errors import DataError
 from polybatch.embedding.vectors import VectorFile
-
-EXACT = "Flat"
-
+from polybatch.retrieval.options import EXACT
 
 ROWS_AT_A_TIME = 32_768
 

@@ -14,8 +14,7 @@ million vectors than for ten thousand; other kinds are trained on a sample and h
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +22,10 @@ from polybatch.core import stage
 from polybatch.core.digest import code_digest
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import atomic_path, read_json, sha256_file, write_json
-from polybatch.core.options import Options, require
 from polybatch.embedding.vectors import VectorFile, open_vectors, remove_other_languages, up_to_date_record
 from polybatch.retrieval import faiss_builds
-from polybatch.retrieval.flat_index import EXACT, ROWS_AT_A_TIME, write_flat
+from polybatch.retrieval.flat_index import ROWS_AT_A_TIME, write_flat
+from polybatch.retrieval.options import EXACT, IndexOptions
 
 if TYPE_CHECKING:
     import faiss
@@ -37,22 +36,6 @@ if TYPE_CHECKING:
 _POINTS_OF_A_LIST, _LEAST_SAMPLE = 256, 65_536
 # k-means in FAISS (Clustering.h) refuses fewer vectors than centroids, and warns below this many a centroid.
 _POINTS_PER_CENTROID = 39
-
-
-@dataclass(frozen=True)
-class IndexOptions(Options):
-    """How to build an index.
-
-    Attributes:
-        build_parameters: FAISS parameters set before vectors are added, for example "efConstruction=200".
-        threads: While building. With more than one, a graph index (HNSW) may differ from run to run.
-    """
-
-    build_parameters: str = ""
-    threads: int = 1
-
-    def faults(self) -> Iterator[str]:
-        yield from require(self.threads >= 1, "threads must be at least 1")
 
 
 def build_indexes(

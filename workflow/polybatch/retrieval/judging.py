@@ -16,23 +16,19 @@ from typing import TYPE_CHECKING
 
 from polybatch.benchmarks.benchmark import Benchmark, Texts
 from polybatch.core import stage
-from polybatch.core.contracts import SETTINGS
 from polybatch.core.errors import DataError
-from polybatch.core.options import Options, require
 from polybatch.retrieval import by_ranx
 from polybatch.retrieval.language_bias import Pool, bias_values, language_shares, share_depths
 from polybatch.retrieval.metrics import (
-    FULL_RANKING,
     LANGUAGE_SHARE,
-    METRICS,
     PADDING,
     TOKEN_F1,
     cells_of,
     is_bias_metric,
     is_rank_metric,
-    metric_fault,
     setting_of,
 )
+from polybatch.retrieval.options import ScoreOptions
 from polybatch.retrieval.ranking import ALL, NO_PASSAGE, numbers_of
 from polybatch.retrieval.searchable import Collection, Ranking
 from polybatch.retrieval.token_f1 import token_f1
@@ -44,48 +40,6 @@ if TYPE_CHECKING:
 # Scores held at a time, in float32: 256 MB. Ten million passages are ranked in full for six queries at a time.
 _MOST_SCORES = 2**26
 _QUERIES_OF_A_PASS = 1024
-
-
-@dataclass(frozen=True)
-class ScoreOptions(Options):
-    """What to measure, and how deep to search.
-
-    Attributes:
-        settings: Of monolingual, cross_lingual, multilingual.
-        metrics: As ranx spells them, see metrics.py; rank_distance, last_relevant_rank, tlr@k, own_language_first,
-            own_language_ndcg@k, language_tvd@k, language_share@k and the four first_... of language_bias.py
-            (multilingual only); token_f1, where the benchmark has gold answers.
-        depth: Passages in a ranked list: a number, or "all". The paper's mAP is over the full ranking, for which the
-            vectors have to fit into memory. With a number they pass by in blocks, if the index is a Flat one; with
-            another index, FAISS decides which of several passages of equal score stand at the cut.
-        top_k: Passages of each list that are kept in the run file.
-        block: Queries at a time; memory grows with it. At least 1024 where depth is a number.
-        search_parameters: FAISS parameters, for example "nprobe=16".
-    """
-
-    settings: list = field(default_factory=lambda: list(SETTINGS))
-    metrics: list = field(default_factory=lambda: list(METRICS))
-    depth: int | str = ALL
-    top_k: int = 100
-    block: int = 128
-    search_parameters: str = ""
-
-    def faults(self) -> Iterator[str]:
-        for name in ("settings", "metrics"):
-            values = getattr(self, name)
-            yield from require(bool(values), f"{name} must not be empty")
-            yield from require(len({str(v) for v in values}) == len(values), f"{name} must not repeat a value")
-        for value in self.settings:
-            yield from require(value in SETTINGS, f"settings cannot hold {value!r}, only {', '.join(SETTINGS)}")
-        for fault in filter(None, map(metric_fault, self.metrics)):
-            yield f"metrics: {fault}"
-        yield from require(self.top_k >= 1, "top_k must be at least 1")
-        yield from require(self.block >= 1, "block must be at least 1")
-        full = self.depth == ALL
-        yield from require(full or (isinstance(self.depth, int) and self.depth >= 1), 'depth must be "all" or above 0')
-        deep = [name for name in FULL_RANKING if name in self.metrics]
-        if not full and deep and "multilingual" in self.settings:
-            yield f'{" and ".join(deep)} needs depth "all": with depth {self.depth}, name the metrics without it'
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """What a study will cost before it starts: jobs, sentences, steps, passages, hours and disk.
 
 inputs: the resolved config, the output of a dry run, whatever earlier runs measured below results/<collection>/, and
-    the stated defaults of workflow/rates.yaml for the rest
+    the stated defaults of polybatch/study/rates.yaml for the rest
 outputs: a plan in Markdown, printed and written
 
 A number taken from a file that exists is called measured, one from a data set's or benchmark's description is called
@@ -17,16 +17,18 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from polybatch.config.grid import Run, runs
 from polybatch.config.paths import Paths
-from polybatch.config.values import Config, Run, benchmark_languages, runs, training_options
+from polybatch.config.values import Config, benchmark_languages, hub_model, training_options
 from polybatch.core import stage
 from polybatch.core.errors import DataError
 from polybatch.core.files import atomic_path, read_json
+from polybatch.training.options import TrainingOptions
 
-RATES = Path(__file__).parents[2] / "rates.yaml"
 _COUNT = re.compile(r"^\s*([a-z_]+)\s+(\d+)\s*$", re.MULTILINE)
 
 
@@ -46,6 +48,15 @@ class Line:
     rate: str
     hours: float | None
     disk: float | None
+
+
+def stated_rates() -> dict[str, float]:
+    """The rates that are assumed where nothing was measured."""
+    import yaml
+
+    text = resources.files("polybatch.study").joinpath("rates.yaml").read_text("utf-8")
+    rates: dict[str, float] = yaml.safe_load(text)
+    return rates
 
 
 def parse_jobs(text: str) -> dict[str, int]:
@@ -153,15 +164,15 @@ def _training_lines(
 ) -> Iterator[Line]:
     for encoder in config["study"]["encoders"]:
         trained = [run for run in grid if run.trained and run.encoder == encoder]
-        options = training_options(config, encoder)
-        steps, batch = _steps(options, pairs), options.get("batch_size", 100)
+        options = TrainingOptions.from_values(training_options(config, encoder))
+        steps, batch = _steps(options, pairs), options.batch_size
         parameters, computing = _parameters(config, base, encoder, rates)
         rate = _training_rate(base, trained)
         if rate is None:
             # Kaplan et al. (2020, arXiv 2001.08361, section 2.1): two operations a weight and token forward, four back.
-            texts = 2 + options.get("hard_negatives", 0)
+            texts = 2 + options.hard_negatives
             flops = 6 * texts * rates["tokens_per_text"] * computing
-            flops *= 4 / 3 if options.get("gradient_checkpointing") else 1
+            flops *= 4 / 3 if options.gradient_checkpointing else 1
             rate = Amount(rates["effective_tflops"] * 1e12 / flops, "assumed")
         yield Line(
             f"train {encoder}",
@@ -173,10 +184,10 @@ def _training_lines(
         )
 
 
-def _steps(options: Mapping[str, Any], pairs: Amount) -> float:
-    if options.get("epochs"):
-        return options["epochs"] * pairs.value / options.get("batch_size", 100)
-    return options.get("max_steps", 1000)
+def _steps(options: TrainingOptions, pairs: Amount) -> float:
+    if options.epochs:
+        return options.epochs * pairs.value / options.batch_size
+    return options.max_steps
 
 
 def _encoding_lines(config: Config, base: Path, grid: Sequence[Run], rates: Mapping[str, float]) -> Iterator[Line]:
@@ -205,7 +216,7 @@ def _parameters(config: Config, base: Path, encoder: str, rates: Mapping[str, fl
     """An encoder's weights, and how many of them take part in the arithmetic (all but the word embeddings)."""
     from polybatch.encoders.known import known
 
-    stated = known(config["encoders"][encoder].get("model", ""))
+    stated = known(hub_model(config, encoder) or "")
     embedded = stated.embedding_parameters if stated else rates["encoder_embedding_parameters"]
     card = Path(Paths.below(base).encoder(encoder), "encoder.json")
     if card.exists() and (parameters := read_json(card).get("parameters")):
@@ -287,7 +298,7 @@ def render(config: Config, jobs: Mapping[str, int], plan: Sequence[Line]) -> str
         "",
         f"Together about {hours:,.1f} hours of one device and {_bytes(disk)}, without downloads. Early stopping makes "
         "trainings shorter. Measured: from this machine's earlier runs. Stated: from the description of a data set, "
-        "model or benchmark. Assumed: from workflow/rates.yaml, which describes one GPU.",
+        "model or benchmark. Assumed: from polybatch/study/rates.yaml, which describes one GPU.",
         "",
         f"{sum(jobs.values())} jobs are left to do:" if jobs else "No job is left to do.",
         "",
@@ -320,13 +331,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--config", required=True, type=json.loads, help="the resolved config, as JSON")
     parser.add_argument("--base", required=True, type=Path, help="results/<collection>")
     parser.add_argument("--jobs", required=True, type=Path, help="what `snakemake --dry-run --quiet rules` printed")
-    parser.add_argument("--rates", type=Path, default=RATES)
+    parser.add_argument("--rates", type=Path, help="as rates.yaml beside this module, which is the default")
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args(argv)
     text = args.jobs.read_text("utf-8")
     if "Error" in text:
         raise DataError("The dry run failed.", where=args.jobs, found=text[-2000:])
-    rates = yaml.safe_load(args.rates.read_text("utf-8"))
+    rates = yaml.safe_load(args.rates.read_text("utf-8")) if args.rates else stated_rates()
     plan = render(args.config, parse_jobs(text), list(lines(args.config, args.base, rates)))
     with atomic_path(args.output) as partial:
         partial.write_text(plan, "utf-8")

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from polybatch.tables.forms.table import Table, to_markdown
-from polybatch.tables.names import DATA_TABLES, Figure, TableOptions
+from polybatch.tables.names import DATA_TABLES, Figure
+from polybatch.tables.options import TableOptions
 from polybatch.tables.story import story_of, to_markdown_head
 from polybatch.tables.summary import metric_label
 

@@ -11,8 +11,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from polybatch.config.grid import runs
 from polybatch.config.study_paths import StudyPaths
-from polybatch.config.values import Config, benchmarks_read, runs, used_directions
+from polybatch.config.values import Config, benchmarks_read, used_directions
 from polybatch.core import stage
 from polybatch.core.files import write_json
 from polybatch.prefetch.requests import hub_requests

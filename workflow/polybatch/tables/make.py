@@ -29,13 +29,13 @@ from polybatch.core.files import read_json
 from polybatch.tables.names import (
     SUMMARY,
     TABLE_FORMS,
-    TableOptions,
     expected_files,
     figures_of,
     report_entries,
     settings_of,
     study_benchmarks,
 )
+from polybatch.tables.options import TableOptions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,13 +150,13 @@ def _views(inputs: Inputs, summary: Summary) -> list[View]:
             summary,
             benchmark,
             headline=options.headline,
-            metrics={**MAIN_METRICS, **options.metrics},
+            metrics={**MAIN_METRICS, **dict[str, list[str]](options.metrics.items())},
             settings=settings_of(config, benchmark),
             reference=config["study"].get("reference", DEFAULT_REFERENCE),
             data_mark=str(config.get("data_mark") or ""),
             parameters=parameters,
             notes=_benchmark_notes(inputs, benchmark),
-            scratch={name for name, values in (config.get("encoders") or {}).items() if "scratch" in (values or {})},
+            scratch=_from_scratch(config),
             steps=_steps(inputs),
         )
         for benchmark in study_benchmarks(config)
@@ -167,6 +167,12 @@ def _benchmark_notes(inputs: Inputs, benchmark: str) -> list[str]:
     """What the benchmark's card says that its scores cannot be read without: machine-translated queries."""
     card = inputs.benchmark_cards.get(benchmark)
     return [note] if card and (note := read_json(card).get("note")) else []
+
+
+def _from_scratch(config: Mapping[str, Any]) -> set[str]:
+    """The encoders that start from random weights."""
+    encoders = config.get("encoders") or {}
+    return {name for name, values in encoders.items() if (values or {}).get("scratch") is not None}
 
 
 def _steps(inputs: Inputs) -> dict[str, int]:

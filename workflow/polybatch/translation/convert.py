@@ -22,7 +22,8 @@ from polybatch.core.files import atomic_path, read_json, write_json
 from polybatch.core.languages import language
 from polybatch.translation.corpus_scores import corpus_scores
 from polybatch.translation.examples import read_examples
-from polybatch.translation.translator import CARD, SENTENCEPIECE, DecodingOptions, Translator
+from polybatch.translation.options import DecodingOptions
+from polybatch.translation.translator import CARD, SENTENCEPIECE, Translator
 
 _CHECKED_SENTENCES = 20
 _KEPT_FILES = ("model.bin", "config.json", "shared_vocabulary.json")

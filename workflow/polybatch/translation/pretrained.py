@@ -18,8 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,6 @@ from polybatch.core import stage
 from polybatch.core.errors import DataError, PolybatchError
 from polybatch.core.files import atomic_path, read_json, write_json
 from polybatch.core.hub import read_record
-from polybatch.core.options import Options, require
 from polybatch.core.weights import no_pickles
 from polybatch.translation.families import FILES
 from polybatch.translation.model_files import (
@@ -39,27 +37,11 @@ from polybatch.translation.model_files import (
     open_source,
     vocabulary,
 )
+from polybatch.translation.options import TranslatorSource
 from polybatch.translation.translator import CARD
 
 QUANTIZATIONS = ("int8", "int8_float16", "int8_float32", "int16", "float16", "float32", "bfloat16")
 _SPECIAL = {"bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id"}
-
-
-@dataclass(frozen=True)
-class TranslatorSource(Options):
-    """How a model is converted.
-
-    Attributes:
-        quantization: CTranslate2's type of the stored weights. Less than float32 costs some quality, and a quarter
-            of the size with int8. The compute type is chosen when translating (DecodingOptions).
-    """
-
-    quantization: str = "int8"
-
-    def faults(self) -> Iterator[str]:
-        yield from require(
-            self.quantization in QUANTIZATIONS, f"quantization must be one of {', '.join(QUANTIZATIONS)}"
-        )
 
 
 def convert(source: Source, wanted: Sequence[str], options: TranslatorSource, output: Path) -> dict[str, Any]:

@@ -26,7 +26,8 @@ from polybatch.core.files import atomic_path, read_json, read_parquet, write_jso
 from polybatch.core.languages import language
 from polybatch.core.text import text_key
 from polybatch.translation.distinct import tell, translate_distinct
-from polybatch.translation.translator import DecodingOptions, Translator
+from polybatch.translation.options import DecodingOptions
+from polybatch.translation.translator import Translator
 
 if TYPE_CHECKING:
     import pyarrow as pa

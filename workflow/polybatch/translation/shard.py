@@ -28,7 +28,8 @@ from polybatch.translation.distinct import (
     tell,
     translate_distinct,
 )
-from polybatch.translation.translator import DecodingOptions, Translator
+from polybatch.translation.options import DecodingOptions
+from polybatch.translation.translator import Translator
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -12,8 +12,6 @@ Byte fallback keeps names that were never seen spellable.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +21,8 @@ from polybatch.core.checkpoints import prepare, state_of
 from polybatch.core.device import tell_torch_device
 from polybatch.core.errors import TrainingError
 from polybatch.core.files import atomic_path, sha256_file, write_json
-from polybatch.core.options import Options, require
 from polybatch.translation.examples import Example, read_examples
+from polybatch.translation.options import TranslatorOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,39 +31,6 @@ if TYPE_CHECKING:
 SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>"]  # CTranslate2 wants <pad> at id 1
 PAD, EOS = 1, 2
 _NUMBERED_PLACEHOLDERS = ["{1}", "{2}", "{3}", "{4}"]
-
-
-@dataclass(frozen=True)
-class TranslatorOptions(Options):
-    """Size and schedule. `batch_tokens` bounds rows x longest side of a batch, padding included."""
-
-    vocab_size: int = 6000
-    d_model: int = 256
-    encoder_layers: int = 3
-    decoder_layers: int = 2
-    heads: int = 4
-    ffn: int = 1024
-    dropout: float = 0.1
-    label_smoothing: float = 0.1
-    max_tokens: int = 120
-    batch_tokens: int = 1000
-    learning_rate: float = 3e-3
-    warmup_steps: int = 1000
-    decay_steps: int = 4000
-    max_steps: int = 20_000
-    eval_steps: int = 1000
-    save_steps: int = 1000
-    seed: int = 1
-
-    def faults(self) -> Iterator[str]:
-        for name in ("vocab_size", "d_model", "encoder_layers", "decoder_layers", "heads", "ffn", "max_steps"):
-            yield from require(getattr(self, name) >= 1, f"{name} must be at least 1")
-        yield from require(self.batch_tokens >= self.max_tokens, "batch_tokens must not be below max_tokens")
-        yield from require(
-            self.warmup_steps + self.decay_steps <= self.max_steps,
-            "warmup_steps and decay_steps must fit into max_steps",
-        )
-        yield from require(self.d_model % max(1, self.heads) == 0, "d_model must be a multiple of heads")
 
 
 def train_sentencepiece(examples: list[Example], options: TranslatorOptions, folder: Path) -> None:
@@ -206,7 +171,7 @@ def new_model(options: TranslatorOptions, vocabulary: int) -> Any:
 def train(strings: dict[str, Path], directions: list[str], options: TranslatorOptions, work: Path) -> Path:
     """Trains in `work` (resuming from its last checkpoint) and returns the folder of the finished model."""
     fingerprint = {
-        "options": {k: v for k, v in asdict(options).items() if k not in ("eval_steps", "save_steps")},
+        "options": {k: v for k, v in options.as_dict().items() if k not in ("eval_steps", "save_steps")},
         "directions": directions,
         "strings": {lang: sha256_file(path) for lang, path in sorted(strings.items())},
     }

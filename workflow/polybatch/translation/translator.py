@@ -26,42 +26,15 @@ from polybatch.core.device import given_cards
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json
 from polybatch.core.languages import directions, language
-from polybatch.core.options import Options, require
 from polybatch.translation.families import FILES, tokenizer
+from polybatch.translation.options import AUTO, DecodingOptions
 
 SENTENCEPIECE = FILES["m2m100"][0]
 CARD = "translator.json"
-DEVICES = ("cpu", "cuda", "auto")
-AUTO = "auto"
 _POSITIONS = 1024  # of a card that does not say: M2M100's
 _MAX_WORKERS = 4
 _REMEMBERED_SENTENCES = 200_000  # some 60 MB
 _CLAUSE_END = ",;:)\u2013\u2014\u3001\uff0c\uff1b\uff1a\u3002\u060c\u061b"
-
-
-@dataclass(frozen=True)
-class DecodingOptions(Options):
-    """How sentences are decoded.
-
-    Attributes:
-        beam_size: Beam width; 1 is greedy search.
-        batch_tokens: Source tokens a batch, padding included; bounds memory.
-        compute_type: CTranslate2's name ("int8", "float32", "default": as stored, or what the device has next to it);
-            "auto" is as stored too, but on a card that computes in bfloat16 an int8 model does the rest in that.
-        device: "cpu", "cuda" or "auto": the cards that the job was given, the CPU if none.
-        max_length: Tokens a translation may have at most. A sentence of more source tokens is split.
-    """
-
-    beam_size: int = 4
-    batch_tokens: int = 2048
-    compute_type: str = AUTO
-    device: str = AUTO
-    max_length: int = 256
-
-    def faults(self) -> Iterator[str]:
-        for name in ("beam_size", "batch_tokens", "max_length"):
-            yield from require(getattr(self, name) >= 1, f"{name} must be at least 1")
-        yield from require(self.device in DEVICES, f"device must be one of {', '.join(DEVICES)}")
 
 
 @dataclass

@@ -12,10 +12,10 @@ from small_packages import help_package, page, recorded
 
 from polybatch.collect.adapters.libreoffice import LibreOffice, options_of
 from polybatch.collect.adapters.libreoffice_pages import Block, blocks
-from polybatch.collect.cleaning import CleaningOptions
 from polybatch.collect.english import main as collect_main
 from polybatch.collect.one_source import collect_source
 from polybatch.collect.one_source import main as collect_source_main
+from polybatch.collect.options import CleaningOptions
 from polybatch.core.contracts import COLLECTED, SOURCE_PAIRS, STRINGS
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json, read_parquet
@@ -200,7 +200,7 @@ def test_languages_are_those_that_have_help_or_those_named() -> None:
     faults.pop("pages")
     with pytest.raises(ConfigError) as caught:
         options_of({**SPEC, **faults})
-    assert "no help in 'th'" in caught.value.found
+    assert "languages: no help in th; there is: ca" in caught.value.found
     assert "min_words" in caught.value.found
 
 

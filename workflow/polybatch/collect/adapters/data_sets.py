@@ -20,48 +20,17 @@ from pathlib import Path
 from typing import Any
 
 from polybatch.collect.adapters.parts import fetch_patterns, part_files
+from polybatch.collect.options import HubOptions
 from polybatch.collect.source import Pair, ParallelText, pair_id
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.hub import Snapshot, read_record
-from polybatch.core.options import Options, require
 from polybatch.core.streams import open_parquet
 
 # Keys of a config entry that others read.
-_NOT_OPTIONS = {"name", "adapter", "passages", "path", "translate", "url", "sha256"}
+_NOT_OPTIONS = {"name", "adapter", "passages", "path", "translate", "url", "sha256", "max_pairs", "weight"}
 _BATCH_ROWS = 1_000  # contexts of news articles and film plots are long
 Row = dict[str, Any]
 Triple = tuple[str, str, list[str]]  # query, passage, hard negatives
-
-
-@dataclass(frozen=True)
-class HubOptions(Options):
-    """What a config entry of a hub data set may say, beside its name and adapter.
-
-    Attributes:
-        repo, revision: Another repository of the same layout, or another commit or branch; "" for the known one.
-        config, split: Which parts are read, several joined by "+"; "" for those of `DATA_SETS`.
-        license: What tables say; "" for what the repository declares.
-        max_pairs: Pairs to take at most (polybatch.collect.english); 0 takes all.
-        weight: The source's size where sources are mixed (polybatch.collect.english); 0 for the true one.
-        hard_negatives: How many of the data set's own negatives are kept with a pair.
-        passage_words: Passages longer than this are cut to so many words around the answer; -1 for the data
-            set's own limit, 0 for none.
-    """
-
-    repo: str = ""
-    revision: str = ""
-    config: str = ""
-    split: str = ""
-    license: str = ""
-    max_pairs: int = 0
-    weight: float = 0.0
-    hard_negatives: int = 4
-    passage_words: int = -1
-
-    def faults(self) -> Iterator[str]:
-        for name in ("max_pairs", "weight", "hard_negatives"):
-            yield from require(getattr(self, name) >= 0, f"{name} must not be negative")
-        yield from require(self.passage_words >= -1, "passage_words must be -1, 0 or a number of words")
 
 
 @dataclass(frozen=True)

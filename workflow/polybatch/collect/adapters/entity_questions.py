@@ -19,14 +19,14 @@ import zipfile
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from polybatch.collect.adapters.data_sets import HubOptions, hub_options, no_repository
+from polybatch.collect.adapters.data_sets import hub_options, no_repository
+from polybatch.collect.options import MiningOptions
 from polybatch.collect.source import Pair, ParallelText, pair_id
 from polybatch.core import stage
 from polybatch.core.errors import ConfigError, DataError
@@ -41,26 +41,6 @@ _TEXT_COLUMNS = ("passage", "text")  # of a file of passages: ours, then what mo
 _JSON_ENDINGS = (".json", ".jsonl")
 
 Question = tuple[str, list[str]]  # its text, its answers
-
-
-@dataclass(frozen=True)
-class MiningOptions(HubOptions):
-    """As HubOptions (config and passage_words have no meaning here), and:
-
-    Attributes:
-        depth: How many of the best passages are looked at for an answer.
-        max_passages: Passages that are indexed at most, which bounds memory: measured were 6.5 KB for each passage of
-            80 words. More passages are an error.
-    """
-
-    depth: int = 20
-    max_passages: int = 500_000
-
-    def faults(self) -> Iterator[str]:
-        yield from super().faults()
-        for name in ("depth", "max_passages"):
-            if getattr(self, name) < 1:
-                yield f"{name} must be at least 1"
 
 
 def request(spec: dict[str, Any]) -> dict[str, Any]:

@@ -15,18 +15,18 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from polybatch.collect.adapters.libreoffice_package import checksum, pages
 from polybatch.collect.adapters.libreoffice_pages import Block, blocks
+from polybatch.collect.options import LibreOfficeOptions
 from polybatch.collect.source import Pair, ParallelText
 from polybatch.core import stage
 from polybatch.core.errors import DataError
 from polybatch.core.files import read_json, sha256_text
 from polybatch.core.languages import help_languages, language
-from polybatch.core.options import Options, require
 from polybatch.core.text import text_key, word_count
 
 # Keys of a config entry that others read.
@@ -38,31 +38,6 @@ _COLON = re.compile(r"[:：]\s*$")
 
 Page = tuple[str, list[Block]]
 Texts = dict[tuple[str, str], str]  # (page, id) -> text
-
-
-@dataclass(frozen=True)
-class LibreOfficeOptions(Options):
-    """What a config entry may say, beside what every source's entry may.
-
-    Attributes:
-        languages: ISO codes of the translations that are used; none for all that Debian has packages of.
-        folder: Where packages, or unpacked ones, were put by hand; "" to fetch them with apt.
-        min_words, max_words: Length of a passage, in English words (`text.word_count`).
-        min_aligned: Share of the English headings and paragraphs that another language must have, by their ids.
-    """
-
-    languages: list = field(default_factory=list)
-    folder: str = ""
-    min_words: int = 15
-    max_words: int = 100
-    min_aligned: float = 0.95
-
-    def faults(self) -> Iterator[str]:
-        yield from require(1 <= self.min_words <= self.max_words, "min_words must be within 1 and max_words")
-        yield from require(0.0 <= self.min_aligned <= 1.0, "min_aligned must be within 0 and 1")
-        for code in self.languages:
-            known = code in help_languages({}) or code == "en"
-            yield from require(known, f"no help in {code!r}; there is: {' '.join(help_languages({}))}")
 
 
 def options_of(spec: Mapping[str, Any]) -> LibreOfficeOptions:

@@ -16,13 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from polybatch.collect.options import FORMATS
 from polybatch.collect.source import Pair, ParallelText, pair_id
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.languages import language
 from polybatch.core.lines import numbered_lines
 from polybatch.core.text import clean_markup
 
-FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet", ".json": "squad"}
 _DEFAULT_COLUMNS = {name: name for name in ("query", "passage", "lang", "group", "hard_negatives")}
 _SHOWN_FAULTS = 10
 _ROWS_AT_ONCE = 5_000  # of Parquet

@@ -14,13 +14,14 @@ from __future__ import annotations
 import mmap
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from polybatch.collect.adapters.data_sets import HubOptions, hub_options, snapshot_at
+from polybatch.collect.adapters.data_sets import hub_options, snapshot_at
+from polybatch.collect.options import MMARCO_NAMES, MMarcoOptions
 from polybatch.collect.source import Pair, ParallelText, pair_id
 from polybatch.core import stage
 from polybatch.core.errors import ConfigError, DataError
@@ -31,44 +32,6 @@ REVISION = "b1a2c25def4bd95274199be3fb226ee36b7c8bad"  # its listing was seen
 LICENSE = "see the repository's LICENSE file"  # unverified: which
 TRIPLES = "data/triples.train.ids.small.tsv"
 _BLOCK_BYTES = 16 << 20
-
-# ISO code -> what file names call the language, from the repository's card.
-NAMES = {
-    "en": "english",
-    "ar": "arabic",
-    "de": "german",
-    "es": "spanish",
-    "fr": "french",
-    "hi": "hindi",
-    "id": "indonesian",
-    "it": "italian",
-    "ja": "japanese",
-    "nl": "dutch",
-    "pt": "portuguese",
-    "ru": "russian",
-    "vi": "vietnamese",
-    "zh": "chinese",
-}
-
-
-@dataclass(frozen=True)
-class MMarcoOptions(HubOptions):
-    """As HubOptions; config, split and passage_words have no meaning here.
-
-    Attributes:
-        languages: ISO codes, but English, whose texts are fetched: by default those of the paper.
-    """
-
-    languages: list = field(default_factory=lambda: ["ar", "de", "es", "hi", "ru", "zh"])
-
-    def faults(self) -> Iterator[str]:
-        yield from super().faults()
-        unknown = [code for code in self.languages if code not in NAMES or code == "en"]
-        if unknown:
-            yield f"languages: mMARCO has no {', '.join(map(str, unknown))}; it has {' '.join(sorted(NAMES))}"
-        for name in ("config", "split"):
-            if getattr(self, name):
-                yield f"{name} has no meaning for mmarco"
 
 
 def request(spec: dict[str, Any]) -> dict[str, Any]:
@@ -81,11 +44,11 @@ def request(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def _collection(lang: str) -> str:
-    return f"data/google/collections/{NAMES[lang]}_collection.tsv"
+    return f"data/google/collections/{MMARCO_NAMES[lang]}_collection.tsv"
 
 
 def _queries(lang: str) -> str:
-    return f"data/google/queries/train/{NAMES[lang]}_queries.train.tsv"
+    return f"data/google/queries/train/{MMARCO_NAMES[lang]}_queries.train.tsv"
 
 
 class MMarco:

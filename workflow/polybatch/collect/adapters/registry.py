@@ -6,25 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from polybatch.collect.options import SECTIONS
 from polybatch.collect.source import Source
 from polybatch.core.errors import ConfigError
 
 # What `adapter` in a source's config entry may say.
-ADAPTERS = (
-    "homeassistant",
-    "libreoffice",
-    "local",
-    "wiki_qa",
-    "mr_tydi",
-    "duorc",
-    "newsqa",
-    "natural_questions",
-    "yahoo_answers",
-    "entity_questions",
-    "mfaq",
-    "mmarco",
-    "squadshifts",
-)
+ADAPTERS = tuple(SECTIONS)
 
 
 def open_source(spec: dict[str, Any], path: Path, passages: Sequence[Path] = ()) -> Source:

