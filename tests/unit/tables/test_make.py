@@ -26,6 +26,7 @@ from polybatch.tables.making import (
     read_compositions,
     read_timings,
     read_translations,
+    steps_of,
     timing_table,
     translation_table,
 )
@@ -500,6 +501,17 @@ def test_compositions_count_what_was_drawn(tmp_path):
     assert row["cross_lingual_batches"] == pytest.approx(0.52)
     assert row["query.de"] == pytest.approx((368 + 412) / 1600)
     assert not any(key.startswith("source.") for key in row)
+
+
+def test_steps_are_told_of_trainings_that_took_as_many(tmp_path):
+    paths = [
+        synthetic.write_composition(tmp_path, f"tiny/{name}/nall/en+de/s{seed}")
+        for name in ("x-y", "x-x")
+        for seed in (0, 1)
+    ]
+    assert steps_of(paths) == {"tiny/x-y": 100, "tiny/x-x": 100}
+    paths[0].write_text(paths[0].read_text("utf-8").replace('"steps": 100', '"steps": 99'), "utf-8")
+    assert steps_of(paths) == {"tiny/x-x": 100}
 
 
 def test_compositions_tell_of_sources_where_there_are_several(tmp_path):

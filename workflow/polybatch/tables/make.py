@@ -141,6 +141,7 @@ def per_query_path(scores: Path | str) -> Path:
 
 
 def _views(inputs: Inputs, summary: Summary) -> list[View]:
+    from polybatch.tables.making import steps_of
     from polybatch.tables.scores import DEFAULT_REFERENCE, MAIN_METRICS, View
 
     config, options = inputs.config, _options(inputs.config)
@@ -157,7 +158,7 @@ def _views(inputs: Inputs, summary: Summary) -> list[View]:
             parameters=parameters,
             notes=_benchmark_notes(inputs, benchmark),
             scratch=_from_scratch(config),
-            steps=_steps(inputs),
+            steps=steps_of(inputs.compositions),
         )
         for benchmark in study_benchmarks(config)
     ]
@@ -173,16 +174,6 @@ def _from_scratch(config: Mapping[str, Any]) -> set[str]:
     """The encoders that start from random weights."""
     encoders = config.get("encoders") or {}
     return {name for name, values in encoders.items() if (values or {}).get("scratch") is not None}
-
-
-def _steps(inputs: Inputs) -> dict[str, int]:
-    """ "encoder/sampling" -> the optimiser steps of its trainings; those that took different numbers are left out."""
-    from polybatch.tables.making import read_compositions
-
-    found: dict[str, set[int]] = {}
-    for run, composition in read_compositions(inputs.compositions):
-        found.setdefault("/".join(run.split("/")[:2]), set()).add(composition["steps"])
-    return {name: steps.pop() for name, steps in found.items() if len(steps) == 1}
 
 
 def _encoder_parameters(inputs: Inputs) -> dict[str, int | None]:
