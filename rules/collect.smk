@@ -77,7 +77,8 @@ rule supplied_translations:
         collected=PATHS.collected(),
         translations=lambda w: PATHS.source_translations([w.lang]),
     output:
-        PATHS.supplied("{lang}"),
+        pairs=PATHS.supplied("{lang}"),
+        counts=PATHS.supplied("{lang}", "json"),
     log:
         PATHS.log("supplied", "{lang}"),
     benchmark:
@@ -92,6 +93,8 @@ rule supplied_translations:
     params:
         code=code_digest("collect.supplied"),
         sources=lambda w: as_json(CONFIG["source"]),
+        cleaning=lambda w: as_json(CONFIG["cleaning"]),
     shell:
         "python -m polybatch.collect.supplied --sources {params.sources:q} --files {input.files:q} "
-        "--collected {input.collected:q} --lang {wildcards.lang:q} --output {output:q} 2> {log:q}"
+        "--collected {input.collected:q} --cleaning {params.cleaning:q} --lang {wildcards.lang:q} "
+        "--output {output.pairs:q} 2> {log:q}"

@@ -23,6 +23,7 @@ rule make_tables:
         PATHS.collected(),
         PATHS.parallel_files().values(),
         PATHS.benchmark_files(*BENCHMARKS),
+        [PATHS.supplied(lang, "json") for lang in PATHS.supplied_files()],
         collected=PATHS.collected("json"),
         contamination=PATHS.contaminated("json") if PATHS.contaminated_files() else [],
         exposure=PATHS.exposure() if PRETRAINED else [],

@@ -230,7 +230,7 @@ def test_a_damaged_input_is_told_and_costs_nothing_finished(project: Path) -> No
     source.write_text(good + '{"group": "x", "lang": "en", "question": "", "answer": "y"}\n', "utf-8")
     done = snakemake(project)
     assert done.returncode != 0
-    assert "line 361: empty query" in done.stdout + done.stderr
+    assert "line 361: empty question" in done.stdout + done.stderr
     assert (project / BASE / "models" / TRAINED / "model.safetensors").exists()
     source.write_text(good, "utf-8")
     done = snakemake(project)

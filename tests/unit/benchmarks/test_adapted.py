@@ -212,3 +212,9 @@ def test_a_record_of_something_else_is_refused(tmp_path: Path) -> None:
     write_json(tmp_path / "record.json", {"files": {}})
     with pytest.raises(DataError, match="no file in en"):
         language_files(tmp_path / "record.json", ["en"])
+
+
+def test_a_file_in_the_place_of_a_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "en.json").write_bytes(json.dumps({"data": []}).encode())
+    with pytest.raises(DataError, match="name the folder that holds them"):
+        make_benchmark({"adapter": "mlqa"}, tmp_path / "en.json", ["en"], ["en"], tmp_path / "bench")

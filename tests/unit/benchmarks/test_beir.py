@@ -121,3 +121,53 @@ def test_what_cannot_be_read_is_told_with_its_place(english: Path, tmp_path: Pat
 def test_languages_that_are_not_there_are_told(english: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="en/ de/"):
         build(english, tmp_path / "mine", ["en", "de"])
+
+
+def lines(folder: Path, name: str, *rows: str) -> None:
+    (folder / name).write_text("".join(f"{row}\n" for row in rows), "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda f: write_qrels(f, "q1\tp1\t1", "q2\tp2\t1", "q1\tp1\t0"), "line 4: .*are judged 0, in line 2 1"),
+        (lambda f: write_qrels(f, "q1\tp1\t1", "q1 p1 1", "\tp1\t1"), r"2 line\(s\)(.|\n)*line 3: 1 field.*line 4: an empty id"),
+        (lambda f: lines(f, "queries.jsonl", '{"_id": "q1", "text": "\\u200b"}'), "line 1: empty text"),
+        (lambda f: lines(f, "queries.jsonl", '{"_id": "q1", "text": ["a"]}'), "line 1: text is a list"),
+        (lambda f: lines(f, "queries.jsonl", '{"_id": "q1", "text": null}'), "line 1: no text"),
+        (lambda f: lines(f, "queries.jsonl", '{"_id": null, "text": "a"}'), "line 1: no _id"),
+        (lambda f: lines(f, "queries.jsonl", '{"_id": 1.5, "text": "a"}', "{"), r"2 line\(s\)(.|\n)*_id is a number, not an id"),
+        (lambda f: lines(f, "queries.jsonl", '{"_id": "q1", "text": "a"}', '{"_id": "q1", "text": "b"}'), "line 2: another query has the id 'q1' in line 1"),
+        (lambda f: lines(f, "corpus.jsonl", '{"_id": "p1", "text": "a"}'), "there twice"),
+    ],
+)  # fmt: skip
+def test_what_contradicts_or_has_another_type_is_refused(english: Path, tmp_path: Path, change, words: str) -> None:
+    change(english)
+    with pytest.raises(DataError, match=words):
+        build(english, tmp_path / "mine", ["en"])
+
+
+def test_missing_titles_numbers_as_ids_and_empty_lines_are_no_faults(english: Path, tmp_path: Path) -> None:
+    (english / "corpus.jsonl.gz").unlink()
+    rows = ['{"_id": 1, "title": NaN, "text": "one"}', "", '{"_id": "2", "title": null, "text": "two"}']
+    lines(english, "corpus.jsonl", *rows, '{"_id": 3, "title": "\\u200b", "text": "\\ufeff"}')
+    lines(english, "queries.jsonl", '{"_id": 7, "text": "1?"}', '{"_id": 8, "text": "2?"}')
+    write_qrels(english, "7\t1\t1", "7\t1\t1", "", "")
+    card = build(english, tmp_path / "mine", ["en"])
+    benchmark = load(tmp_path / "mine", ["en"])
+    assert benchmark.corpus["en"].texts.to_pylist() == ["one", "two", ""]
+    assert benchmark.corpus["en"].ids.to_pylist() == ["1", "2", "3"]
+    assert (card["empty_passages"], card["queries_not_judged"], card["judgements"]) == ({"en": 1}, {"en": 1}, 1)
+
+
+def test_judgements_and_passages_stand_in_one_place(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    for lang in ("en", "de"):
+        write(folder / lang, {"p1": "one"}, {"q1": "1?"})
+    write_qrels(folder, "q1\tp1\t1")
+    write_qrels(folder / "de", "q1\tp1\t1")
+    with pytest.raises(DataError, match=r"two places(.|\n)*de/qrels/test\.tsv"):
+        build(folder, tmp_path / "mine", ["en", "de"])
+    write(folder, {"p1": "one"}, {"q1": "1?"})
+    with pytest.raises(DataError, match="beside its languages' folders"):
+        build(folder, tmp_path / "mine", ["en"])

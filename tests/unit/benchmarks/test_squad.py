@@ -109,15 +109,53 @@ def test_answers_that_stand_elsewhere_are_refused(files: dict[str, Path], tmp_pa
     files["en"].write_text(json.dumps(data), "utf-8")
     with pytest.raises(DataError) as error:
         build(files, tmp_path / "insects")
-    assert "q1 (character 999) stands in no sentence; 2 answers are not where answer_start says" in str(error.value)
+    assert "q1 (character 999) stands in no sentence; all: 2 answers are not where answer_start says" in str(
+        error.value
+    )
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"{", "JSONDecodeError"), (b'{"rows": []}', "KeyError"), (b'{"data": []}', "no question"), (None, "is missing")],
+    [(b"{", "no JSON"), (b'{"rows": []}', "no data"), (b'{"data": []}', "no question"), (None, "is missing")],
 )
 def test_files_of_another_kind_are_told(tmp_path: Path, content: bytes | None, words: str) -> None:
     if content is not None:
         (tmp_path / "en.json").write_bytes(content)
+    with pytest.raises(DataError, match=words):
+        build({"en": tmp_path / "en.json"}, tmp_path / "insects")
+
+
+def changed(path: Path, **question: object) -> None:
+    """The English file with another first question."""
+    data = layout("en")
+    data["data"][0]["paragraphs"][0]["qas"][0] |= question
+    path.write_text(json.dumps(data), "utf-8")
+
+
+def test_numbers_are_ids_and_questions_without_answers_are_left_out_and_counted(tmp_path: Path) -> None:
+    path = tmp_path / "en.json"
+    changed(path, id=7)
+    build({"en": path}, tmp_path / "numbers")
+    assert load(tmp_path / "numbers", ["en"]).queries["en"].ids.to_pylist() == ["en-7", "en-q2", "en-q3"]
+    for unanswered in ({"answers": []}, {"answers": [], "is_impossible": True}):
+        changed(path, **unanswered)
+        card = build({"en": path}, tmp_path / "squad-2")
+        assert (card["queries"], card["questions_without_answer"]) == ({"en": 2}, {"en": 1})
+
+
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        ({"id": 1.5}, r"qas\[0\]: id is a number, not an id"),
+        ({"id": None}, r"qas\[0\]: no id"),
+        ({"id": "q2"}, r"qas\[1\]: another question has the id 'q2'"),
+        ({"question": ["a"]}, r"qas\[0\]: question is a list"),
+        ({"question": "\u200b"}, r"qas\[0\]: no question"),
+        ({"answers": [{"text": "Honey", "answer_start": "4"}]}, r"qas\[0\]: answer_start is no place"),
+        ({"answers": {"text": ["Honey"], "answer_start": [4]}}, r"qas\[0\]: answers is no list"),
+    ],
+)
+def test_values_of_another_type_are_told_with_their_place(tmp_path: Path, question: dict, words: str) -> None:
+    changed(tmp_path / "en.json", **question)
     with pytest.raises(DataError, match=words):
         build({"en": tmp_path / "en.json"}, tmp_path / "insects")

@@ -126,6 +126,8 @@ def test_the_stage_writes_pairs_and_what_became_of_the_others(tmp_path: Path) ->
             {"step": "query with too many passages", "removed": 0, "left": 1},
         ],
         "kept": 1,
+        "markup": {},
+        "hard_negatives": {"given": 0, "kept": 0},
     }
     assert [p.name for p in output.parent.iterdir() if p.name.startswith(".")] == []
     with pytest.raises(DataError, match=r"No pair of mine is left"):

@@ -271,3 +271,26 @@ def test_keys_stand_for_ids() -> None:
     assert is_first(ids, np.array([True, False, True, True])).tolist() == [True, False, True, True]
     assert is_in(ids, np.sort(ids[:2])).tolist() == [True, True, True, False]
     assert combined(ids[:1], ids[1:2]) != combined(ids[1:2], ids[:1])
+
+
+def test_supplied_translations_are_cleaned_and_counted(tmp_path: Path) -> None:
+    """One of each kind; what is left out is not held out either."""
+    content = rows()
+    german = [row for row in content if row["lang"] == "de"]
+    english = {row["group"]: row for row in content if row["lang"] == "en"}
+    for row in german[:30]:
+        row["passage"] = english[row["group"]]["passage"].upper()
+    for row in german[30:50]:
+        row["passage"] = f"<i>{row['query']}</i>"
+    german[50]["group"] = "nowhere"
+    study = Study(tmp_path, {"tiny": content})
+    held_out = [row["pair_id"] for row in study.collect(parallel_in=("de",)) if row["split"] != "train"]
+    supplied = study.text("supplied")
+    assert set(held_out) <= {row["pair_id"] for row in supplied}
+    counts = read_json(tmp_path / "supplied-de.json")["sources"]["tiny"]
+    removed = {step["step"]: step["removed"] for step in counts["steps"]}
+    assert {step: removed[step] for step in list(removed)[:3]} == {
+        "no English pair": 1, "passage left in English": 30, "query equals passage": 20,
+    }  # fmt: skip
+    assert counts["read"] == 200
+    assert counts["kept"] == len(supplied) == 200 - sum(removed.values())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from polybatch.collect.cleaning import passages_per_query
-from polybatch.collect.english import Rows, _one_a_passage
+from polybatch.collect.split import Rows, _one_a_passage
 from polybatch.core import streams
 from polybatch.core.streams import is_first, parts, scrambled
 
@@ -42,7 +42,9 @@ def test_the_first_passages_to_hold_out_are_those_of_the_whole_order() -> None:
     passages = draw.integers(0, 4_000, 9_000).astype(np.uint64)
     place = draw.random(4_000)[passages.astype(np.int64)]
     ids = scrambled(np.arange(9_000, dtype=np.uint64))
-    rows = Rows(ids, ids, passages, passages, place, np.zeros(9_000, dtype=bool), np.zeros(9_000, dtype=np.int32))
+    rows = Rows(
+        ids, ids, passages, passages, place, np.zeros(9_000, dtype=bool), np.zeros(9_000, dtype=np.int32), passages
+    )
     fit = draw.random(9_000) < 0.9
     order = np.flatnonzero(fit)
     order = order[np.lexsort((ids[order], passages[order], place[order]))]

@@ -7,7 +7,18 @@ import unicodedata
 
 import pytest
 
-from polybatch.core.text import clean_markup, number_placeholders, text_key, unit_interval, word_count
+from polybatch.core.text import (
+    clean_markup,
+    is_blank,
+    number_placeholders,
+    same_key,
+    text_key,
+    unit_interval,
+    word_count,
+    word_shingles,
+    word_units,
+)
+from polybatch.core.unicode_sets import INVISIBLE_RANGES, character_class
 
 
 @pytest.mark.parametrize(
@@ -30,12 +41,13 @@ def test_keys_ignore_case_punctuation_and_width() -> None:
 
 
 def test_keys_are_those_of_the_definition_for_every_character() -> None:
-    marks = "".join(c for c in map(chr, range(0x300, 0xFE30)) if unicodedata.category(c) in ("Mn", "Mc"))
+    marks = "".join(c for c in map(chr, range(0x300, 0x1F000)) if unicodedata.category(c) in ("Mn", "Mc"))
     not_word = re.compile(rf"(?:[^\w{marks}]|_)+")
+    invisible = re.compile(f"[{character_class(INVISIBLE_RANGES)}]")
 
     def plain(text: str) -> str:
-        folded = unicodedata.normalize("NFKC", text).casefold()
-        return not_word.sub(" ", folded).strip() or folded.strip()
+        folded = unicodedata.normalize("NFKC", invisible.sub("", text)).casefold()
+        return not_word.sub(" ", folded).strip() or " ".join(folded.split())
 
     for start in range(0, 0x30000, 16):
         characters = [chr(code) for code in range(start, start + 16)]
@@ -62,3 +74,66 @@ def test_unit_interval_is_stable_and_spread() -> None:
 def test_vowel_signs_tell_words_apart() -> None:
     assert len({text_key(word) for word in ("की", "कि", "का")}) == 3
     assert text_key("สวัสดี!") == "สวัสดี"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("what does the <b>red lamp</b> mean", "What does the red lamp mean?"),
+        ("<p>Open it.</p><p>Close it.</p>", "Open it. Close it."),
+        ("H<sub>2</sub>O", "H2O"),
+        ("re\u00adpair of wir\u00ading", "repair of wiring"),
+        ("the\u200btime", "the time"),
+        ("می\u200cخواهم", "میخواهم"),
+        ("[reset](https://x.org/r) it", "reset it"),
+        ("Tom &amp; Jerry", "Tom & Jerry"),
+        ("&lt;b&gt;bold&lt;/b&gt;", "<b>bold</b>"),
+        ("<custom id='1'>text</custom>", "text"),
+        ("ﬁne \uff21\uff22", "fine AB"),
+        ("Cafe\u0301", "CAFÉ"),
+    ],
+)
+def test_the_same_text_has_one_key(one: str, other: str) -> None:
+    assert same_key(one) == same_key(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("sort List<String>", "sort List<Integer>"),
+        ("i <n holds x> 0", "i 0"),
+        ("<br>", "<hr>"),
+        ("???", "!!!"),
+        ("क", "कि"),
+    ],
+)
+def test_other_texts_have_other_keys(one: str, other: str) -> None:
+    assert same_key(one) != same_key(other)
+
+
+@pytest.mark.parametrize("text", ["", " \t", "\u200b", "\ufeff\u00ad", "\u3164", "\u2800 \u200d", "\x00", "\ufe0f"])
+def test_what_cannot_be_seen_is_blank(text: str) -> None:
+    assert is_blank(text)
+    assert not text_key(text)
+
+
+@pytest.mark.parametrize("text", ["a", "!", "\u200bx", "๑", "😀\ufe0f", "<br>"])
+def test_what_can_be_seen_is_not_blank(text: str) -> None:
+    assert not is_blank(text)
+    assert text_key(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["ម៉ាស៊ីនបូមទឹក", "ປັ໊ມນ້ຳຢູ່ໃສ", "ရေစုပ်စက်ဘယ်မှာလဲ", "ཆུ་འཐེན་འཕྲུལ་འཁོར", "ꦥꦺꦴꦩ꧀ꦥꦧꦚꦸ", "ปั๊มน้ำอยู่ที่ไหน", "打开客厅的灯", "ᬧᭀᬫ᭄ᬧᬬᬾᬄ"],
+)
+def test_every_script_without_spaces_is_counted_by_characters(text: str) -> None:
+    assert word_count(text) >= 2
+    assert len(word_units(text)) > 3
+    assert len(word_shingles(text_key(text), 1)) > 1
+
+
+def test_units_of_mixed_text() -> None:
+    assert word_units("iPhone 打开 x") == ["iPhone", "打", "开", "x"]
+    assert word_shingles("a b c d", 3) == ["a b c", "b c d"]
+    assert word_shingles("a b", 3) == ["a b"]

@@ -60,6 +60,8 @@ PAIRS = [
     english("query", "how long was the harbour frozen, in the winter of 1709", UNRELATED + " So they say."),
     english("document", "Who lived on the rock?", LIGHTHOUSE),
     english("negative", "What is a bridge made of?", UNRELATED + " Or so.", negatives=(UNRELATED, ENGLISH)),
+    # A German evaluation text stands among the Turkish translations.
+    english("misfiled", "Where does one put rye bread?", UNRELATED + " They do say so."),
     english("held-out", "Which bridge is that?", ENGLISH, split="test"),
 ]
 GERMAN_PAIRS = [
@@ -86,9 +88,11 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     benchmark(base / "benchmarks" / "harbour", {"fr": french, "en": (HARBOUR_QUERY, HARBOUR)})
     write_rows(base / "collected" / "en.parquet", PAIRS, COLLECTED)
     write_rows(base / "supplied" / "de.parquet", GERMAN_PAIRS, PARALLEL)
-    write_rows(
-        base / "supplied" / "tr.parquet", [supplied("clean", "Çavdar ekmeği ne kadar dayanır?", GERMAN)], PARALLEL
-    )
+    turkish = [
+        supplied("clean", "Çavdar ekmeği ne kadar dayanır?", "Çavdar ekmeği serin ve kuru yerde bir hafta dayanır."),
+        supplied("misfiled", "Çavdar ekmeği nereye konur?", GERMAN),
+    ]
+    write_rows(base / "supplied" / "tr.parquet", turkish, PARALLEL)
     validation = [
         english("valid", "Who lived there?", LIGHTHOUSE, split=""),
         english("fine", "Rye?", UNRELATED, split=""),
@@ -143,7 +147,12 @@ def test_queries_documents_and_hard_negatives_count(found: dict[str, dict]) -> N
 
 
 def test_held_out_and_other_pairs_are_left_alone_and_validation_pairs_are_looked_up(found: dict[str, dict]) -> None:
-    assert set(found) == {"german", "original", "query", "document", "negative", "valid"}
+    assert set(found) == {"german", "original", "query", "document", "negative", "misfiled", "valid"}
+
+
+def test_a_whole_text_is_found_in_another_language_than_its_own(found: dict[str, dict]) -> None:
+    row = found["misfiled"]
+    assert (row["lang"], row["side"], row["overlap"], row["text_id"]) == ("tr", "passage", "exact", "de-p")
 
 
 def test_what_was_found_is_in_no_language_of_the_training_text(base: Path, tmp_path: Path) -> None:
@@ -197,8 +206,8 @@ def test_paraphrases_are_compared_with_english_evaluation_text_and_held_out_text
 
 def test_statistics_tell_what_was_looked_up_and_why_pairs_went(base: Path, found: dict[str, dict]) -> None:
     record = read_json(base / "decontamination" / "pairs.json")
-    assert record["checked"] == {"web": 8} and record["removed"] == {"web": 6}
-    assert record["looked_up"] == {"en": 8, "de": 3, "tr": 1}
+    assert record["checked"] == {"web": 9} and record["removed"] == {"web": 7}
+    assert record["looked_up"] == {"en": 9, "de": 3, "tr": 2}
     assert record["without_evaluation_text"] == ["tr"]
     assert sum(one["texts"] for one in record["counts"]) == len(found)
     key = {"source": "web", "benchmark": "bridge", "lang": "de", "side": "passage", "overlap": "ngram"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from polybatch.decontaminate.contaminated import Found
 from polybatch.decontaminate.exposure import exposure
 from polybatch.decontaminate.overlap import Match
 from polybatch.tables import data
+from polybatch.tables.data import read_supplied, supplied_table
 from polybatch.tables.forms.latex import to_latex
 from polybatch.tables.forms.table import to_csv, to_markdown
 from polybatch.tables.forms.webpage import to_html
@@ -94,7 +96,7 @@ def test_pairs_by_source_then_texts_by_benchmark_language_and_side(found, tmp_pa
     assert (clean["source"], clean["removed"]) == ("b", "0")
     assert table.notes == [
         "Pairs looked up by language: de: 700; en: 1,010.",
-        "No evaluation text is in sw: nothing was to be found there.",
+        "No evaluation text is in sw: only whole texts of others were to be found there.",
     ]
 
 
@@ -141,3 +143,19 @@ def test_exposure_has_a_row_an_encoder_and_benchmark(tmp_path):
     write_json(tmp_path / "exposure.json", record)
     with pytest.raises(DataError, match="perhaps"):
         data.read_exposure(tmp_path / "exposure.json")
+
+
+def test_supplied_translations(tmp_path: Path) -> None:
+    """A table of sources and languages, from files that are checked to add up."""
+    steps = [{"step": "empty", "removed": 2}, {"step": "query equals passage", "removed": 1}]
+    for lang, of in (("de", {"read": 10, "steps": steps, "kept": 7}), ("fr", {"read": 4, "steps": [], "kept": 4})):
+        write_json(tmp_path / f"{lang}.json", {"lang": lang, "sources": {"mine": of}})
+    table = supplied_table(read_supplied([tmp_path / "de.json", tmp_path / "fr.json"]))
+    assert [[cell.value for cell in row] for row in table.rows] == [
+        ["mine", "de", 10, 2, 1, 7, 0.7],
+        ["mine", "fr", 4, 0, 0, 4, 1.0],
+    ]
+    assert supplied_table([]).notes == ["No source comes with translations into a language that is trained on."]
+    write_json(tmp_path / "de.json", {"lang": "de", "sources": {"mine": {"read": 10, "steps": steps, "kept": 8}}})
+    with pytest.raises(DataError, match="do not add up"):
+        read_supplied([tmp_path / "de.json"])

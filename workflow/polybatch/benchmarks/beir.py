@@ -11,8 +11,6 @@ says that they are not: a judgement holds inside its language. Queries that the 
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,12 +25,15 @@ from polybatch.benchmarks.retrieval_data import (
     require_present,
 )
 from polybatch.benchmarks.write import write_benchmark
+from polybatch.core import stage
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.languages import language
 from polybatch.core.lines import numbered_lines
+from polybatch.core.row_files import file_rows
+from polybatch.core.text import is_blank
+from polybatch.core.values import Fault, Faults, grade, identifier, is_missing, shown, text
 
 _HEADER = ["query-id", "corpus-id", "score"]
-_GRADE = re.compile(r"-?\d{1,9}")
 
 Judgements = dict[str, dict[str, int]]
 
@@ -72,6 +73,7 @@ def build(
     texts = {lang: _queries(places[lang]) for lang in query_languages}
     parallel = shared.parent.is_dir() and folder not in places.values()
     if parallel:
+        _require_one_place(shared, places)
         _read_shared(data, texts, folder, read_qrels(shared), most_absent)
     else:
         _read_own(data, texts, places, split, most_absent)
@@ -80,9 +82,22 @@ def build(
         "path": str(folder),
         "split": split,
         "queries_without_relevant_passage": data.unanswerable(),
+        "queries_not_judged": {lang: len(of) - len(data.queries[lang]) for lang, of in texts.items()},
         "ids_shared": parallel,
     }
     return write_benchmark(output, parts_of(data, query_languages, corpus_languages), card)
+
+
+def _require_one_place(shared: Path, places: dict[str, Path]) -> None:
+    own = [place / "qrels" / shared.name for place in places.values()]
+    if twice := [path for path in own if path.is_file()]:
+        raise DataError(
+            "The judgements of a benchmark stand in two places.",
+            where=shared,
+            expected="judgements of all languages in one file, or of each language in its folder",
+            found=", ".join(map(str, twice)),
+            remedy="remove the one or the others",
+        )
 
 
 def _places(folder: Path, languages: Sequence[str]) -> dict[str, Path]:
@@ -90,6 +105,13 @@ def _places(folder: Path, languages: Sequence[str]) -> dict[str, Path]:
     wanted = list(dict.fromkeys(language(lang).iso for lang in languages))
     there = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     if all(lang in there for lang in wanted):
+        if outside := _found(folder, "corpus"):
+            raise DataError(
+                "A benchmark has passages beside its languages' folders and within them.",
+                where=folder,
+                found=f"{outside.name} and {' '.join(f'{lang}/' for lang in wanted)}",
+                remedy="remove the one or the others",
+            )
         return {lang: folder / lang for lang in wanted}
     if len(wanted) == 1 and _found(folder, "corpus") is not None:
         return {wanted[0]: folder}
@@ -103,53 +125,72 @@ def _places(folder: Path, languages: Sequence[str]) -> dict[str, Path]:
 
 
 def _found(folder: Path, name: str) -> Path | None:
-    return next((path for path in (folder / f"{name}.jsonl", folder / f"{name}.jsonl.gz") if path.is_file()), None)
+    there = [path for path in (folder / f"{name}.jsonl", folder / f"{name}.jsonl.gz") if path.is_file()]
+    if len(there) > 1:
+        raise DataError(
+            "A file of a benchmark is there twice.",
+            where=folder,
+            expected="one of the two",
+            found=" and ".join(path.name for path in there),
+            remedy="remove one; nothing says which is meant",
+        )
+    return there[0] if there else None
 
 
-def _lines(folder: Path, name: str) -> Iterator[dict[str, Any]]:
-    """The objects of a .jsonl file, each checked to have an id and a text."""
+def _lines(folder: Path, name: str) -> Iterator[tuple[str, str, str, str]]:
+    """(where, id, title, text) of the objects of a .jsonl file; faults are told together at its end."""
     path = _found(folder, name)
     if path is None:
         raise DataError("A file of a benchmark is missing.", where=folder / f"{name}.jsonl")
-    for number, line in numbered_lines(path):
-        if not line.strip():
-            continue
+    faults = Faults(path)
+    for where, row in file_rows(path, "jsonl", ()):
         try:
-            row = json.loads(line)
-            fault = "" if isinstance(row["text"], str) and str(row["_id"]) else "no text or id"
-        except (ValueError, KeyError, TypeError) as error:
-            fault = f"{type(error).__name__}: {error}"
-        if fault:
-            raise DataError(
-                "A line of a benchmark's file cannot be read.",
-                where=f"{path}, line {number}",
-                expected='an object with "_id" and "text"',
-                found=fault,
-            )
-        yield row
+            if isinstance(row, Fault):
+                raise row
+            found = identifier(row.get("_id"), "_id"), text(row.get("title"), "title"), text(row.get("text"), "text")
+            if is_blank(found[0]) or is_missing(row.get("text")):
+                raise Fault("no _id" if is_blank(found[0]) else "no text")
+            if name == "queries" and is_blank(found[2]):
+                raise Fault("empty text")
+            yield where, *found
+        except Fault as fault:
+            faults.add(where, fault)
+    faults.tell(
+        "{number} line(s) of a benchmark's file cannot be read.",
+        expected='objects with "_id" (text or a whole number) and "text", and of queries none that is empty',
+        remedy="correct these lines",
+    )
 
 
 def _passages(folder: Path) -> Callable[[], Iterator[tuple[str, str]]]:
     def rows() -> Iterator[tuple[str, str]]:
-        for row in _lines(folder, "corpus"):
-            yield str(row["_id"]), joined(row.get("title"), row["text"])
+        for _, identity, title, body in _lines(folder, "corpus"):
+            passage = joined("" if is_blank(title) else title, body)
+            yield identity, "" if is_blank(passage) else passage
 
     return rows
 
 
 def _queries(folder: Path) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for row in _lines(folder, "queries"):
-        if found.setdefault(str(row["_id"]), row["text"]) != row["text"]:
-            raise DataError("Two queries have one id.", where=folder, found=str(row["_id"]))
-    return found
+    found: dict[str, tuple[str, str]] = {}
+    faults, again = Faults(_found(folder, "queries")), 0
+    for where, identity, _, query in _lines(folder, "queries"):
+        first, known = found.setdefault(identity, (where, query))
+        if known != query:
+            faults.add(where, f"another query has the id {shown(identity)} in {first}")
+        elif first != where:
+            again += 1
+    faults.tell("Two queries have one id.", remedy="give each query an id of its own")
+    if again:
+        stage.log.warning("%s: %d queries stand in queries.jsonl again, with the same id and text", folder, again)
+    return {identity: query for identity, (_, query) in found.items()}
 
 
 def read_qrels(path: Path) -> Judgements:
-    """Judgements of a file in BEIR's layout: tabs, and a first line with the columns' names.
+    """Judgements of a file in BEIR's layout: tabs, and a first line with the columns' names. Empty lines are none.
 
     Raises:
-        DataError: It is missing, or a line of it is no judgement.
+        DataError: It is missing, a line of it is no judgement, or two lines contradict each other.
     """
     if not path.is_file():
         there = ", ".join(sorted(p.stem for p in path.parent.glob("*.tsv")))
@@ -160,19 +201,38 @@ def read_qrels(path: Path) -> Judgements:
             remedy="name a split that is there",
         )
     found: Judgements = {}
+    lines: dict[tuple[str, str], int] = {}
+    faults, again = Faults(path), 0
     for number, line in numbered_lines(path):
         row = line.rstrip("\r\n").split("\t")
-        if number == 1 and row == _HEADER:
+        if not line.strip() or (number == 1 and row == _HEADER):
             continue
-        if len(row) != 3 or not _GRADE.fullmatch(row[2]):
-            raise DataError(
-                "A line of the judgements cannot be read.",
-                where=f"{path}, line {number}",
-                expected="query-id, corpus-id and a whole number, with tabs between them",
-                found="\t".join(row),
-            )
-        found.setdefault(row[0], {})[row[1]] = int(row[2])
+        try:
+            query, passage, relevance = _judgement(row)
+            first = lines.setdefault((query, passage), number)
+            known = found.setdefault(query, {}).setdefault(passage, relevance)
+            if known != relevance:
+                pair = f"query {shown(query)} and passage {shown(passage)}"
+                raise Fault(f"{pair} are judged {relevance}, in line {first} {known}")
+            again += first != number
+        except Fault as fault:
+            faults.add(f"line {number}", fault)
+    faults.tell(
+        "{number} line(s) of the judgements cannot be used.",
+        expected="query-id, corpus-id and a whole number, with tabs between them; each pair judged once",
+        remedy="correct these lines",
+    )
+    if again:
+        stage.log.warning("%s: %d judgements are given again, and alike", path, again)
     return found
+
+
+def _judgement(row: Sequence[str]) -> tuple[str, str, int]:
+    if len(row) != len(_HEADER):
+        raise Fault(f"{len(row)} field(s), not 3: {shown(chr(9).join(row))}")
+    if is_blank(row[0]) or is_blank(row[1]):
+        raise Fault(f"an empty id: {shown(chr(9).join(row))}")
+    return row[0], row[1], grade(row[2], "score")
 
 
 def _read_own(

@@ -25,6 +25,7 @@ from polybatch.core import contracts
 from polybatch.core.errors import DataError
 from polybatch.core.files import read_json, read_parquet
 from polybatch.core.streams import batches
+from polybatch.core.unicode_sets import INVISIBLE_RANGES, ranges
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -233,10 +234,11 @@ def _read_texts(path: Path, lang: str, may_be_empty: int, faults: list[str]) -> 
 
 
 def is_empty(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Which texts are null or hold nothing but white space."""
+    """Which texts are null, or of which nothing can be seen (as `text.is_blank`)."""
     import pyarrow.compute as pc
 
-    return pc.fill_null(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0), True)
+    invisible = "".join(rf"\x{{{first:X}}}-\x{{{last:X}}}" for first, last in ranges(INVISIBLE_RANGES))
+    return pc.fill_null(pc.match_substring_regex(texts, rf"^[\s\x0B\x{{85}}\pZ{invisible}]*$"), True)
 
 
 def _named(fault: str, ids: Iterable[object]) -> Iterator[str]:

@@ -42,9 +42,11 @@ from polybatch.benchmarks.retrieval_data import (
     require_present,
 )
 from polybatch.benchmarks.write import write_benchmark
-from polybatch.core import hub, stage
+from polybatch.core import hub, stage, values
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.languages import language
+from polybatch.core.text import is_blank
+from polybatch.core.values import Fault, shown
 
 if TYPE_CHECKING:
     from mteb.abstasks.retrieval import AbsTaskRetrieval
@@ -210,15 +212,15 @@ def _add_queries(data: Data, rows: Any, subset: Subset, task: str) -> None:
     """Adds a subset's queries; one that stands in several subsets must be the same in all."""
     known = data.queries.setdefault(subset.query_lang, {})
     instructions = rows["instruction"] if "instruction" in rows.column_names else [None] * len(rows)
-    for i, text, instruction in zip(rows["id"], rows["text"], instructions, strict=True):
-        if not isinstance(text, str):
+    for i, query, instruction in zip(rows["id"], rows["text"], instructions, strict=True):
+        if not isinstance(query, str):
             raise ConfigError(f"mteb's task {task} has conversations for queries, which are not supported.")
-        asked = text if instruction is None else f"{text} {instruction}"
-        if known.setdefault(str(i), asked) != asked:
+        asked = query if instruction is None else f"{query} {instruction}"
+        if known.setdefault(i, asked) != asked:
             raise DataError(
                 f"Subsets of mteb's task {task} give one id to several queries.",
                 where=f"{subset.name}, query {i}",
-                expected=known[str(i)],
+                expected=known[i],
                 found=asked,
                 remedy="make one benchmark for each pair of languages: one in languages, one in corpus_languages",
             )
@@ -231,8 +233,13 @@ def _rows_of(corpus: Any) -> Callable[[], Iterator[tuple[str, str]]]:
         titled = "title" in corpus.column_names
         for batch in corpus.iter(_ROWS_AT_A_TIME):
             titles = batch["title"] if titled else [""] * len(batch["id"])
-            for i, title, text in zip(batch["id"], titles, batch["text"], strict=True):
-                yield str(i), joined(title, text)
+            for i, title, body in zip(batch["id"], titles, batch["text"], strict=True):
+                try:
+                    passage = joined(values.text(title, "title"), values.text(body, "text"))
+                    yield values.identifier(i, "id"), "" if is_blank(passage) else passage
+                except Fault as fault:
+                    where = f"passage {shown(i)}"
+                    raise DataError("A data set cannot be read.", where=where, found=str(fault)) from fault
 
     return rows
 

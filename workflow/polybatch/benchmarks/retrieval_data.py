@@ -61,9 +61,7 @@ def joined(title: str | None, text: str) -> str:
 def relevant(judgements: Mapping[str, Mapping[str, int]], queries: Mapping[str, str]) -> dict[str, dict[str, int]]:
     """Judgements above 0 of queries that are there, in the queries' order, which does not depend on hashes."""
     return {
-        i: {
-            str(passage): int(judgements[i][passage]) for passage in sorted(judgements[i]) if judgements[i][passage] > 0
-        }
+        i: {passage: judgements[i][passage] for passage in sorted(judgements[i]) if judgements[i][passage] > 0}
         for i in queries
         if i in judgements
     }

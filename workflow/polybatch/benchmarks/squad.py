@@ -11,17 +11,22 @@ translations of one another, since languages were split independently: passages 
 
 from __future__ import annotations
 
-import gzip
 import json
+import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from polybatch.benchmarks.write import Parts, write_benchmark
+from polybatch.core import json_text, stage
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.languages import language
+from polybatch.core.row_files import is_unanswered, squad_paragraphs
+from polybatch.core.text import is_blank
+from polybatch.core.values import Fault, Faults, identifier, shown, text
 
 # From the README of github.com/google-research-datasets/lareqa.
 PUBLISHED: dict[str, dict[str, dict[str, int]]] = {
@@ -49,7 +54,6 @@ PUBLISHED: dict[str, dict[str, dict[str, int]]] = {
 # Answers that do not stand where the file says: a few are slips of the annotation, many mean that offsets count
 # something else than characters.
 _MOST_MISPLACED = 0.01
-_NAMED = 3
 
 
 @dataclass
@@ -60,6 +64,7 @@ class Language:
         queries, passages, documents: Rows of contracts.QUERIES, CORPUS and DOCUMENTS, without their lang.
         relevant: Question id -> the id of the sentence that holds the answer.
         misplaced: Ids of questions whose answer does not stand where the file says.
+        unanswered: Questions that are marked as having no answer; they are left out.
     """
 
     queries: list[dict[str, Any]] = field(default_factory=list)
@@ -67,6 +72,7 @@ class Language:
     documents: list[dict[str, Any]] = field(default_factory=list)
     relevant: dict[str, str] = field(default_factory=dict)
     misplaced: list[str] = field(default_factory=list)
+    unanswered: int = 0
 
 
 def read_language(path: Path, lang: str, breaks: str) -> Language:
@@ -80,92 +86,130 @@ def read_language(path: Path, lang: str, breaks: str) -> Language:
 
     Raises:
         DataError: The layout is another one, an answer stands in no sentence, or too many answers are not where the
-            file says.
+            file says. All faults of a file are counted in it.
     """
-    found, faults = Language(), []
-    for place, paragraph in _paragraphs(path, lang):
-        try:
-            faults += list(_add_paragraph(found, paragraph, lang, place, breaks))
-        except (KeyError, TypeError, IndexError, AttributeError) as error:
-            raise DataError(
-                "A file of a question answering data set has another layout than expected.",
-                where=f"{path}, {place}",
-                expected="context, qas (id, question, answers with text and answer_start)"
-                + (", sentence_breaks" if breaks == "given" else ""),
-                found=f"{type(error).__name__}: {error}",
-                remedy="fetch the file again; for files without sentence breaks, such as MLQA's own, split them",
-            ) from error
+    found, faults = Language(), Faults(path)
+    for place, paragraph, questions in squad_paragraphs(_document(path, lang), path):
+        _add_paragraph(found, paragraph, questions, lang=lang, where=place, breaks=breaks, faults=faults)
     if len(found.misplaced) > _MOST_MISPLACED * len(found.queries):
-        faults.append(f"{len(found.misplaced)} answers are not where answer_start says")
-    if faults or not found.queries:
-        more = f" and {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
-        raise DataError(
-            f"The questions in {lang} cannot be used.",
-            where=path,
-            expected="answers that start in a sentence, at the character that the file names",
-            found="; ".join(faults[:_NAMED]) + more or "no question",
-        )
+        faults.add("all", f"{len(found.misplaced)} answers are not where answer_start says")
+    if not found.queries and not faults.number:
+        faults.add("data", f"no question{', but for those without an answer' if found.unanswered else ''}")
+    faults.tell(
+        f"The questions in {lang} cannot be used: {{number}} fault(s).",
+        expected="context, qas (id, question, answers with text and answer_start), and answers that start in a sentence"
+        + ("; sentence_breaks, pairs of a start and an end" if breaks == "given" else ""),
+        remedy="correct the file or fetch it again; for files without sentence breaks, such as MLQA's own, split them",
+    )
+    if found.unanswered:
+        stage.log.warning("%s: %d questions have no answer and are left out", path, found.unanswered)
     return found
 
 
-def _paragraphs(path: Path, lang: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(article.paragraph, the paragraph) of a file."""
-    try:
-        data = json.loads(_raw(path, lang))["data"]
-        for i, article in enumerate(data):
-            for j, paragraph in enumerate(article["paragraphs"]):
-                yield f"{i}.{j}", paragraph
-    except FileNotFoundError as error:
-        raise DataError("A benchmark's file is missing.", where=path, remedy="fetch it, or correct its path") from error
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise DataError(
-            "A benchmark's file cannot be read.",
-            where=path,
-            expected="JSON with data, and in it articles with paragraphs",
-            found=f"{type(error).__name__}: {error}",
-            remedy="fetch it again",
-        ) from error
-
-
-def _raw(path: Path, lang: str) -> bytes:
-    if path.suffix == ".gz":
-        return gzip.decompress(path.read_bytes())
+def _document(path: Path, lang: str) -> Any:
     if path.suffix != ".zip":
-        return path.read_bytes()
+        return json_text.read_document(path)
     member = f"dev/dev-context-{lang}-question-{lang}.json"  # as MLQA's archive is laid out
-    with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if name.endswith(member) and not name.startswith("__MACOSX")]
-        if len(names) != 1:
-            raise KeyError(f"{len(names)} files {member} in the archive")
-        return archive.read(names[0])
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.endswith(member) and not name.startswith("__MACOSX")]
+            raw = archive.read(names[0]) if len(names) == 1 else None
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        found = f"{type(error).__name__}: {error}"
+        raise DataError("An archive cannot be read.", where=path, found=found, remedy="fetch it again") from error
+    if raw is None:
+        found = f"{len(names)} files {member} in the archive"
+        raise DataError("An archive does not hold the language.", where=path, expected="one", found=found)
+    return json_text.parse_document(raw, f"{path}: {names[0]}")
 
 
-def _add_paragraph(found: Language, paragraph: Mapping[str, Any], lang: str, place: str, breaks: str) -> Iterator[str]:
-    """Adds a paragraph's sentences and questions; yields a fault for each answer that stands in no sentence."""
-    context: str = paragraph["context"]
-    spans = paragraph["sentence_breaks"] if breaks == "given" else split_sentences(lang, context)
+def _add_paragraph(
+    found: Language,
+    paragraph: Mapping[str, Any],
+    questions: Sequence[Any],
+    *,
+    lang: str,
+    where: str,
+    breaks: str,
+    faults: Faults,
+) -> None:
+    """Adds a paragraph's sentences and questions."""
+    place = ".".join(re.findall(r"\d+", where))  # article.paragraph
+    try:
+        context = _required(paragraph, "context")
+        spans = _breaks(paragraph, context) if breaks == "given" else split_sentences(lang, context)
+    except Fault as fault:
+        faults.add(where, fault)
+        return
     ids = [f"{lang}-{place}.{k}" for k in range(len(spans))]
     found.documents.append({"document_id": f"{lang}-{place}", "text": context})
     found.passages += [
         {"passage_id": i, "text": context[start:end], "group": ""} for i, (start, end) in zip(ids, spans, strict=True)
     ]
-    for qa in paragraph["qas"]:
-        first = qa["answers"][0]
-        if not context.startswith(first["text"], first["answer_start"]):
-            found.misplaced.append(qa["id"])
-        holding = _sentence_at(context, spans, first["answer_start"])
-        if holding is None:
-            yield f"the answer of {qa['id']} (character {first['answer_start']}) stands in no sentence"
-            continue
-        found.relevant[qa["id"]] = ids[holding]
-        found.queries.append(
-            {
-                "query_id": f"{lang}-{qa['id']}",
-                "text": qa["question"],
-                "group": qa["id"],
-                "answers": list(dict.fromkeys(answer["text"] for answer in qa["answers"])),
-            }
+    sentences = dict(zip(ids, spans, strict=True))
+    for number, question in enumerate(questions):
+        try:
+            if not isinstance(question, dict):
+                raise Fault(f"no object: {shown(question)}")
+            if is_unanswered(question):
+                found.unanswered += 1
+            else:
+                _add_question(found, question, context, sentences, lang)
+        except Fault as fault:
+            faults.add(f"{where}.qas[{number}]", fault)
+
+
+def _add_question(
+    found: Language, question: Mapping[str, Any], context: str, spans: Mapping[str, Sequence[int]], lang: str
+) -> None:
+    identity = identifier(question.get("id"), "id")
+    if is_blank(identity):
+        raise Fault("no id")
+    if identity in found.relevant:
+        raise Fault(f"another question has the id {shown(identity)}")
+    answers = question.get("answers")
+    if not isinstance(answers, list) or not all(isinstance(answer, dict) for answer in answers):
+        raise Fault(f"answers is no list of objects: {shown(answers)}")
+    texts = [_required(answer, "text") for answer in answers]
+    start = answers[0].get("answer_start")
+    if not isinstance(start, int) or isinstance(start, bool) or start < 0:
+        raise Fault(f"answer_start is no place in the context: {shown(start)}")
+    if not context.startswith(texts[0], start):
+        found.misplaced.append(identity)
+    holding = _sentence_at(context, list(spans.values()), start)
+    if holding is None:
+        raise Fault(f"the answer of {identity} (character {start}) stands in no sentence")
+    found.relevant[identity] = list(spans)[holding]
+    found.queries.append(
+        {
+            "query_id": f"{lang}-{identity}",
+            "text": _required(question, "question"),
+            "group": identity,
+            "answers": list(dict.fromkeys(texts)),
+        }
+    )
+
+
+def _required(values: Mapping[str, Any], name: str) -> str:
+    value = text(values.get(name), name)
+    if is_blank(value):
+        raise Fault(f"no {name}")
+    return value
+
+
+def _breaks(paragraph: Mapping[str, Any], context: str) -> list[tuple[int, int]]:
+    """The sentence breaks that a file gives, checked to be places in the context."""
+    given = paragraph.get("sentence_breaks")
+    pairs = [tuple(pair) for pair in given if isinstance(pair, list)] if isinstance(given, list) else []
+    if not isinstance(given, list) or len(pairs) != len(given):
+        raise Fault(
+            f"sentence_breaks is no list of pairs: {shown(given)}" if given is not None else "no sentence_breaks"
         )
+    for pair in pairs:
+        whole = len(pair) == 2 and all(isinstance(end, int) and not isinstance(end, bool) for end in pair)
+        if not whole or not 0 <= pair[0] <= pair[1] <= len(context):
+            raise Fault(f"a sentence break is no pair of places in the context: {shown(list(pair))}")
+    return pairs
 
 
 def _sentence_at(context: str, spans: Sequence[Sequence[int]], start: int) -> int | None:
@@ -223,10 +267,11 @@ def build(
         qrels=_qrels(read),
         documents={lang: found.documents for lang, found in read.items()},
     )
-    misplaced = {lang: len(found.misplaced) for lang, found in read.items() if found.misplaced}
-    return write_benchmark(
-        output, parts, {"adapter": "lareqa", "breaks": breaks, "misplaced_answers": misplaced, **(card or {})}
-    )
+    counted = {
+        "misplaced_answers": {lang: len(found.misplaced) for lang, found in read.items() if found.misplaced},
+        "questions_without_answer": {lang: found.unanswered for lang, found in read.items() if found.unanswered},
+    }
+    return write_benchmark(output, parts, {"adapter": "lareqa", "breaks": breaks, **counted, **(card or {})})
 
 
 def _qrels(read: Mapping[str, Language]) -> Iterator[dict[str, Any]]:

@@ -25,13 +25,14 @@ from polybatch.collect.options import CleaningOptions
 from polybatch.collect.source import Pair
 from polybatch.core import contracts
 from polybatch.core.streams import BATCH_ROWS, batches, combined, is_first, parts
-from polybatch.core.text import clean_text, hash64, text_key, word_count
+from polybatch.core.text import clean_text, hash64, same_key, text_key, word_count
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _LANGUAGE_MIN_LETTERS = 24  # below, no identifier of languages is to be trusted
 
+NEGATIVES_GIVEN, NEGATIVES_KEPT = "hard negatives given", "hard negatives kept"
 DUPLICATE, NEAR_DUPLICATE, AMBIGUOUS = "duplicate", "near duplicate", "query with too many passages"
 
 
@@ -68,7 +69,7 @@ def clean(
 
     Returns:
         Tables of contracts.SOURCE_PAIRS in the order of `pairs`, split and kind empty, to be read once; and the counts:
-        "collected", each step, "kept".
+        "collected", each step, "kept"; of the rows without a fault of their own NEGATIVES_GIVEN and NEGATIVES_KEPT.
     """
     from polybatch.core.files import write_parquet
 
@@ -129,23 +130,26 @@ def _row_tables(
             continue
         keys.add(id_key(pair.pair_id), query_key, passage_key)
         texts.append((query_key, passage_key))
-        negatives = clean_negatives(pair.hard_negatives, passage_key) if pair.hard_negatives else []
+        negatives = clean_negatives(pair.hard_negatives, passage) if pair.hard_negatives else []
+        if pair.hard_negatives:
+            counts[NEGATIVES_GIVEN] += len(pair.hard_negatives)
+            counts[NEGATIVES_KEPT] += len(negatives)
         rows.append((pair.pair_id, query, passage, negatives, pair.document))
         if len(rows) >= BATCH_ROWS:
             yield flush()
     yield flush()
 
 
-def clean_negatives(negatives: Sequence[str], passage_key: str = "", *, keep_places: bool = False) -> list[str]:
-    """Hard negatives with clean text, each once, none empty, none that is the passage itself.
+def clean_negatives(negatives: Sequence[str], passage: str = "", *, keep_places: bool = False) -> list[str]:
+    """Hard negatives with clean text, each once, none empty, none that is the passage itself (`text.same_key`).
 
     With `keep_places` the others leave an empty text behind, so that the k-th of a translation still translates the
     k-th English one.
     """
-    seen = {passage_key, ""}
+    seen = {same_key(passage), ""}
     kept: list[str] = []
     for text in map(clean_text, negatives):
-        if (key := text_key(text)) not in seen:
+        if (key := same_key(text)) not in seen:
             seen.add(key)
             kept.append(text)
         elif keep_places:
@@ -158,7 +162,7 @@ def _fault(query: str, passage: str, query_key: str, passage_key: str, options: 
         return "empty"
     if not (query_key[0].isalpha() or any(map(str.isalpha, query_key))):
         return "query without letters"
-    if query_key == passage_key:
+    if query_key.replace(" ", "") == passage_key.replace(" ", ""):
         return "query equals passage"
     words = word_count(query)
     if words < options.min_query_words or (options.max_query_words and words > options.max_query_words):

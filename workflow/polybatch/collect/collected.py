@@ -14,17 +14,18 @@ from typing import Any
 import numpy as np
 
 from polybatch.collect.source import Pair
+from polybatch.collect.translation_cleaning import EnglishPassages
 from polybatch.core import contracts
 from polybatch.core.streams import batches, id_key
-from polybatch.core.text import text_key
+from polybatch.core.text import same_hash, same_key
 
 
 def texts(pairs: Iterable[Pair | dict[str, Any]]) -> set[str]:
-    """The keys of all queries and passages."""
+    """The keys of all queries and passages (`text.same_key`)."""
     keys: set[str] = set()
     for pair in pairs:
         row = pair if isinstance(pair, dict) else {"query": pair.query, "passage": pair.passage}
-        keys |= {text_key(row["query"]), text_key(row["passage"])}
+        keys |= {same_key(row["query"]), same_key(row["passage"])}
     return keys
 
 
@@ -33,22 +34,26 @@ class Collected:
 
     Attributes:
         rows: Number of pairs.
+        passages: Their English passages.
         ids, held_out, secret: Sorted uint64 keys of all pairs; of those of dev and test; of those and the
             English-only ones, which translators must not see.
     """
 
     def __init__(self, path: Path) -> None:
         every, held_out, secret = array("Q"), array("Q"), array("Q")
-        for table in batches(path, contracts.COLLECTED, ["pair_id", "split", "kind"]):
-            columns = [table.column(name).to_pylist() for name in ("pair_id", "split", "kind")]
-            for pair_id, split, kind in zip(*columns, strict=True):
+        passages = array("Q")
+        for table in batches(path, contracts.COLLECTED, ["pair_id", "split", "kind", "passage"]):
+            columns = [table.column(name).to_pylist() for name in ("pair_id", "split", "kind", "passage")]
+            for pair_id, split, kind, passage in zip(*columns, strict=True):
                 key = id_key(pair_id)
                 every.append(key)
+                passages.append(same_hash(passage))
                 if split != "train":
                     held_out.append(key)
                 if split != "train" or kind == "english_only":
                     secret.append(key)
         self.rows = len(every)
+        self.passages = EnglishPassages(np.array(every, dtype=np.uint64), np.array(passages, dtype=np.uint64))
         self.ids, self.held_out, self.secret = (
             np.sort(np.array(a, dtype=np.uint64)) for a in (every, held_out, secret)
         )

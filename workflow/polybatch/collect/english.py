@@ -12,7 +12,7 @@ were taken from, a document is held out whole, for test or for dev, and what is 
 languages of a study do not enter: adding one moves no pair to another split. Row limits and the mixture go by a hash of
 the pair: a larger limit keeps what a smaller one kept.
 
-The files are read twice: for what is remembered of each row (about 40 bytes), then for the texts.
+The files are read twice: for what is remembered of each row (about 45 bytes), then for the texts.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import argparse
 import json
 import tempfile
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,43 +34,16 @@ from polybatch.collect.cleaning import AMBIGUOUS, RowKeys, passages_per_query
 from polybatch.collect.near_duplicates import NearDuplicates
 from polybatch.collect.options import CleaningOptions, MixtureOptions, SplitOptions
 from polybatch.collect.source import Source
+from polybatch.collect.split import DEV, DROPPED, KINDS, SPLITS, TEST, TRAIN, Rows, kinds, split
+from polybatch.collect.translation_cleaning import EnglishPassages, clean_translations, foreign_check
 from polybatch.core import contracts, stage
-from polybatch.core.errors import ConfigError, DataError
+from polybatch.core.errors import ConfigError
 from polybatch.core.files import read_json, write_json, write_parquet
 from polybatch.core.streams import batches, combined, id_key, id_keys, is_first, is_in, scrambled, sorted_by_id
 from polybatch.core.text import hash64, text_key, unit_interval
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-TRAIN, DEV, TEST, DROPPED = range(4)
-SPLITS = ("train", "dev", "test")
-KINDS = ("parallel", "english_only", "english")
-
-
-@dataclass
-class Rows:
-    """What is remembered of the rows of all sources, in the order of the files.
-
-    Attributes:
-        ids, queries, passages: (n,) uint64 keys.
-        documents: (n,) uint64 keys of what is held out together: its document; its passage, where it has none. The same
-            array as `passages` where no row has a document.
-        place: (n,) float64 in [0, 1): where its document stands in the order of holding out.
-        aside: (n,) bool: its translations would be set aside, as those of its whole document are.
-        source: (n,) int32: which file it is of.
-    """
-
-    ids: np.ndarray
-    queries: np.ndarray
-    passages: np.ndarray
-    documents: np.ndarray
-    place: np.ndarray
-    aside: np.ndarray
-    source: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
 
 @dataclass
@@ -88,7 +62,7 @@ class Counts:
 
 def read_rows(paths: Sequence[Path], options: SplitOptions, near: NearDuplicates | None = None) -> Rows:
     """The first reading of the sources' files; fills `near` on the way."""
-    keys, place, aside = RowKeys(), array("d"), array("b")
+    keys, place, aside, same = RowKeys(), array("d"), array("b"), array("Q")
     documents: array[int] | None = None
     sizes = []
     for path in paths:
@@ -103,6 +77,7 @@ def read_rows(paths: Sequence[Path], options: SplitOptions, near: NearDuplicates
                 if documents is not None:
                     documents.append(hash64("document", document) if document else keys.passages[-1])
                 place.append(unit_interval(str(options.seed), "passage", document or passage))
+                same.append(hash64(passage.replace(" ", "")))
                 aside.append(unit_interval(str(options.seed), "kind", document or passage) < options.english_only)
             if near is not None:
                 near.add(*texts)
@@ -110,7 +85,8 @@ def read_rows(paths: Sequence[Path], options: SplitOptions, near: NearDuplicates
     ids, queries, passages = keys.arrays()
     source = np.repeat(np.arange(len(paths), dtype=np.int32), sizes)
     together = passages if documents is None else np.frombuffer(documents, dtype=np.uint64)
-    return Rows(ids, queries, passages, together, np.frombuffer(place), np.frombuffer(aside, dtype=bool), source)
+    flags, alike = np.frombuffer(aside, dtype=bool), np.frombuffer(same, dtype=np.uint64)
+    return Rows(ids, queries, passages, together, np.frombuffer(place), flags, source, alike)
 
 
 def select(
@@ -180,103 +156,22 @@ def shares(sizes: Sequence[float], available: Sequence[int], options: MixtureOpt
     return taken.tolist()
 
 
-def split(rows: Rows, kept: np.ndarray, translated: np.ndarray, options: SplitOptions) -> np.ndarray:
-    """Assigns every row to a split.
-
-    Args:
-        rows, kept: The rows, and which of them are taken.
-        translated: (n,) bool: has translations into all languages that a held-out passage must have.
-        options: See SplitOptions.
-
-    Returns:
-        (n,) int8: TRAIN, DEV, TEST, or DROPPED (not taken, or another pair of a held-out passage or document).
-
-    Raises:
-        DataError: Too few passages can be held out, or no training row is left.
-    """
-    fate = np.where(kept, TRAIN, DROPPED).astype(np.int8)
-    fit = kept & translated & (passages_per_query(rows.queries, rows.passages, kept) == 1)
-    test, dev = _held_out(rows, fit, options)
-    if len(test) < options.test_passages or len(dev) < options.dev_passages:
-        raise DataError(
-            "The sources hold too few passages to hold out.",
-            expected=f"{options.test_passages} test and {options.dev_passages} dev passages, each with a query of its "
-            "own and translated into all languages of split.parallel_in",
-            found=f"{options.test_passages - len(test)} test and "
-            f"{options.dev_passages - len(dev)} dev passages are missing",
-            remedy="lower split.test_passages and split.dev_passages, or name fewer languages in split.parallel_in",
-        )
-    held = np.concatenate([test, dev])
-    for keys in (rows.passages, rows.documents):
-        fate[kept & is_in(keys, np.sort(keys[held]))] = DROPPED
-    fate[test] = TEST
-    fate[dev] = DEV
-    if not (fate == TRAIN).any():
-        raise DataError(
-            "After cleaning and splitting, no training pair is left.",
-            found=f"{int(kept.sum())} clean pairs, all held out" if kept.any() else "no clean pair",
-            remedy="hold out fewer passages (config: split), or loosen the limits (config: cleaning)",
-        )
-    return fate
-
-
-def _held_out(rows: Rows, fit: np.ndarray, options: SplitOptions) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the rows for test and for dev, of the rows `fit`; fewer than are wanted only if there are no more.
-
-    No document is in both: what the last one of test has beyond the wanted number is in neither.
-    """
-    wanted = asked = options.test_passages + options.dev_passages
-    while True:
-        numbers = _one_a_passage(rows, fit, asked)
-        test, rest = np.split(numbers, [options.test_passages])
-        dev = rest[~is_in(rows.documents[rest], np.sort(rows.documents[test]))][: options.dev_passages]
-        if len(test) + len(dev) == wanted or len(numbers) < asked:
-            return test, dev
-        asked *= 2
-
-
-def _one_a_passage(rows: Rows, fit: np.ndarray, wanted: int) -> np.ndarray:
-    """Of the rows `fit` one a passage, the one of the lowest id; documents in their order of holding out.
-
-    There may be more than are wanted; fewer only if there are no more.
-    """
-    most, available = max(1_000, 2 * wanted), int(fit.sum())
-    while True:
-        near = fit
-        if most < available:  # rows of a document share its place: all of them are below the limit, or none
-            near = fit & (rows.place <= np.partition(rows.place[fit], most)[most])
-        numbers = np.flatnonzero(near)
-        numbers = numbers[np.lexsort((rows.ids[numbers], rows.passages[numbers], rows.place[numbers]))]
-        numbers = numbers[is_first(rows.passages[numbers])]
-        if len(numbers) >= wanted or most >= available:
-            return numbers
-        most *= 4
-
-
-def kinds(rows: Rows, fate: np.ndarray, has_translations: Sequence[bool], is_translated: Sequence[bool]) -> np.ndarray:
-    """How each row reaches other languages, (n,) int8, a place in KINDS: `kind` of contracts.COLLECTED.
-
-    Args:
-        rows, fate: The rows and their splits.
-        has_translations: Of each source, whether translations come with it.
-        is_translated: Of each source, whether it may be machine-translated.
-    """
-    supplied, machine = (np.array(flags, dtype=bool)[rows.source] for flags in (has_translations, is_translated))
-    parallel = supplied & ~((fate == TRAIN) & rows.aside)
-    return np.where(parallel, 0, np.where(machine, 1, 2)).astype(np.int8)  # in the order of KINDS
-
-
 def translatable(spec: dict[str, Any]) -> bool:
     """Whether a source may be machine-translated: unless its entry says `translate: false`."""
     return bool(spec.get("translate", True))
 
 
-def has_all_translations(rows: Rows, sources: Sequence[Source], languages: Sequence[str]) -> np.ndarray:
-    """Which rows have a translation from their source into each language, (n,) bool."""
+def has_all_translations(
+    rows: Rows, sources: Sequence[Source], languages: Sequence[str], cleaning: CleaningOptions
+) -> np.ndarray:
+    """Which rows have a translation from their source into each language, one that cleaning keeps; (n,) bool."""
     complete = np.ones(len(rows), dtype=bool)
+    english = EnglishPassages(rows.ids, rows.same)
     for lang in languages:
+        is_foreign = foreign_check(lang, cleaning.language_confidence)
         able = [source for source in sources if lang in source.languages]
-        found = [id_keys(pair.pair_id for pair in source.translations(lang)) for source in able]
+        kept = (clean_translations(source.translations(lang), english, is_foreign, Counter()) for source in able)
+        found = [id_keys(pair.pair_id for pair in pairs) for pairs in kept]
         complete &= is_in(rows.ids, np.unique(np.concatenate(found)) if found else np.zeros(0, dtype=np.uint64))
     return complete
 
@@ -311,7 +206,7 @@ def decide(
         rows = read_rows(paths, splitting, near)
         kept = select(rows, specs, sizes, cleaning=cleaning, mixture=mixture, near=near, counts=counts)
     held_out = splitting.test_passages + splitting.dev_passages
-    translated = has_all_translations(rows, sources, parallel_in if held_out else [])
+    translated = has_all_translations(rows, sources, parallel_in if held_out else [], cleaning)
     fate = split(rows, kept, translated, splitting)
     _count_dropped(rows, kept, fate, counts)
     kind = kinds(rows, fate, [bool(source.languages) for source in sources], [translatable(spec) for spec in specs])
@@ -321,8 +216,8 @@ def decide(
 
 def _count_dropped(rows: Rows, kept: np.ndarray, fate: np.ndarray, counts: Counts) -> None:
     """Counts what the split left out."""
-    passages = np.sort(rows.passages[(fate == TEST) | (fate == DEV)])
-    same_passage = (fate == DROPPED) & is_in(rows.passages, passages)
+    passages = np.sort(rows.same[(fate == TEST) | (fate == DEV)])
+    same_passage = (fate == DROPPED) & is_in(rows.same, passages)
     kept = counts.remove(kept, same_passage, rows, "another query of a held-out passage")
     if rows.documents is not rows.passages:
         counts.remove(kept, fate == DROPPED, rows, "another passage of a held-out document")
@@ -381,6 +276,8 @@ def collect(
                 "collected": record["collected"],
                 "steps": steps,
                 "kept": number,
+                "markup": record["markup"],
+                "hard_negatives": record["hard_negatives"],
             }
             for record, size, steps, number in zip(records, sizes, counts.steps, by_source, strict=True)
         },

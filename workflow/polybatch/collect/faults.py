@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path as FilePath
 
-from polybatch.collect.options import SECTIONS, SourceSection, has_ending
+from polybatch.collect.options import SECTIONS, SourceSection
 from polybatch.config.catalogue import Config, listed, source_name, unknown
 from polybatch.config.user_files import path_fault
 from polybatch.core.option_faults import Fault, Path, unknown_key
 from polybatch.core.option_types import LONGEST_NAME, NAME_PATTERN
 from polybatch.core.options import Options, faults_of
+from polybatch.core.row_files import format_of
 
 
 def entry_faults(config: Config) -> Iterator[Fault]:
@@ -82,7 +84,7 @@ def _file_faults(entry: dict[str, object], adapter: str) -> Iterator[Fault]:
     own = adapter in ("source", "local")
     if fault := path_fault(path, "file" if own else "file or folder"):
         yield Fault(("path",), fault)
-    elif own and "format" not in entry and not has_ending(path):
+    elif own and "format" not in entry and format_of(FilePath(path)) is None:
         yield Fault(("path",), "its ending does not tell the format; add format: jsonl, csv, tsv, parquet or squad")
 
 

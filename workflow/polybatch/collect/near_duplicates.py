@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from polybatch.core.streams import parts
+from polybatch.core.text import word_shingles
 
 PERMUTATIONS = 64  # of each side: a similarity of 0.9 is estimated to within 0.04 (one standard deviation)
 _SEED = 20210831
@@ -27,9 +28,8 @@ _ROW = np.dtype((np.uint32, 2 * PERMUTATIONS))
 
 
 def passage_shingles(key: str) -> list[str]:
-    """Word trigrams; the whole text if it has fewer words."""
-    words = key.split()
-    return [" ".join(words[i : i + _PASSAGE_GRAM]) for i in range(max(1, len(words) - _PASSAGE_GRAM + 1))]
+    """Word trigrams (`text.word_shingles`); the whole text if it has fewer words."""
+    return word_shingles(key, _PASSAGE_GRAM)
 
 
 def query_shingles(key: str) -> list[str]:

@@ -2,8 +2,8 @@
 
 inputs: a source (a downloaded wheel, the user's own file, or the record of a hub data set), and for questions
     without passages the passages that are looked through
-outputs: collected/sources/<name>.parquet (contracts.SOURCE_PAIRS) and <name>.json: licence,
-    size, and what each step of the cleaning removed
+outputs: collected/sources/<name>.parquet (contracts.SOURCE_PAIRS) and <name>.json: licence, size, what each step of the
+    cleaning removed, how many rows had markup taken out, and hard negatives given and kept
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from polybatch.collect.adapters.registry import open_source
-from polybatch.collect.cleaning import clean
+from polybatch.collect.cleaning import NEGATIVES_GIVEN, NEGATIVES_KEPT, clean
 from polybatch.collect.options import CleaningOptions
 from polybatch.collect.source import Source
 from polybatch.core import contracts, stage
@@ -48,7 +48,8 @@ def collect_source(source: Source, options: CleaningOptions, output: Path) -> di
 def _record(source: Source, counts: dict[str, int]) -> dict[str, Any]:
     collected = counts["collected"] + sum(source.dropped.values())
     steps, left = [], collected
-    removed = {**source.dropped, **{k: v for k, v in counts.items() if k not in ("collected", "kept")}}
+    others = ("collected", "kept", NEGATIVES_GIVEN, NEGATIVES_KEPT)
+    removed = {**source.dropped, **{k: v for k, v in counts.items() if k not in others}}
     for step, number in removed.items():
         left -= number
         steps.append({"step": step, "removed": number, "left": left})
@@ -59,6 +60,8 @@ def _record(source: Source, counts: dict[str, int]) -> dict[str, Any]:
         "collected": collected,
         "counts": steps,
         "kept": counts["kept"],
+        "markup": source.markup,
+        "hard_negatives": {"given": counts.get(NEGATIVES_GIVEN, 0), "kept": counts.get(NEGATIVES_KEPT, 0)},
     }
 
 

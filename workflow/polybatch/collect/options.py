@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from polybatch.core.languages import help_languages
 from polybatch.core.option_types import (
@@ -41,8 +40,6 @@ MMARCO_NAMES = {
     "vi": "vietnamese",
     "zh": "chinese",
 }
-# Ending of a file of pairs -> its format.
-FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet", ".json": "squad"}
 DataSetName = Literal[
     "wiki_qa", "mr_tydi", "duorc", "newsqa", "natural_questions", "yahoo_answers", "mfaq", "squadshifts"
 ]
@@ -230,6 +227,10 @@ class SourceSection(Section):
     )
 
 
+Delimiter = Annotated[str, Field(min_length=1, max_length=1), Said("a character", "characters")]
+Quote = Annotated[str, Field(pattern="^(.|none|auto)$"), Said("a character, `none` or `auto`", "characters")]
+
+
 class ColumnsSection(Section):
     """Our names to the file's."""
 
@@ -249,6 +250,17 @@ class LocalSourceSection(SourceSection):
     )
     format: Literal["jsonl", "csv", "tsv", "parquet", "squad"] = option(
         ABSENT, "See [own-data.md](own-data.md).", otherwise="from the ending"
+    )
+    delimiter: Delimiter = option(
+        ABSENT, "Of CSV and TSV: between the fields of a line.", otherwise="`,` for CSV, a tab for TSV"
+    )
+    quote: Quote = option(
+        ABSENT,
+        "Of CSV and TSV: around fields. `auto`: double quotes if a field begins with one, else none.",
+        otherwise='`"` for CSV, `auto` for TSV',
+    )
+    markup: Literal["plain", "html", "markdown"] = option(
+        "plain", "What the texts are written in; it is taken out of them."
     )
     license: str = option("not stated", "Goes into `collected/en.parquet`, the tables and the model cards.")
     translate: bool = option(True, "`false`: it is not machine-translated.")
@@ -336,6 +348,9 @@ class OwnFileSection(NamedSourceSection):
     adapter: Literal["local"] = option(REQUIRED, "What reads the source.")
     path: FilePath = option(REQUIRED, "The file.")
     format: Literal["jsonl", "csv", "tsv", "parquet", "squad"] = option(ABSENT, "As for `source`.")
+    delimiter: Delimiter = option(ABSENT, "As for `source`.")
+    quote: Quote = option(ABSENT, "As for `source`.")
+    markup: Literal["plain", "html", "markdown"] = option(ABSENT, "As for `source`.")
     columns: ColumnsSection = option(ABSENT, "As for `source`.")
 
 
@@ -353,8 +368,3 @@ SECTIONS: dict[str, type[NamedSourceSection]] = {
 def hub_keys(kind: type[HubOptions]) -> Any:
     """The names of options that reading the data set takes; an entry of the configuration may hold more."""
     return kind.model_fields.keys()
-
-
-def has_ending(path: str) -> bool:
-    """Whether a file's name tells the format of its pairs."""
-    return Path(path.removesuffix(".gz")).suffix.lower() in FORMATS

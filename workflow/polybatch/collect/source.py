@@ -13,6 +13,11 @@ from typing import NamedTuple, Protocol
 from polybatch.core.files import sha256_text
 from polybatch.core.text import text_key
 
+# Why translations are left out: by sources themselves (`Source.left_out`), or when they are cleaned.
+NO_ENGLISH = "no English pair"  # a translation of nothing that the source has
+IN_ENGLISH = "passage left in English"
+ANOTHER = "another translation of the pair"
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -51,6 +56,8 @@ class Source(Protocol):
         languages: ISO codes, but English, in which it has translations of its pairs.
         examples: Its size where that differs from its pairs (triples, say), once `english` has been read; else None.
         dropped: What `english` left out itself, step -> number, once it has been read.
+        left_out: language -> what `translations` left out itself, step -> number, once they have been read.
+        markup: {"rows", "marks"}: how many rows had markup that was taken out, and how many marks; empty if none.
     """
 
     name: str
@@ -58,6 +65,8 @@ class Source(Protocol):
     languages: tuple[str, ...]
     examples: int | None
     dropped: dict[str, int]
+    left_out: dict[str, dict[str, int]]
+    markup: dict[str, int]
 
     def english(self) -> Iterator[Pair]:
         """English pairs; the same pair may come several times."""

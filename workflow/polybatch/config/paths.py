@@ -89,9 +89,9 @@ class Paths:
         """English pairs of all sources and splits; with the form "json" their counts."""
         return f"{self.base}/collected/en.{form}"
 
-    def supplied(self, lang: str) -> str:
-        """The translations that came with the sources."""
-        return f"{self.base}/supplied/{lang}.parquet"
+    def supplied(self, lang: str, form: str = "parquet") -> str:
+        """The translations that came with the sources; with the form "json" their counts."""
+        return f"{self.base}/supplied/{lang}.{form}"
 
     def benchmark(self, name: str) -> str:
         """A benchmark's folder."""

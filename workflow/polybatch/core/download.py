@@ -96,9 +96,16 @@ def read_files(record: Path) -> dict[str, Path]:
     """name -> file, of a record that `fetch_files` wrote.
 
     Raises:
-        DataError: A file is no longer there.
+        DataError: It is no record, or a file is no longer there.
     """
-    files = {name: Path(entry["path"]) for name, entry in read_json(record)["files"].items()}
+    value = read_json(record)
+    if not isinstance(value, dict) or not isinstance(value.get("files"), dict):
+        raise DataError(
+            "A file is no record of fetched files.",
+            where=record,
+            remedy="for files of your own name the folder that holds them, one <language>.json each",
+        )
+    files = {name: Path(entry["path"]) for name, entry in value["files"].items()}
     missing = [str(path) for path in files.values() if not path.is_file()]
     if missing:
         raise DataError(

@@ -147,7 +147,7 @@ def told_parquet(path: Path | str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise DataError("A file is missing.", where=path, remedy="run the stage that makes it") from error
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
         raise DataError(
             "A Parquet file cannot be read: it is truncated or not Parquet.",
             where=path,

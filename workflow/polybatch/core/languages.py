@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from polybatch.core.errors import ConfigError
+from polybatch.core.unicode_sets import UNSPACED_SCRIPTS
 
 _SAME = "="  # the code is the ISO 639-1 one
+# Scripts whose full stop holds the space after it, by ISO 15924.
+_NO_SPACE_BETWEEN_SENTENCES = frozenset({"Hans", "Hant", "Jpan"})
 
 
 @dataclass(frozen=True)
@@ -61,16 +64,21 @@ class Language:
     @property
     def spaced(self) -> bool:
         """Whether white space stands between its sentences."""
-        return self.iso not in ("ja", "zh")
+        return self._script not in _NO_SPACE_BETWEEN_SENTENCES
 
     @property
     def spaced_words(self) -> bool:
         """Whether white space stands between its words. Thai, for one, has it between sentences only."""
-        return self.iso not in ("ja", "km", "lo", "my", "th", "zh")
+        return self._script not in UNSPACED_SCRIPTS
+
+    @property
+    def _script(self) -> str:
+        """ISO 15924 code of its usual script."""
+        return self.nllb.split("_")[1]
 
     def opus_tokens(self) -> Iterator[str]:
         """What may ask an OPUS-MT model of several target languages for this one, the most specific first."""
-        script = self.nllb.split("_")[1]
+        script = self._script
         codes = [*reversed(self.three_letters)] if self.iso == "zh" else list(self.three_letters)
         for code in codes:
             yield f">>{code}_{script}<<"

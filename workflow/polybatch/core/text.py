@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import re
 import unicodedata
+
+from polybatch.core.markup import strip_links, strip_tags
+from polybatch.core.unicode_sets import INVISIBLE_RANGES, UNSPACED_RANGES, character_class
 
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _TAG = re.compile(r"</?[a-zA-Z][^>]*>")
@@ -14,13 +18,18 @@ _MARKUP = re.compile(r"[\[<*_`\n#•-]")
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 # Vowel signs and other combining marks are parts of words, which Python's \w does not count: without them Hindi's
 # "ki" and "ka" would be the same.
-_MARKS = "".join(chr(c) for c in range(0x300, 0xFE30) if unicodedata.category(chr(c)) in ("Mn", "Mc"))
+_MARKS = "".join(chr(c) for c in range(0x300, 0x1F000) if unicodedata.category(chr(c)) in ("Mn", "Mc"))
 # The same in two steps, several times as fast: of UTF-8, ASCII's letters in lower case, its digits, and spaces for all
 # else of it; then, where there is any, what is beyond ASCII.
 _ASCII_WORDS = bytes(c if c > 127 else ord(chr(c).lower()) if chr(c).isalnum() else 32 for c in range(256))
+_ASCII_INVISIBLE = bytes([*range(9), *range(14, 32), 127])
 _NOT_WORD_BEYOND_ASCII = re.compile(rf"[^\w{_MARKS}\x00-\x7f]+")
-# Controls, soft hyphens, zero-width spaces, direction marks, replacement characters, noncharacters. Joiners
-# (U+200C, U+200D) stay: Persian, Hindi and others spell with them.
+_NEVER_SEEN = re.compile(f"[{character_class(INVISIBLE_RANGES)}]+")
+_UNSPACED = re.compile(f"[{character_class(UNSPACED_RANGES)}]")
+_UNIT = re.compile(f"[{character_class(UNSPACED_RANGES)}]|[^\\s{character_class(UNSPACED_RANGES)}]+")
+_NESTED_REFERENCES = 4  # "&amp;lt;": a reference within a reference; no real text has more
+# What goes out of texts: controls, soft hyphens, zero-width spaces, direction marks, replacement characters,
+# noncharacters. Joiners (U+200C, U+200D) and selectors of variants stay: Persian and Hindi spell with them, emoji too.
 _INVISIBLE = re.compile(
     r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069"
     r"\ufdd0-\ufdef\ufeff\ufff9-\uffff]"
@@ -63,28 +72,81 @@ def number_placeholders(english: str, text: str) -> tuple[str, str] | None:
     return tuple(_PLACEHOLDER.sub(lambda m: numbers[m[0]], t) for t in (english, text))  # type: ignore[return-value]
 
 
-def text_key(text: str) -> str:
-    """What two texts must share to count as the same: letters and digits, NFKC, case folded.
+def is_blank(text: str) -> bool:
+    """Whether nothing of the text can be seen: white space and invisible characters alone."""
+    return not text or not (text if text.isascii() and text.isprintable() else _NEVER_SEEN.sub("", text)).strip()
 
-    Used for the split, for keeping held-out text out of training, and for removing duplicates. Texts without
-    any letter or digit keep their characters, so that they do not all fall together.
+
+def text_key(text: str) -> str:
+    """The words of a text: letters and digits, NFKC, case folded, with single spaces between them.
+
+    Without invisible characters, HTML's tags and references, and links' targets (`core.markup`), so that a text
+    has one key whether its markup was taken out or not. Used for ids, for the split, for removing duplicates and for
+    n-grams. Texts without any letter or digit keep their characters, so that they do not all fall together; "" is
+    the key of those of which nothing can be seen.
     """
+    if "<" in text or "&" in text or "](" in text:
+        plain = _without_markup(text)
+        if not is_blank(plain):  # else the text is about markup: "<br>"
+            text = plain
     if text.isascii():
-        return b" ".join(text.encode().translate(_ASCII_WORDS).split()).decode() or text.lower().strip()
-    folded = unicodedata.normalize("NFKC", text).casefold()
+        raw = text.encode()
+        words = b" ".join(raw.translate(_ASCII_WORDS, _ASCII_INVISIBLE).split()).decode()
+        return words or " ".join(raw.translate(None, _ASCII_INVISIBLE).decode().lower().split())
+    folded = unicodedata.normalize("NFKC", _NEVER_SEEN.sub("", text)).casefold()
     spaced = folded.encode("utf-8", "surrogatepass").translate(_ASCII_WORDS).decode("utf-8", "surrogatepass")
-    return " ".join(_NOT_WORD_BEYOND_ASCII.sub(" ", spaced).split()) or folded.strip()
+    return " ".join(_NOT_WORD_BEYOND_ASCII.sub(" ", spaced).split()) or " ".join(folded.split())
+
+
+def _without_markup(text: str) -> str:
+    """The text without links' targets, tags and references, also those that others or invisible characters hid."""
+    for _ in range(_NESTED_REFERENCES):
+        visible = unicodedata.normalize("NFKC", strip_tags(strip_links(_NEVER_SEEN.sub("", text))[0])[0])
+        plain = html.unescape(visible) if "&" in visible else visible
+        if plain == text:
+            break
+        text = plain
+    return text
+
+
+def same_key(text: str) -> str:
+    """What two texts have in common if, and only if, they count as the same: their `text_key` without its spaces.
+
+    The one definition for training, evaluation, hard negatives and translations. Spaces do not count, because tags
+    and zero-width spaces stand in the place of a space as often as not, and many scripts put them where they like.
+    """
+    return text_key(text).replace(" ", "")
+
+
+def same_hash(text: str) -> int:
+    """`hash64` of `same_key`."""
+    return hash64(same_key(text))
 
 
 def word_count(text: str) -> int:
-    """Words by white space; for scripts without spaces, two characters count as one word."""
+    """Words by white space; of scripts without spaces (`unicode_sets.UNSPACED`) two characters count as one word."""
     if text.isascii():
         return len(text.split())
     words = 0
     for token in text.split():
-        wide = sum("\u3040" <= ch <= "\u9fff" or "\u0e00" <= ch <= "\u0e7f" for ch in token)
-        words += max(1, wide // 2)
+        words += max(1, len(_UNSPACED.findall(token)) // 2)
     return words
+
+
+def word_units(text: str) -> list[str]:
+    """Words by white space; of scripts without spaces each character is one, and so is each part between them."""
+    return text.split() if text.isascii() else _UNIT.findall(text)
+
+
+def word_shingles(key: str, size: int) -> list[str]:
+    """Runs of `size` words of a `text_key`; of twice as many units where most are characters without spaces.
+
+    The whole text if it has fewer.
+    """
+    words = word_units(key)
+    unspaced = 0 if key.isascii() else sum(map(bool, map(_UNSPACED.match, words)))
+    length = 2 * size if 2 * unspaced > len(words) else size
+    return [" ".join(words[i : i + length]) for i in range(max(1, len(words) - length + 1))]
 
 
 def unit_interval(*parts: str) -> float:

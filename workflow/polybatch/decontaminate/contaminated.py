@@ -45,7 +45,7 @@ class Found:
     Attributes:
         checked: source -> pairs looked up.
         looked_up: language -> pairs looked up in it.
-        without_evaluation_text: Languages in which nothing is evaluated, so that nothing can overlap.
+        without_evaluation_text: Languages in which nothing is evaluated: only whole texts of others are found in them.
         pairs: source -> ids of the pairs that overlap.
         counts: (source, benchmark, lang, side, overlap) -> texts.
         examples: One dictionary an example.
@@ -119,7 +119,9 @@ def _index(folder: Path, lang: str, found: Found) -> Index:
     index = Index.read(folder, lang)
     if index.is_empty:
         found.without_evaluation_text.append(lang)
-        stage.log.info("no evaluation text is in %s: nothing can overlap in it", language(lang).name)
+        stage.log.info(
+            "no evaluation text is in %s: only whole texts of other languages are looked for", language(lang).name
+        )
     return index
 
 

@@ -12,24 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
 from polybatch.core.streams import scrambled
+from polybatch.core.unicode_sets import UNSPACED_RANGES, ranges
 
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _CHARACTERS_AT_ONCE = 50_000  # the processor's cache holds some arrays of so many: several times as fast
 _LAST_SPACE = 0x3000
 _IS_SPACE = np.array([chr(point).isspace() for point in range(_LAST_SPACE + 1)] + [False])
-# Thai, Lao; Burmese; Khmer; Han, kana; Han beyond the first plane.
-_UNSPACED = (
-    (0x0E00, 0x0EFF),
-    (0x1000, 0x109F),
-    (0x1780, 0x17FF),
-    (0x2E80, 0x312F),
-    (0x31F0, 0x9FFF),
-    (0x20000, 0x3FFFF),
-)
 
 
 @dataclass(frozen=True)
@@ -113,9 +106,16 @@ def _powers(count: int) -> np.ndarray:
 
 def _unspaced(points: np.ndarray) -> np.ndarray:
     """Which characters are of a script without spaces, (characters,) bool."""
-    if points.max() < _UNSPACED[0][0]:
-        return np.zeros(len(points), dtype=bool)
-    return np.logical_or.reduce([(points >= low) & (points <= high) for low, high in _UNSPACED])
+    return _unspaced_table()[points]
+
+
+@cache
+def _unspaced_table() -> np.ndarray:
+    """(0x110000,) bool: which code points are in `unicode_sets.UNSPACED`."""
+    table = np.zeros(0x110000, dtype=bool)
+    for first, last in ranges(UNSPACED_RANGES):
+        table[first : last + 1] = True
+    return table
 
 
 def runs(hashes: np.ndarray, counts: np.ndarray, size: int | np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -22,9 +22,7 @@ class OverlapOptions(Options):
         "Distinct n-grams that must be shared, whatever the share: a short sentence must be there nearly whole.",
         ge=1,
     )
-    min_words: int = option(
-        3, "Passages of fewer words overlap with nothing, queries of fewer with the same query alone.", ge=1
-    )
+    min_words: int = option(3, "Texts of fewer words are compared as wholes alone.", ge=1)
     max_ngram_passages: int = option(
         200_000,
         "Of a larger corpus, in one language, only the relevant passages are compared by n-grams; all are compared as "

@@ -27,7 +27,7 @@ from polybatch.core import contracts, stage
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import write_parquet
 from polybatch.core.streams import batches, id_keys, is_in, open_parquet, scrambled, sorted_by_id
-from polybatch.core.text import hash64, text_key
+from polybatch.core.text import same_hash
 from polybatch.decontaminate.excluded import excluded_keys
 
 if TYPE_CHECKING:
@@ -90,14 +90,14 @@ def machine_tables(path: Path, wanted: np.ndarray) -> Iterator[pa.Table]:
 
 
 def held_out_keys(collected: Path) -> np.ndarray:
-    """Sorted keys (`text.text_key`, hashed) of the English texts of the dev and test splits."""
+    """Sorted keys (`text.same_hash`) of the English texts of the dev and test splits."""
     import pyarrow.compute as pc
 
     keys: set[int] = set()
     for table in batches(collected, contracts.COLLECTED, ["split", "query", "passage"]):
         held_out = table.filter(pc.not_equal(table.column("split"), "train"))
         for side in ("query", "passage"):
-            keys.update(hash64(text_key(text)) for text in held_out.column(side).to_pylist())
+            keys.update(same_hash(text) for text in held_out.column(side).to_pylist())
     return np.sort(np.fromiter(keys, np.uint64, len(keys)))
 
 
@@ -130,7 +130,7 @@ def paraphrase_tables(
 def _leaks(table: pa.Table, side: str, held_out: np.ndarray, evaluation_text: Index | None) -> np.ndarray:
     """(rows,) bool: whether the English text of that side is one that something is evaluated on."""
     texts = table.column(side).to_pylist()
-    leaks = is_in(np.fromiter((hash64(text_key(text)) for text in texts), np.uint64, len(texts)), held_out)
+    leaks = is_in(np.fromiter((same_hash(text) for text in texts), np.uint64, len(texts)), held_out)
     if evaluation_text is not None and texts:
         leaks |= np.array([match is not None for match in evaluation_text.find_many(texts, side)])
     return leaks

@@ -25,7 +25,7 @@ from polybatch.core.errors import DataError
 from polybatch.core.files import read_json, sha256_text, temporary_path, write_json
 from polybatch.core.stage import log
 from polybatch.core.streams import batches, id_keys
-from polybatch.core.text import hash64, text_key
+from polybatch.core.text import same_hash
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,7 +49,7 @@ class Texts:
         listed: (n,) int32, places of the row's whole list of hard negatives, those beyond what was asked for and those
             whose text is missing ("") among them.
         negatives: (n, bytes) uint8, a bit for each hard negative asked for: whether there is one (`pack_places`).
-        query_key, passage_key: (n,) uint64, equal for equal texts (`text.text_key`); empty unless `keyed`.
+        query_key, passage_key: (n,) uint64, equal for equal texts (`text.same_key`); empty unless `keyed`.
         negative_keys: (n, hard negatives) uint64, likewise, 0 where there is none.
     """
 
@@ -232,7 +232,7 @@ def _numbers(
 
 def _keys(column: Any) -> np.ndarray:
     texts = column.to_pylist()
-    return np.fromiter((0 if text is None else hash64(text_key(text)) for text in texts), np.uint64, len(texts))
+    return np.fromiter((0 if text is None else same_hash(text) for text in texts), np.uint64, len(texts))
 
 
 def _require_text(table: pa.Table, path: Path) -> None:

@@ -40,7 +40,7 @@ def hub_requests(config: Config) -> dict[str, Request]:
     requests: dict[str, Request] = {}
     for source in sources_read(config):
         if source["adapter"] not in ("local", "homeassistant", "libreoffice") and "path" not in source:
-            from polybatch.collect.adapters.data_sets import request
+            from polybatch.collect.adapters.registry import request
 
             requests[record_name("source", source["name"])] = request(source)
     for name in config["study"]["encoders"]:

@@ -5,8 +5,8 @@ outputs: a value from 0 to 1
 
 Source: the evaluation of SQuAD (Rajpurkar et al., arXiv 1606.05250) and its normalisation for other
 languages in MLQA's evaluation script (github facebookresearch/MLQA, mlqa_evaluation_v1.py): lower case, no
-punctuation, no articles in ar, de, en, es and vi. Chinese is cut into characters there; Japanese and Thai, which MLQA
-lacks and which write without spaces too, are cut so here. Other languages keep their articles.
+punctuation, no articles in ar, de, en, es and vi. Chinese is cut into characters there; here every script without
+spaces is (`text.word_units`), in whatever language it stands. Other languages keep their articles.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
+from polybatch.core.text import word_units
+
 _ARTICLES = {
     "ar": re.compile("ال"),
     "de": re.compile(r"\b(?:ein|eine|einen|einem|eines|einer|der|die|das|den|dem|des)\b"),
@@ -23,10 +25,6 @@ _ARTICLES = {
     "es": re.compile(r"\b(?:un|una|unos|unas|el|la|los|las)\b"),
     "vi": re.compile(r"\b(?:của|là|cái|chiếc|những)\b"),
 }
-# Languages written without spaces, and the characters that are tokens of their own in them.
-_BY_CHARACTER = frozenset({"ja", "th", "zh"})
-_CHARACTERS = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_TOKENS = re.compile(rf"[{_CHARACTERS}]|[^\s{_CHARACTERS}]+")
 
 
 def tokens(text: str, lang: str) -> list[str]:
@@ -34,7 +32,7 @@ def tokens(text: str, lang: str) -> list[str]:
     kept = "".join(c for c in text.lower() if not _is_punctuation(c))
     if lang in _ARTICLES:
         kept = _ARTICLES[lang].sub(" ", kept)
-    return _TOKENS.findall(kept) if lang in _BY_CHARACTER else kept.split()
+    return word_units(kept)
 
 
 def _is_punctuation(character: str) -> bool:

@@ -75,7 +75,7 @@ def training_pairs(config: Config, base: Path) -> tuple[Amount, Amount]:
         train = table.filter(pc.equal(table["split"], "train"))
         translated = pc.sum(pc.equal(train["kind"], "english_only")).as_py() or 0
         return Amount(train.num_rows, "measured"), Amount(translated, "measured")
-    from polybatch.collect.adapters.data_sets import expected_pairs
+    from polybatch.collect.adapters.registry import expected_pairs
 
     total = translated = 0.0
     for source in config["source"]:

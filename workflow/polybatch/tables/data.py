@@ -1,8 +1,9 @@
 """The tables about the training text: where it is from, what was taken out of it, what encoders had seen before.
 
-inputs: collected/en.json (polybatch.collect.english), decontamination/pairs.json
-    (polybatch.decontaminate.contaminated), decontamination/exposure.json (polybatch.decontaminate.exposure)
-outputs: `Table`s named data, contamination, contamination_examples, exposure
+inputs: collected/en.json (polybatch.collect.english), supplied/<lang>.json (polybatch.collect.supplied),
+    decontamination/pairs.json (polybatch.decontaminate.contaminated), decontamination/exposure.json
+    (polybatch.decontaminate.exposure)
+outputs: `Table`s named data, supplied, contamination, contamination_examples, exposure
 """
 
 from __future__ import annotations
@@ -88,9 +89,20 @@ def cleaning_table(counts: Mapping[str, Any], data_mark: str = "") -> Table:
             Column("keep_rate", "kept, of all", digits=1, percent=True),
         ],
         rows=rows,
-        notes=[f"Pairs of the splits: {_listed(counts['splits'])}."],
+        notes=[f"Pairs of the splits: {_listed(counts['splits'])}.", *_notes_on_texts(sources)],
         data_mark=data_mark,
     )
+
+
+def _notes_on_texts(sources: Mapping[str, Any]) -> list[str]:
+    """What was taken out of texts, and of lists of hard negatives, without a pair's going."""
+    marked = {name: of["markup"]["rows"] for name, of in sources.items() if of.get("markup")}
+    negatives = {name: of.get("hard_negatives", {"given": 0, "kept": 0}) for name, of in sources.items()}
+    gone = {name: of["given"] - of["kept"] for name, of in negatives.items() if of["given"]}
+    notes = [f"Rows with markup that was taken out: {_listed(marked)}."] if marked else []
+    if gone:
+        notes.append(f"Hard negatives left out, because empty, repeated or the passage itself: {_listed(gone)}.")
+    return notes
 
 
 def _cleaning_cells(source: Mapping[str, Any], steps: Sequence[str]) -> list[Cell]:
@@ -106,6 +118,58 @@ def _total(sources: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     every = list(sources)
     sums = {key: sum(source[key] for source in every) for key in ("examples", "collected", "kept")}
     return {**sums, "steps": [step for source in every for step in source["steps"]]}
+
+
+def read_supplied(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """supplied/<lang>.json of some languages, checked to add up.
+
+    Raises:
+        DataError: A key is missing, or what a source's steps removed is not what it lost.
+    """
+    what = "Counts of the supplied translations"
+    values = [_read(path, what, ("lang", "sources")) for path in paths]
+    for path, value in zip(paths, values, strict=True):
+        for name, source in value["sources"].items():
+            _require(source, what, ("read", "steps", "kept"), f"{path}, {name}")
+            removed = sum(step["removed"] for step in source["steps"])
+            if source["read"] - removed != source["kept"]:
+                raise DataError(
+                    f"{what} do not add up.",
+                    where=f"{path}, {name}",
+                    expected=f"{source['read']} read, {removed} removed: {source['read'] - removed} kept",
+                    found=f"{source['kept']} kept",
+                )
+    return values
+
+
+def supplied_table(counts: Sequence[Mapping[str, Any]], data_mark: str = "") -> Table:
+    """Sources and languages against the translations that each step removed."""
+    found = [(name, of["lang"], source) for of in counts for name, source in of["sources"].items()]
+    steps = list(dict.fromkeys(step["step"] for *_, source in found for step in source["steps"]))
+    rows = []
+    for name, lang, source in found:
+        removed = {step["step"]: step["removed"] for step in source["steps"]}
+        cells = [Cell(removed.get(step, 0)) for step in steps]
+        read, kept = source["read"], source["kept"]
+        rows.append([Cell(name), Cell(lang), Cell(read), *cells, Cell(kept), Cell(kept / read if read else None)])
+    return Table(
+        name="supplied",
+        title="Translations that come with the sources and their cleaning",
+        caption="Translated pairs of each source in each language that is trained on: those read, those that each step "
+        "removed, and those kept, held-out pairs among them. English pair left out: its English text was cleaned out "
+        "or not taken. Held-out text: a training pair that repeats a text of a held-out one.",
+        columns=[
+            text_column("source", "source"),
+            text_column("lang", "language"),
+            Column("read", "read"),
+            *(Column(f"removed.{step}", step, "Removed") for step in steps),
+            Column("kept", "kept"),
+            Column("keep_rate", "kept, of all", digits=1, percent=True),
+        ],
+        rows=rows,
+        notes=[] if rows else ["No source comes with translations into a language that is trained on."],
+        data_mark=data_mark,
+    )
 
 
 def read_contamination(path: Path | str) -> dict[str, Any]:
@@ -175,9 +239,11 @@ def _languages(statistics: Mapping[str, Any]) -> list[str]:
     without = statistics["without_evaluation_text"]
     looked_up = {lang: number for lang, number in statistics["looked_up"].items() if lang not in without}
     notes = [f"Pairs looked up by language: {_listed(looked_up)}."] if looked_up else []
-    return (
-        [*notes, f"No evaluation text is in {', '.join(without)}: nothing was to be found there."] if without else notes
-    )
+    if without:
+        notes.append(
+            f"No evaluation text is in {', '.join(without)}: only whole texts of others were to be found there."
+        )
+    return notes
 
 
 def _listed(counts: Mapping[str, int]) -> str:

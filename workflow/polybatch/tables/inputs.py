@@ -35,6 +35,7 @@ def table_inputs(config: Config, base: Path) -> dict[str, Any]:
     listed = {
         "scores": [paths.scores(*cell) for cell in cells],
         "per_query": [paths.per_query(*cell) for cell in cells],
+        "supplied": [paths.supplied(lang, "json") for lang in paths.supplied_files()],
         "translations": [paths.translated(lang, "json") for lang in paths.translated_files()],
         "compositions": [f"{paths.model(run.name)}/composition.json" for run in grid if run.trained],
         "data": data,

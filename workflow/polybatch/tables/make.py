@@ -63,6 +63,7 @@ class Inputs:
     code_digests: Mapping[str, str] = field(default_factory=dict)
     data: Sequence[Path] = ()
     collected: Path | None = None
+    supplied: Sequence[Path] = ()
     contamination: Path | None = None
     exposure: Path | None = None
     encoder_cards: Mapping[str, Path] = field(default_factory=dict)
@@ -214,6 +215,8 @@ def _data_tables(inputs: Inputs, mark: str) -> list[Table]:
     tables = []
     if inputs.collected:
         tables.append(data_tables.cleaning_table(data_tables.read_cleaning(inputs.collected), mark))
+    if inputs.supplied:
+        tables.append(data_tables.supplied_table(data_tables.read_supplied(inputs.supplied), mark))
     if inputs.contamination:
         statistics = data_tables.read_contamination(inputs.contamination)
         tables.append(data_tables.contamination_table(statistics, mark))
@@ -294,8 +297,8 @@ def _check_written(inputs: Inputs, folder: Path) -> None:
             "The tables made are not those that the config announces.",
             found=", ".join(sorted(written - expected)) or "fewer files",
             expected=", ".join(sorted(expected - written)) or "no further files",
-            remedy="give --collected, --compositions, and where the config asks for them --contamination, --exposure "
-            "and --translations; evaluate all settings and metrics",
+            remedy="give --collected, --compositions, and where the config asks for them --supplied, --contamination, "
+            "--exposure and --translations; evaluate all settings and metrics",
         )
 
 
@@ -303,6 +306,7 @@ def _check_written(inputs: Inputs, folder: Path) -> None:
 _LISTS = {
     "scores": "score files of all runs",
     "per_query": "their per-query files (else: beside them)",
+    "supplied": "supplied/<lang>.json files",
     "translations": "translated/<lang>.json files",
     "compositions": "composition.json of every model",
     "data": "data files, or folders of them, to hash into the manifest",

@@ -29,7 +29,7 @@ SUMMARY = "summary.html"
 _TRANSLATION_TABLES = ("translation", "refusals")
 _CONTAMINATION_TABLES = ("contamination", "contamination_examples")
 # Tables about the training text; all other tables without a benchmark are about the making of the models.
-DATA_TABLES = ("data", *_CONTAMINATION_TABLES, "exposure")
+DATA_TABLES = ("data", "supplied", *_CONTAMINATION_TABLES, "exposure")
 # Table or figure -> its caption below workflow/report/ and its label in the report.
 _REPORT = {
     "findings": ("findings", "0 What came out"),
@@ -51,6 +51,7 @@ _REPORT = {
     "language_share": ("language_share", "8 Languages at the top of the pool"),
     "averages": ("averages", "9 All metrics"),
     "data": ("data", "1 Sources and cleaning"),
+    "supplied": ("supplied", "1 Translations of the sources and their cleaning"),
     "contamination": ("contamination", "2 Overlap with evaluation text"),
     "contamination_examples": ("contamination_examples", "3 Examples of overlap"),
     "exposure": ("exposure", "4 Evaluation sets in pretraining"),
@@ -127,11 +128,17 @@ def run_tables_of(config: Mapping[str, Any]) -> list[str]:
     """Names of the tables about data, translation and training, in the order of the front page."""
     return [
         "data",
+        *(["supplied"] if supplied_languages(config) else ()),
         *(_CONTAMINATION_TABLES if is_decontaminated(config) else ()),
         *(["exposure"] if hub_encoders(config) else ()),
         *(_TRANSLATION_TABLES if is_translated(config) else ()),
         *("batches", "timings"),
     ]
+
+
+def supplied_languages(config: Mapping[str, Any]) -> list[str]:
+    """The languages but English that are trained on: translations of the sources are read in them."""
+    return [lang for lang in (config.get("languages") or {}).get("train", ()) if lang != "en"]
 
 
 def is_decontaminated(config: Mapping[str, Any]) -> bool:

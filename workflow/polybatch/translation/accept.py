@@ -29,7 +29,7 @@ from polybatch.core import contracts, stage, streams
 from polybatch.core.errors import DataError
 from polybatch.core.files import write_json, write_parquet
 from polybatch.core.languages import language
-from polybatch.core.text import text_key, word_count
+from polybatch.core.text import same_key, text_key, word_count, word_shingles
 from polybatch.decontaminate.excluded import EVALUATION_TEXT, contaminated_pairs
 from polybatch.translation import comet
 from polybatch.translation.options import AcceptOptions
@@ -132,17 +132,16 @@ def read_supplied(path: Path, expected: Expected) -> tuple[set[str], dict[str, d
     for table in streams.batches(path, contracts.PARALLEL, ["pair_id", "query", "passage"]):
         for row in table.to_pylist():
             if row["pair_id"] in expected.held_out:
-                held_out |= {text_key(row["query"]), text_key(row["passage"])}
+                held_out |= {same_key(row["query"]), same_key(row["passage"])}
             elif row["pair_id"] in expected.scored:
                 references[row["pair_id"]] = row
     return held_out, references
 
 
 def repetition(text: str) -> float:
-    """Share of a text's word trigrams that are repeats of an earlier one; 0 for texts of under six words."""
-    words = text_key(text).split()
-    grams = [tuple(words[i : i + 3]) for i in range(len(words) - 2)]
-    return 1 - len(set(grams)) / len(grams) if len(words) >= 6 else 0.0
+    """Share of a text's word trigrams (`text.word_shingles`) that are repeats of an earlier one; 0 for under four."""
+    grams = word_shingles(text_key(text), 3)
+    return 1 - len(set(grams)) / len(grams) if len(grams) >= 4 else 0.0
 
 
 class Verdict:
@@ -182,7 +181,7 @@ class Verdict:
 
     def leaks(self, texts: Sequence[str], side: str) -> list[str]:
         """Why each text must not be trained on, because something is evaluated on it; empty if it may."""
-        found = [HELD_OUT_TEXT if text_key(text) in self.held_out else "" for text in texts]
+        found = [HELD_OUT_TEXT if same_key(text) in self.held_out else "" for text in texts]
         if self.evaluation_text is not None:
             matches = self.evaluation_text.find_many(texts, side)
             found = [reason if match is None else EVALUATION_TEXT for reason, match in zip(found, matches, strict=True)]
@@ -199,7 +198,7 @@ class Verdict:
 
 
 def _copied(english: str, text: str) -> bool:
-    return word_count(english) >= _COPY_MIN_WORDS and text_key(english) == text_key(text)
+    return word_count(english) >= _COPY_MIN_WORDS and same_key(english) == same_key(text)
 
 
 def judge(rows: Iterable[dict], verdict: Verdict) -> list[dict]:

@@ -22,7 +22,7 @@ from polybatch.collect.source import ParallelText, Source
 from polybatch.core import contracts, stage
 from polybatch.core.files import sha256_text, write_rows
 from polybatch.core.streams import batches, id_keys, is_in
-from polybatch.core.text import has_placeholder, text_key, unit_interval, word_count
+from polybatch.core.text import has_placeholder, same_key, text_key, unit_interval, word_count
 
 _STRING_TEST_WORDS = 4  # a translator is scored on strings of at least this many English words
 
@@ -45,21 +45,26 @@ def string_rows(
         secret_documents: What stands in these, here or elsewhere, must not be seen either.
     """
     hidden = [string for string in strings if string.document in secret_documents]
-    secret_english = secret_english | {text_key(string.english) for string in hidden}
-    secret_text = secret_text | {text_key(string.text) for string in hidden}
+    secret_english = secret_english | {same_key(string.english) for string in hidden}
+    secret_text = secret_text | {same_key(string.text) for string in hidden}
     distinct: dict[tuple[str, str], tuple[str, str]] = {}
     for english, text, _ in strings:
         keys = (text_key(english), text_key(text))
-        if keys[0] not in secret_english and keys[1] not in secret_text:
+        if _unspaced(keys[0]) not in secret_english and _unspaced(keys[1]) not in secret_text:
             distinct.setdefault(keys, (english, text))
     split_of = {keys: _string_split(english, held_out_share) for keys, (english, _) in distinct.items()}
     held = [keys for keys, name in split_of.items() if name != "train"]
-    held_english, held_text = {keys[0] for keys in held}, {keys[1] for keys in held}
+    held_english, held_text = ({_unspaced(keys[side]) for keys in held} for side in (0, 1))
     for keys, (english, text) in distinct.items():
         name = split_of[keys]
-        if name == "train" and (keys[0] in held_english or keys[1] in held_text):
+        if name == "train" and (_unspaced(keys[0]) in held_english or _unspaced(keys[1]) in held_text):
             continue
         yield {"string_id": sha256_text(*keys)[:16], "english": english, "text": text, "split": name}
+
+
+def _unspaced(key: str) -> str:
+    """The `text.same_key` of a `text.text_key`."""
+    return key.replace(" ", "")
 
 
 def _string_split(english: str, share: float) -> str:

@@ -13,9 +13,9 @@ import pytest
 from hub_cache import HubCache
 
 from polybatch.collect.adapters import mmarco
-from polybatch.collect.adapters.data_sets import DATA_SETS, around_answer, request
+from polybatch.collect.adapters.data_sets import DATA_SETS, around_answer
 from polybatch.collect.adapters.mmarco import TsvTexts, distinct_triples
-from polybatch.collect.adapters.registry import ADAPTERS, open_source
+from polybatch.collect.adapters.registry import ADAPTERS, open_source, request
 from polybatch.core import hub
 from polybatch.core.errors import ConfigError, DataError
 

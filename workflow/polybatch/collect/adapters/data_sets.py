@@ -19,15 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from polybatch.collect.adapters.hub_data import hub_options, snapshot_at
 from polybatch.collect.adapters.parts import fetch_patterns, part_files
 from polybatch.collect.options import HubOptions
 from polybatch.collect.source import Pair, ParallelText, pair_id
-from polybatch.core.errors import ConfigError, DataError
-from polybatch.core.hub import Snapshot, read_record
+from polybatch.core.errors import DataError
+from polybatch.core.files import told_parquet
 from polybatch.core.streams import open_parquet
 
-# Keys of a config entry that others read.
-_NOT_OPTIONS = {"name", "adapter", "passages", "path", "translate", "url", "sha256", "max_pairs", "weight"}
 _BATCH_ROWS = 1_000  # contexts of news articles and film plots are long
 Row = dict[str, Any]
 Triple = tuple[str, str, list[str]]  # query, passage, hard negatives
@@ -136,10 +135,6 @@ def _position(text: str, answers: Sequence[str]) -> int | None:
                 return at
     return None
 
-
-# MS MARCO's training judgements (qrels.train.tsv): its triples hold at most so many distinct pairs of question and
-# positive.
-MMARCO_PAIRS = 532_761
 
 _QUESTION, _ANSWERS = {"question": "text"}, {"answers": "texts"}
 
@@ -251,10 +246,12 @@ class HubSource:
     examples: int | None = None
 
     def __init__(self, spec: dict[str, Any], record: Path) -> None:
-        self.options = hub_options(spec)
+        self.options = options_of(spec)
         self._data = DATA_SETS[spec["adapter"]]
         self.name, self.license = spec["name"], self.options.license or self._data.license
         self.dropped: dict[str, int] = {}
+        self.left_out: dict[str, dict[str, int]] = {}
+        self.markup: dict[str, int] = {}
         folder = snapshot_at(record).folder
         self.files = list(itertools.chain.from_iterable(part_files(folder, *part) for part in parts(spec)))
         check_columns(self.files, self._data.columns)
@@ -268,8 +265,9 @@ class HubSource:
 
     def _rows(self) -> Iterator[Row]:
         for path in self.files:
-            for batch in open_parquet(path).iter_batches(_BATCH_ROWS, columns=list(self._data.columns)):
-                yield from batch.to_pylist()
+            with told_parquet(path):
+                for batch in open_parquet(path).iter_batches(_BATCH_ROWS, columns=list(self._data.columns)):
+                    yield from batch.to_pylist()
 
     def translations(self, lang: str) -> Iterator[Pair]:
         return iter(())
@@ -278,45 +276,22 @@ class HubSource:
         return iter(())
 
 
-def snapshot_at(path: Path) -> Snapshot:
-    """The snapshot of a record, or a folder as one: a copy of the repository that the user has."""
-    return Snapshot(str(path), "dataset", "local", "local", path) if path.is_dir() else read_record(path)
-
-
-def hub_options(spec: dict[str, Any], kind: type[HubOptions] = HubOptions) -> Any:
-    """The options in a config entry, with the data set's own limit of passages filled in.
-
-    Raises:
-        ConfigError: Unknown or unusable ones, all at once.
-    """
-    values = {key: value for key, value in spec.items() if key not in _NOT_OPTIONS}
-    if values.get("passage_words", -1) == -1 and spec["adapter"] in DATA_SETS:
-        values["passage_words"] = DATA_SETS[spec["adapter"]].passage_words
-    return kind.from_values(values)
+def options_of(spec: dict[str, Any]) -> HubOptions:
+    """The options in a config entry, with the data set's own limit of passages filled in; see `hub_options`."""
+    limit = DATA_SETS[spec["adapter"]].passage_words if spec.get("passage_words", -1) == -1 else spec["passage_words"]
+    options: HubOptions = hub_options({**spec, "passage_words": limit})
+    return options
 
 
 def parts(spec: dict[str, Any]) -> list[tuple[str, str]]:
     """(configuration, split) of each part that is read, in order."""
-    options, data = hub_options(spec), DATA_SETS[spec["adapter"]]
+    options, data = options_of(spec), DATA_SETS[spec["adapter"]]
     return list(itertools.product((options.config or data.config).split("+"), (options.split or data.split).split("+")))
 
 
 def request(spec: dict[str, Any]) -> dict[str, Any]:
-    """What must be fetched for a config entry: {repo, kind, revision, files}, `files` being shell patterns; and, of a
-    data set with configurations and splits, its `parts`: what its card declares of these is fetched too.
-
-    Raises:
-        ConfigError: An unknown option, or a data set without a repository.
-    """
-    if spec["adapter"] == "mmarco":
-        from polybatch.collect.adapters.mmarco import request as mmarco_request
-
-        return mmarco_request(spec)
-    if spec["adapter"] == "entity_questions":
-        from polybatch.collect.adapters.entity_questions import request as mining_request
-
-        return mining_request(spec)
-    options, data = hub_options(spec), DATA_SETS[spec["adapter"]]
+    """See `adapters.registry.request`."""
+    options, data = options_of(spec), DATA_SETS[spec["adapter"]]
     return {
         "repo": options.repo or data.repo,
         "kind": "dataset",
@@ -324,14 +299,6 @@ def request(spec: dict[str, Any]) -> dict[str, Any]:
         "files": list(dict.fromkeys(itertools.chain.from_iterable(fetch_patterns(*part) for part in parts(spec)))),
         "parts": parts(spec),
     }
-
-
-def expected_pairs(spec: dict[str, Any]) -> float | None:
-    """Pairs of a source as its paper gives them, for planning; None where that is not known."""
-    adapter = spec["adapter"]
-    if adapter in DATA_SETS:
-        return DATA_SETS[adapter].paper_pairs
-    return {"mmarco": MMARCO_PAIRS, "entity_questions": 176_975}.get(adapter)
 
 
 def check_columns(paths: Sequence[Path], columns: dict[str, str]) -> None:
@@ -364,12 +331,3 @@ def _is_kind(kind: Any, wanted: str) -> bool:
         is_list = types.is_list(kind) or types.is_large_list(kind)
         return is_list and _is_kind(kind.value_type, "text")
     return {"text": is_text, "number": types.is_integer(kind), "flag": types.is_boolean(kind)}[wanted]
-
-
-def no_repository(adapter: str) -> ConfigError:
-    """The error for a data set that the hub has no repository of."""
-    return ConfigError(
-        f"The source {adapter} has no repository of its own on the hub.",
-        expected="sources.<name>.repo with its revision, or sources.<name>.path",
-        remedy="see docs/own-data.md",
-    )

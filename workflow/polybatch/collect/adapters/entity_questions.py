@@ -13,7 +13,6 @@ this project follows (arXiv 2408.10536). unverified: that it was done like this.
 
 from __future__ import annotations
 
-import json
 import tempfile
 import zipfile
 from array import array
@@ -25,16 +24,18 @@ from typing import Any
 
 import numpy as np
 
-from polybatch.collect.adapters.data_sets import hub_options, no_repository
+from polybatch.collect.adapters.hub_data import hub_options
 from polybatch.collect.options import MiningOptions
 from polybatch.collect.source import Pair, ParallelText, pair_id
-from polybatch.core import stage
+from polybatch.core import json_text, stage, values
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json
 from polybatch.core.hub import read_record
 from polybatch.core.streams import open_parquet
-from polybatch.core.text import clean_text, hash64, text_key
+from polybatch.core.text import clean_text, hash64, is_blank, text_key
+from polybatch.core.values import Fault, Faults, shown
 
+PAPER_PAIRS = 176_975  # Elmahdy, Lin, Ahmad (arXiv 2408.10536, table 1), after their cleaning
 _PATTERN = "P*.{split}.json*"
 _QUESTIONS_AT_ONCE = 256
 _TEXT_COLUMNS = ("passage", "text")  # of a file of passages: ours, then what most call it
@@ -44,12 +45,16 @@ Question = tuple[str, list[str]]  # its text, its answers
 
 
 def request(spec: dict[str, Any]) -> dict[str, Any]:
-    """See `hub_sources.request`; the config must name a repository, or the address of the archive."""
+    """See `adapters.registry.request`; the config must name a repository, or the address of the archive."""
     options = hub_options(spec, MiningOptions)
     if not options.repo and "url" in spec:
         return {"kind": "files", "files": {"questions": {k: spec[k] for k in ("url", "sha256") if k in spec}}}
     if not options.repo:
-        raise no_repository(spec["adapter"])
+        raise ConfigError(
+            f"The source {spec['adapter']} has no repository of its own on the hub.",
+            expected="sources.<name>.repo with its revision, or sources.<name>.path",
+            remedy="see docs/own-data.md",
+        )
     return {
         "repo": options.repo,
         "kind": "dataset",
@@ -77,6 +82,8 @@ class EntityQuestions:
         self.options = hub_options(spec, MiningOptions)
         self.name, self.license = spec["name"], self.options.license or "not declared"
         self.dropped: dict[str, int] = {}
+        self.left_out: dict[str, dict[str, int]] = {}
+        self.markup: dict[str, int] = {}
         self.passages = list(passages)
         self.path, self._split = path, self.options.split or "train"
 
@@ -291,18 +298,33 @@ def _one_form(paths: list[Path]) -> list[Path]:
 
 def _questions(where: str, raw: bytes) -> Iterator[Question]:
     expected = 'a list of {"question": text, "answers": [text, ...]}, or one such a line'
-    try:
-        text = raw.decode("utf-8")
-        rows = json.loads(text) if text.lstrip().startswith("[") else [json.loads(r) for r in text.splitlines() if r]
-        questions = [(row["question"], list(row["answers"])) for row in rows]
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise DataError(
-            "A file of questions cannot be read.", where=where, expected=expected, found=repr(error)
-        ) from error
-    if wrong := next((q for q in questions if not isinstance(q[0], str) or not all(map(_is_text, q[1]))), None):
-        raise DataError("A question or an answer is no text.", where=where, expected=expected, found=repr(wrong)[:80])
+    faults = Faults(where)
+    questions: list[Question] = []
+    for place, row in _question_rows(where, raw):
+        try:
+            if not isinstance(row, dict):
+                raise row if isinstance(row, Fault) else Fault(f"no object: {shown(row)}")
+            question = values.text(row.get("question"), "question")
+            answers = values.texts(row.get("answers"), "answers")
+            if is_blank(question):
+                raise Fault("no question")
+            questions.append((question, answers))
+        except Fault as fault:
+            faults.add(place, fault)
+    faults.tell("A file of questions cannot be read: {number} fault(s).", expected=expected)
     yield from questions
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+def _question_rows(where: str, raw: bytes) -> Iterator[tuple[str, Any]]:
+    if raw.lstrip()[:1] == b"[":
+        yield from ((f"item {number}", row) for number, row in enumerate(json_text.parse_document(raw, where)))
+        return
+    for number, line in enumerate(raw.splitlines(), start=1):
+        if line.strip():
+            try:
+                row: Any = json_text.parse(line.decode("utf-8"))
+            except UnicodeDecodeError as error:
+                row = Fault(f"not UTF-8: {error.reason} at byte {error.start + 1}")
+            except Fault as fault:
+                row = fault
+            yield f"line {number}", row

@@ -18,11 +18,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from polybatch.collect.source import Pair, ParallelText, pair_id
+from polybatch.collect.source import ANOTHER, IN_ENGLISH, Pair, ParallelText, pair_id
 from polybatch.core.download import check_pinned
 from polybatch.core.errors import DataError
 from polybatch.core.languages import LANGUAGES, language
-from polybatch.core.text import clean_markup, has_placeholder, number_placeholders, text_key
+from polybatch.core.text import clean_markup, clean_text, has_placeholder, number_placeholders, same_key
 
 _MEMBER = re.compile(r"homeassistant/components/([a-z0-9_]+)/translations/([A-Za-z-]+)\.json")
 _URL = re.compile(r"https?://|www\.", re.IGNORECASE)
@@ -33,8 +33,10 @@ _MAX_METADATA_BYTES = 1 << 20
 Key = tuple[str, ...]
 
 
-def read_strings(wheel: Path, lang: str) -> dict[Key, str]:
+def read_strings(wheel: Path, lang: str, marked: Counter[str] | None = None) -> dict[Key, str]:
     """All strings of one language: {(component, *path): text}, markup removed, in the archive's order.
+
+    `marked` counts the "rows" (strings) that had markup.
 
     Strings that refer to another (`[%key:...%]`) or show a web address are left out: no reader sees the
     former, and the latter says the same in every language.
@@ -49,6 +51,8 @@ def read_strings(wheel: Path, lang: str) -> dict[Key, str]:
             if "[%" in text or _URL.search(text):
                 continue
             if clean := clean_markup(text):
+                if marked is not None:
+                    marked["rows"] += clean != clean_text(text)
                 strings[(component, *path)] = clean
     if not strings:
         raise DataError(
@@ -183,10 +187,13 @@ class HomeAssistant:
         check_members(wheel)
         self.examples: int | None = None
         self.dropped: dict[str, int] = {}
+        self.left_out: dict[str, dict[str, int]] = {}
         self.name, self.wheel = name, wheel
         self.license = declared_license(wheel)
         self.languages = languages(wheel)
-        self._english = read_strings(wheel, "en")
+        marked: Counter[str] = Counter()
+        self._english = read_strings(wheel, "en", marked)
+        self.markup: dict[str, int] = dict(marked)
         # (query key, passage key, pair id), worked out once and not anew for every language.
         self._pairs = [
             (query_key, passage_key, pair_id(name, self._english[query_key], self._english[passage_key]))
@@ -206,12 +213,18 @@ class HomeAssistant:
         """
         other = read_strings(self.wheel, lang)
         versions: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
+        in_english = 0
         for query_key, passage_key, identity in self._pairs:
             query, passage = other.get(query_key), other.get(passage_key)
             if not query or not passage or has_placeholder(query + passage):
                 continue
-            if lang == "en" or text_key(passage) != text_key(self._english[passage_key]):
+            if lang == "en" or same_key(passage) != same_key(self._english[passage_key]):
                 versions[identity][(query, passage)] += 1
+            else:
+                in_english += 1
+        repeated = sum(found.total() for found in versions.values()) - len(versions)
+        steps = {IN_ENGLISH: in_english, ANOTHER: repeated}
+        self.left_out[lang] = {step: number for step, number in steps.items() if number}
         for identity, found in versions.items():
             (query, passage), _ = found.most_common(1)[0]
             yield Pair(identity, query, passage)

@@ -36,6 +36,8 @@ _WORDS_TO_TELL, _SAME_WORDS = 5, 0.8
 _DIGIT, _UNSPACED = re.compile(r"\d"), re.compile("[\u3040-\u30ff\u4e00-\u9fff]")
 _COLON = re.compile(r"[:：]\s*$")
 
+MISSING, PARTLY_ENGLISH = "a part missing", "a part left in English"  # of a section
+
 Page = tuple[str, list[Block]]
 Texts = dict[tuple[str, str], str]  # (page, id) -> text
 
@@ -67,6 +69,8 @@ class LibreOffice:
         self.languages = help_languages(spec)
         self.examples: int | None = None
         self.dropped: dict[str, int] = {}
+        self.left_out: dict[str, dict[str, int]] = {}
+        self.markup: dict[str, int] = {}  # tags are how its pages are told apart into texts, and in none of them
         self._records = record.parent
         self._english = _opened(record, "en")
         self._sections: list[Section] | None = None
@@ -79,7 +83,7 @@ class LibreOffice:
             yield Pair(self._identity(section), section.heading.text, section.passage, document=self._document(section))
 
     def translations(self, lang: str) -> Iterator[Pair]:
-        """The sections that are translated whole; the others are counted in the log.
+        """The sections that are translated whole; `left_out` counts those of which a part has no translation.
 
         Raises:
             DataError: The help in `lang` was not fetched, changed since, or is of a version with other ids.
@@ -90,15 +94,13 @@ class LibreOffice:
         for section in sections:
             texts = [other.get((section.page, block.identity), "") for block in (section.heading, *section.paragraphs)]
             if not all(texts):
-                counts["missing"] += 1
+                counts[MISSING] += 1
             elif any(map(_same, texts, (section.heading.text, *(block.text for block in section.paragraphs)))):
-                counts["left in English"] += 1
+                counts[PARTLY_ENGLISH] += 1
             else:
-                counts["translated"] += 1
                 passage = joint.join(texts[1:])
                 yield Pair(self._identity(section), texts[0], passage, document=self._document(section))
-        named = ", ".join(f"{counts[name]} {name}" for name in ("translated", "left in English", "missing"))
-        stage.log.info("%s %s: %s", self.name, lang, named)
+        self.left_out[lang] = dict(counts)
 
     def strings(self, lang: str) -> Iterator[ParallelText]:
         """Every heading and paragraph that is translated, also those that are in no pair."""

@@ -10,65 +10,97 @@ only where groups join translations.
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from polybatch.collect.options import FORMATS
-from polybatch.collect.source import Pair, ParallelText, pair_id
+from polybatch.collect.source import NO_ENGLISH, Pair, ParallelText, pair_id
+from polybatch.core import stage
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.languages import language
-from polybatch.core.lines import numbered_lines
-from polybatch.core.text import clean_markup
+from polybatch.core.markup import strip_html, strip_markdown
+from polybatch.core.row_files import FORMATS, UNANSWERED, Row, file_rows, format_of
+from polybatch.core.text import clean_text, hash64, is_blank
+from polybatch.core.values import Fault, Faults, identifier, is_missing, text, texts
 
+MARKUP: dict[str, Callable[[str], tuple[str, int]]] = {
+    "plain": lambda value: (value, 0),
+    "html": strip_html,
+    "markdown": strip_markdown,
+}
+NO_ANSWER = "question without an answer"
 _DEFAULT_COLUMNS = {name: name for name in ("query", "passage", "lang", "group", "hard_negatives")}
-_SHOWN_FAULTS = 10
-_ROWS_AT_ONCE = 5_000  # of Parquet
-
-Row = tuple[str, dict[str, Any]]  # where it stands ("line 7"), and its values by our own column names
+_READERS: dict[str, Callable[[object, str], Any]] = {
+    "query": text,
+    "passage": text,
+    "lang": text,
+    "group": identifier,
+    "hard_negatives": texts,
+}
+_SHOWN_COLUMNS = 20
+_SHOWN_GROUPS = 3
 
 
 class LocalSource:
-    """Pairs of one local file (see the module's docstring)."""
+    """Pairs of one local file (see the module's docstring).
+
+    Args:
+        spec: The config's entry: name, license, format, columns, markup, delimiter, quote.
+        path: The file.
+
+    Raises:
+        ConfigError: The format is not told.
+        DataError: The file, or rows of it, cannot be used.
+    """
 
     def __init__(self, spec: dict[str, Any], path: Path) -> None:
         self.name, self.license, self.path = spec["name"], spec.get("license", "not stated"), path
         self.columns = {**_DEFAULT_COLUMNS, **spec.get("columns", {})}
         self._named = set(spec.get("columns", {})) | {"query", "passage"}
-        if not path.exists():
-            raise DataError("The source file is missing.", where=path, remedy="correct source.path in the config")
-        form = spec.get("format") or FORMATS.get(path.suffix.lower())
-        if form is None:
+        self._dialect = {key: spec.get(key, "") for key in ("delimiter", "quote")}
+        self._form = _format(spec, path)
+        meaningless = [key for key, value in self._dialect.items() if value and self._form not in ("csv", "tsv")]
+        if meaningless:
             raise ConfigError(
-                "The format of the source file is not known from its name.",
+                f"{' and '.join(meaningless)} of the source have a meaning for CSV and TSV alone.",
                 where=path,
-                expected=f"an ending among {' '.join(FORMATS)}, or source.format in the config",
-                found=path.suffix or "no ending",
+                found=f"the format {self._form}",
+                remedy="take them out, or set source.format",
             )
+        self._markup = MARKUP[spec.get("markup", "plain")]
         self.examples: int | None = None
         self.dropped: dict[str, int] = {}
-        self._reader, self._form = {"squad": _squad, "parquet": _parquet, "jsonl": _jsonl}.get(form, _csv), form
+        self.left_out: dict[str, dict[str, int]] = {}
+        self.markup: dict[str, int] = {}
         self.languages = tuple(sorted(self._check() - {"en"}))
 
     def english(self) -> Iterator[Pair]:
-        """The English rows, in the file's order."""
-        for row in self._rows():
-            if row["lang"] == "en":
+        """The English rows, in the file's order, but questions that are marked as having no answer."""
+        self.dropped = {}
+        for _, row in self._rows():
+            if row["lang"] != "en":
+                continue
+            if row[UNANSWERED]:
+                self.dropped[NO_ANSWER] = self.dropped.get(NO_ANSWER, 0) + 1
+            else:
                 yield self._pair(self._identity(row), row)
 
     def translations(self, lang: str) -> Iterator[Pair]:
-        """Rows in `lang` whose group has an English row."""
-        ids = {row["group"]: self._identity(row) for row in self._rows() if row["lang"] == "en"}
-        for row in self._rows():
+        """Rows in `lang` whose group has an English row; `left_out` counts the others."""
+        ids = {row["group"]: self._identity(row) for _, row in self._rows() if row["lang"] == "en"}
+        without = 0
+        for _, row in self._rows():
             if row["lang"] == lang and row["group"] in ids:
                 yield self._pair(ids[row["group"]], row)
+            elif row["lang"] == lang:
+                without += 1
+        self.left_out[lang] = {NO_ENGLISH: without} if without else {}
 
     def strings(self, lang: str) -> Iterator[ParallelText]:
         """Queries and passages with their translations: all the parallel text there is."""
-        english = {row["group"]: row for row in self._rows() if row["lang"] == "en"}
-        for row in self._rows():
+        english = {row["group"]: row for _, row in self._rows() if row["lang"] == "en"}
+        for _, row in self._rows():
             if row["lang"] == lang and row["group"] in english:
                 for side in ("query", "passage"):
                     yield ParallelText(english[row["group"]][side], row[side])
@@ -79,121 +111,209 @@ class LocalSource:
     def _pair(self, identity: str, row: dict[str, Any]) -> Pair:
         return Pair(identity, row["query"], row["passage"], row["hard_negatives"])
 
-    def _rows(self) -> Iterator[dict[str, Any]]:
-        """All rows by our column names; they were checked when the source was opened."""
-        for _, raw in self._reader(self.path, self._form):
-            yield self._row(raw)
+    def _raw_rows(self) -> Iterator[tuple[str, Row | Fault]]:
+        return file_rows(self.path, self._form, list(self.columns.values()), **self._dialect)
+
+    def _rows(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(where, row by our column names); they were checked when the source was opened.
+
+        Raises:
+            DataError: A row has a fault after all: the file is another one by now.
+        """
+        for where, raw in self._raw_rows():
+            try:
+                yield where, self._row(raw)
+            except Fault as fault:
+                found = f"{where}: {fault}"
+                raise DataError("The source changed while it was read.", where=self.path, found=found) from fault
 
     def _check(self) -> set[str]:
-        """The languages of the rows, or a DataError that lists the first faults."""
-        faults: list[str] = []
-        seen: dict[tuple[str, str], str] = {}
+        """The languages of the rows, or a DataError that lists the first faults and counts all."""
+        faults = Faults(self.path)
+        groups = _Groups()
         languages: set[str] = set()
-        where = ""
-        number = 0
-        for where, raw in self._reader(self.path, self._form):
-            row = self._row(raw)
-            fault = self._fault(raw, row)
+        where, marked, marks = "", 0, 0
+        for where, raw in self._raw_rows():
+            try:
+                row = self._row(raw)
+                groups.add(row["group"], row["lang"], where)
+            except Fault as fault:
+                faults.add(where, str(fault))
+                continue
             languages.add(row["lang"])
-            if row["group"]:
-                key = (row["group"], row["lang"])
-                if not fault and key in seen:
-                    fault = f"group {row['group']!r} comes twice in {row['lang']} (first in {seen[key]})"
-                seen.setdefault(key, where)
-            if fault:
-                number += 1
-                if number <= _SHOWN_FAULTS:
-                    faults.append(f"{where}: {fault}")
-        if faults or not where:
-            more = f"; and {number - _SHOWN_FAULTS} more" if number > _SHOWN_FAULTS else ""
-            raise DataError(
-                f"{number} row(s) of the source cannot be used." if faults else "The source file holds no row.",
-                where=self.path,
-                expected="in every row a query and a passage that are not empty; with lang, a group for each pair",
-                found="; ".join(faults) + more,
-                remedy="correct these rows, or name the columns in source.columns",
-            )
+            marked, marks = marked + bool(row["marks"]), marks + row["marks"]
+        if not where:
+            raise DataError("The source file holds no row.", where=self.path)
+        faults.tell(
+            "{number} row(s) of the source cannot be used.",
+            expected="in every row a query and a passage, texts that are not empty; with lang, a group for each pair",
+            remedy="correct these rows, or say how the file is to be read: source.columns, format, delimiter, quote",
+        )
+        groups.tell(self.path)
+        if marked:
+            self.markup = {"rows": marked, "marks": marks}
         return languages
 
-    def _row(self, raw: dict[str, Any]) -> dict[str, Any]:
-        """The row by our column names; texts as a person reads them, empty where there are none."""
-        columns, lang, group = self.columns, raw.get(self.columns["lang"]), raw.get(self.columns["group"])
-        return {
-            "query": clean_markup(str(raw.get(columns["query"]) or "")),
-            "passage": clean_markup(str(raw.get(columns["passage"]) or "")),
-            "lang": str(lang or "en"),
-            "group": "" if group is None else str(group),
-            "hard_negatives": raw.get(columns["hard_negatives"]) or [],
-        }
+    def _row(self, raw: Row | Fault) -> dict[str, Any]:
+        """The row by our column names, texts as a person reads them.
 
-    def _fault(self, raw: dict[str, Any], row: dict[str, Any]) -> str:
-        """What is wrong with a row, "" if nothing."""
+        Raises:
+            Fault: What is wrong with it, all of it.
+        """
+        if isinstance(raw, Fault):
+            raise raw
         missing = [self.columns[name] for name in sorted(self._named) if self.columns[name] not in raw]
         if missing:
-            return f"no column {', '.join(missing)} (there are: {', '.join(map(str, raw))})"
-        if not (row["query"] and row["passage"]):
-            return f"empty {' and '.join(side for side in ('query', 'passage') if not row[side])}"
+            raise Fault(f"no column {', '.join(missing)} (there are: {_listed(raw)})")
+        read, faults = self._values(raw)
+        if not faults:
+            faults = [
+                *self._empty(read["query"], read["passage"]),
+                *self._lang_faults(raw, read["lang"], read["group"]),
+            ]
+        if faults:
+            raise Fault(", ".join(faults))
+        cleaned, marks = [], 0
+        for side in (read["query"], read["passage"], *read["hard_negatives"]):
+            plain, found = self._markup(side)
+            cleaned.append(clean_text(plain))
+            marks += found
+        if emptied := self._empty(*cleaned[:2]):
+            raise Fault(f"{emptied[0]} once its markup is taken out")
+        return {
+            "query": cleaned[0],
+            "passage": cleaned[1],
+            "lang": read["lang"] or "en",
+            "group": "" if is_blank(read["group"]) else read["group"],
+            "hard_negatives": cleaned[2:],
+            "marks": marks,
+            UNANSWERED: raw.get(UNANSWERED) is True and self._form == "squad",
+        }
+
+    def _values(self, raw: Row) -> tuple[dict[str, Any], list[str]]:
+        """The row's values by our names, and the faults of those that could not be read."""
+        read, faults = {}, []
+        for name, reader in _READERS.items():
+            try:
+                read[name] = reader(raw.get(self.columns[name]), self.columns[name])
+            except Fault as fault:
+                faults.append(str(fault))
+        return read, faults
+
+    def _empty(self, query: str, passage: str) -> list[str]:
+        blank = [
+            (self.columns[name], side) for name, side in (("query", query), ("passage", passage)) if is_blank(side)
+        ]
+        names = " and ".join(name for name, _ in blank)
+        unseen = " (invisible characters alone)" if any(side.strip() for _, side in blank) else ""
+        return [f"empty {names}{unseen}"] if blank else []
+
+    def _lang_faults(self, raw: Row, lang: str, group: str) -> Iterator[str]:
+        name = self.columns["lang"]
+        if is_missing(raw.get(name)):
+            return
+        if is_blank(lang):
+            yield f"empty {name}: write en for English"
+            return
         try:
-            language(row["lang"])
+            language(lang)
         except ConfigError:
-            return f"unknown language {row['lang']!r}"
-        if not isinstance(row["hard_negatives"], list):
-            return "hard_negatives is no list (CSV and TSV cannot hold lists; use JSON lines or Parquet)"
-        if raw.get(self.columns["lang"]) is not None and not row["group"]:
-            return "a language but no group, so its translations cannot be found"
-        return ""
+            yield f"unknown language {lang!a} in {name}"
+            return
+        if is_blank(group):
+            yield f"a language but no {self.columns['group']}, so its translations cannot be found"
 
 
-def _jsonl(path: Path, form: str) -> Iterator[Row]:
-    for number, line in numbered_lines(path):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError("A line is no JSON.", where=f"{path}, line {number}", found=str(error)) from error
-        if not isinstance(value, dict):
-            raise DataError("A line is no JSON object.", where=f"{path}, line {number}", found=line.strip()[:80])
-        yield f"line {number}", value
-
-
-def _csv(path: Path, form: str) -> Iterator[Row]:
-    reader = csv.DictReader((line for _, line in numbered_lines(path)), delimiter="\t" if form == "tsv" else ",")
-    for row in reader:
-        yield f"line {reader.line_num}", {k: v for k, v in row.items() if k is not None}
-
-
-def _parquet(path: Path, form: str) -> Iterator[Row]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        parquet = pq.ParquetFile(path, pre_buffer=False)  # else it holds on to every byte that was read
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError("The source is truncated or not Parquet.", where=path, found=str(error)) from error
-    number = 0
-    for batch in parquet.iter_batches(_ROWS_AT_ONCE):
-        for row in batch.to_pylist():
-            number += 1
-            yield f"row {number}", row
-
-
-def _squad(path: Path, form: str) -> Iterator[Row]:
-    """SQuAD's JSON: the context is the passage of each of its questions."""
-    try:
-        document = json.loads(path.read_bytes().decode("utf-8"))
-        for article in document["data"]:
-            for paragraph in article["paragraphs"]:
-                for question in paragraph["qas"]:
-                    identity = str(question["id"])
-                    yield (
-                        f"question {identity}",
-                        {"query": question["question"], "passage": paragraph["context"], "group": identity},
-                    )
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+def _format(spec: dict[str, Any], path: Path) -> str:
+    if not path.exists():
+        raise DataError("The source file is missing.", where=path, remedy="correct source.path in the config")
+    if path.is_dir():
         raise DataError(
-            "The source is not SQuAD's JSON.",
+            "The source is a folder.",
             where=path,
-            expected='{"data": [{"paragraphs": [{"context": ..., "qas": [{"id", "question", ...}]}]}]} in UTF-8',
-            found=repr(error),
-        ) from error
+            expected="one file with the pairs",
+            found=", ".join(sorted(entry.name for entry in path.iterdir())[:5]) or "an empty folder",
+            remedy="name the file in source.path; write several files as several sources",
+        )
+    form = spec.get("format") or format_of(path)
+    if form is None:
+        raise ConfigError(
+            "The format of the source file is not known from its name.",
+            where=path,
+            expected=f"an ending among {' '.join(FORMATS)}, .gz after it or not, or source.format in the config",
+            found=path.suffix or "no ending",
+        )
+    return str(form)
+
+
+class _Groups:
+    """Which groups have an English row, and which rows are the translation of none. In memory: a key for each row."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[int, str], str] = {}
+        self._english: set[int] = set()
+        self._alike: dict[int, str] = {}  # of the English ones: what they are but for spaces and zeros
+
+    def add(self, group: str, lang: str, where: str) -> None:
+        if not group:
+            return
+        key = (hash64(group), lang)
+        if key in self._seen:
+            first = self._seen[key]
+            raise Fault(f"{_named('group', group)} comes twice in {lang} (first in {first})")
+        self._seen[key] = where if lang == "en" else f"{where}\t{group}"
+        if lang == "en":
+            self._english.add(key[0])
+            self._alike[hash64(_alike(group))] = group
+
+    def tell(self, path: Path) -> None:
+        """Warns of the rows that are the translation of none.
+
+        Raises:
+            DataError: They are all the rows of a language.
+        """
+        of_lang = Counter(lang for _, lang in self._seen if lang != "en")
+        without: dict[str, list[str]] = {}
+        for (key, lang), where in self._seen.items():
+            if lang != "en" and key not in self._english:
+                without.setdefault(lang, []).append(where)
+        for lang, places in without.items():
+            told = "; ".join(map(self._orphan, places[:_SHOWN_GROUPS]))
+            more = f"; and {len(places) - _SHOWN_GROUPS} more" if len(places) > _SHOWN_GROUPS else ""
+            if len(places) == of_lang[lang]:
+                raise DataError(
+                    f"No row in {lang} has an English row of its group.",
+                    where=path,
+                    found=f"{len(places)} row(s): {told}{more}",
+                    remedy="write the groups alike in all languages, or take these rows out",
+                )
+            stage.log.warning(
+                "%s: %d of %d rows in %s have no English row of their group and are left out: %s%s",
+                path,
+                len(places),
+                of_lang[lang],
+                lang,
+                told,
+                more,
+            )
+
+    def _orphan(self, entry: str) -> str:
+        where, _, group = entry.partition("\t")
+        near = self._alike.get(hash64(_alike(group)))
+        hint = f", while an English row has {near!a}" if near else ""
+        return f"{where}, {_named('group', group)}{hint}"
+
+
+def _listed(raw: Row) -> str:
+    names = [name[:60] if name.isprintable() else f"{name[:60]!a}" for name in raw]
+    return ", ".join(names[:_SHOWN_COLUMNS]) + (", ..." if len(names) > _SHOWN_COLUMNS else "")
+
+
+def _named(name: str, value: str) -> str:
+    return f"{name} {value!a}" if value != value.strip() or not value.isprintable() else f"{name} {value!r}"
+
+
+def _alike(group: str) -> str:
+    """An id without what spreadsheets change: spaces, zeros in front, ".0" behind, case."""
+    plain = clean_text(group).casefold()
+    return plain.removesuffix(".0").lstrip("0") or plain

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from polybatch.collect.adapters.data_sets import hub_options, snapshot_at
+from polybatch.collect.adapters.hub_data import hub_options, snapshot_at
 from polybatch.collect.options import MMARCO_NAMES, MMarcoOptions
 from polybatch.collect.source import Pair, ParallelText, pair_id
 from polybatch.core import stage
@@ -31,11 +31,14 @@ REPO = "unicamp-dl/mmarco"
 REVISION = "b1a2c25def4bd95274199be3fb226ee36b7c8bad"  # its listing was seen
 LICENSE = "see the repository's LICENSE file"  # unverified: which
 TRIPLES = "data/triples.train.ids.small.tsv"
+# MS MARCO's training judgements (qrels.train.tsv): its triples hold at most so many distinct pairs of question and
+# positive.
+MOST_PAIRS = 532_761
 _BLOCK_BYTES = 16 << 20
 
 
 def request(spec: dict[str, Any]) -> dict[str, Any]:
-    """See `hub_sources.request`."""
+    """See `adapters.registry.request`."""
     options = hub_options(spec, MMarcoOptions)
     files = [TRIPLES]
     for lang in ("en", *options.languages):
@@ -60,6 +63,8 @@ class MMarco:
         self.languages: tuple[str, ...] = tuple(self.options.languages)
         self.examples: int | None = None
         self.dropped: dict[str, int] = {}
+        self.left_out: dict[str, dict[str, int]] = {}
+        self.markup: dict[str, int] = {}
         self._snapshot = snapshot_at(record)
         self._triples = self._snapshot.files(TRIPLES)[0]
         for lang in ("en", *self.languages):
@@ -106,6 +111,7 @@ class MMarco:
                 identity = pair_id(self.name, english.queries[query_id] or "", english.passages[passage_id] or "")
                 others = [other.passages[number] or "" for number in negatives]  # in the places of the English ones
                 yield Pair(identity, query, passage, others)
+        self.left_out[lang] = {"no text in the language": missing} if missing else {}
         if missing:
             stage.log.warning("%s: %d pairs have no text in %s", self.name, missing, lang)
 

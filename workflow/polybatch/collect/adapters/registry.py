@@ -70,3 +70,34 @@ def open_sources(specs: Sequence[dict[str, Any]], paths: Sequence[Path], lang: s
         raise ConfigError("Each source has an entry and a file.", found=f"{len(specs)} entries, {len(paths)} files")
     sources = [open_source(spec, path) for spec, path in zip(specs, paths, strict=True)]
     return [source for source in sources if lang in source.languages]
+
+
+def request(spec: dict[str, Any]) -> dict[str, Any]:
+    """What must be fetched from the hub for a config entry: {repo, kind, revision, files}; files are shell patterns.
+
+    Of a data set with configurations and splits also its `parts`: what its card declares of these is fetched too.
+
+    Raises:
+        ConfigError: An unknown option, or a data set without a repository.
+    """
+    if spec["adapter"] == "mmarco":
+        from polybatch.collect.adapters import mmarco
+
+        return mmarco.request(spec)
+    if spec["adapter"] == "entity_questions":
+        from polybatch.collect.adapters import entity_questions
+
+        return entity_questions.request(spec)
+    from polybatch.collect.adapters import data_sets
+
+    return data_sets.request(spec)
+
+
+def expected_pairs(spec: dict[str, Any]) -> float | None:
+    """Pairs of a source as its paper gives them, for planning; None where that is not known."""
+    from polybatch.collect.adapters import data_sets, entity_questions, mmarco
+
+    adapter = spec["adapter"]
+    if adapter in data_sets.DATA_SETS:
+        return data_sets.DATA_SETS[adapter].paper_pairs
+    return {"mmarco": mmarco.MOST_PAIRS, "entity_questions": entity_questions.PAPER_PAIRS}.get(adapter)
