@@ -47,8 +47,8 @@ INDEX_RECALL = "index_recall"
 def score_rows(cell: Cell, grid: dict[str, Any], collection: Collection) -> list[dict[str, Any]]:
     """A cell's rows of contracts.SCORES: means over the queries that have a value.
 
-    A metric that no query of the cell has a value of (token_f1 where no answer is in the corpus's language, lpr where
-    no query has a choice of languages) gets no row.
+    A metric that no query of the cell has a value of (token_f1 where no answer is in the corpus's language,
+    own_language_first where no query has a choice of languages) gets no row.
     """
     import numpy as np
 

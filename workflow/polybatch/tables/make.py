@@ -4,8 +4,8 @@ inputs: score files (contracts.SCORES) and per-query files (contracts.PER_QUERY)
     decontamination and translation; compositions of trainings; cards of encoders, translators and benchmarks; records
     of what was fetched; Snakemake's benchmark files; the resolved config; code digests; data files; published scores
 outputs: <root>/v<N>/ (only if something changed) and <latest>/, a copy of the newest version: every table as csv,
-    md, tex and html, figures as svg, png and Vega-Lite json, README.md, manifest.json, tables.json, scores.parquet,
-    groups.parquet
+    md, tex and html, figures as svg, png and Vega-Lite json, README.md, summary.html, manifest.json, tables.json,
+    scores.parquet, groups.parquet
 
 Keys of the config that are read: `study` (all but its seeds), `tables` (TableOptions), `benchmarks.<name>.settings` and
 `.scoring`, `scoring.settings`, `scoring.metrics`, `translation.languages`, `decontamination.enabled`, `encoders`,
@@ -28,6 +28,7 @@ from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json
 from polybatch.core.sums import SUMS
 from polybatch.tables.names import (
+    SUMMARY,
     TABLE_FORMS,
     expected_files,
     figures_of,
@@ -145,6 +146,7 @@ def per_query_path(scores: Path | str) -> Path:
 
 
 def _views(inputs: Inputs, summary: Summary) -> list[View]:
+    from polybatch.tables.making import steps_of
     from polybatch.tables.scores import DEFAULT_REFERENCE, MAIN_METRICS, View
 
     config, options = inputs.config, _options(inputs.config)
@@ -160,6 +162,8 @@ def _views(inputs: Inputs, summary: Summary) -> list[View]:
             data_mark=str(config.get("data_mark") or ""),
             parameters=parameters,
             notes=_benchmark_notes(inputs, benchmark),
+            scratch=_from_scratch(config),
+            steps=steps_of(inputs.compositions),
         )
         for benchmark in study_benchmarks(config)
     ]
@@ -169,6 +173,12 @@ def _benchmark_notes(inputs: Inputs, benchmark: str) -> list[str]:
     """What the benchmark's card says that its scores cannot be read without: machine-translated queries."""
     card = inputs.benchmark_cards.get(benchmark)
     return [note] if card and (note := read_json(card).get("note")) else []
+
+
+def _from_scratch(config: Mapping[str, Any]) -> set[str]:
+    """The encoders that start from random weights."""
+    encoders = config.get("encoders") or {}
+    return {name for name, values in encoders.items() if (values or {}).get("scratch") is not None}
 
 
 def _encoder_parameters(inputs: Inputs) -> dict[str, int | None]:
@@ -181,6 +191,7 @@ def _encoder_parameters(inputs: Inputs) -> dict[str, int | None]:
 def _tables(inputs: Inputs, views: Sequence[View], groups: pd.DataFrame) -> list[Table]:
     from polybatch.tables import making
     from polybatch.tables.by_language import language_tables
+    from polybatch.tables.findings import findings_table
     from polybatch.tables.published import published_table, read_published
     from polybatch.tables.scores import averages_table, compare_with_reference, main_table
 
@@ -189,7 +200,7 @@ def _tables(inputs: Inputs, views: Sequence[View], groups: pd.DataFrame) -> list
     tables = []
     for view in views:
         comparisons = compare_with_reference(view, groups, view.main_columns())
-        tables.append(main_table(view, comparisons))
+        tables += [findings_table(view, groups), main_table(view, comparisons)]
         tables += [published_table(view, published)] if view.benchmark in {row.benchmark for row in published} else []
         tables += [*language_tables(view), averages_table(view)]
     tables += _data_tables(inputs, mark)
@@ -253,6 +264,7 @@ def _write_tables(folder: Path, manifest: Mapping[str, Any], tables: Sequence[Ta
     from polybatch.tables.forms import latex, webpage
     from polybatch.tables.forms import table as render
     from polybatch.tables.front import front_page
+    from polybatch.tables.story import story_of, to_page
 
     forms = dict(zip(TABLE_FORMS, (render.to_csv, render.to_markdown, latex.to_latex, webpage.to_html), strict=True))
     for table in tables:
@@ -261,7 +273,9 @@ def _write_tables(folder: Path, manifest: Mapping[str, Any], tables: Sequence[Ta
     drawn = [(figure, view) for view in views for figure in figures_of(manifest["config"], view.benchmark)]
     for figure, view in drawn:
         save(FIGURES[figure.kind](replace(view, headline=figure.metric or view.headline)), folder, figure.name)
-    (folder / "README.md").write_text(front_page(manifest, tables, [figure for figure, _ in drawn]), "utf-8")
+    figures = [figure for figure, _ in drawn]
+    (folder / "README.md").write_text(front_page(manifest, tables, figures), "utf-8")
+    (folder / SUMMARY).write_text(to_page(story_of(manifest, tables, figures), folder), "utf-8")
     write_json(folder / "manifest.json", manifest)
     write_json(folder / "tables.json", [table.to_dict() for table in tables])
 
