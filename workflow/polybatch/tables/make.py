@@ -4,12 +4,11 @@ inputs: score files (contracts.SCORES) and per-query files (contracts.PER_QUERY)
     decontamination and translation; compositions of trainings; cards of encoders, translators and benchmarks; records
     of what was fetched; Snakemake's benchmark files; the resolved config; code digests; data files; published scores
 outputs: <root>/v<N>/ (only if something changed) and <latest>/, a copy of the newest version: every table as csv,
-    md, tex and html, figures as svg, png and Vega-Lite json, README.md, summary.html, manifest.json, tables.json,
-    scores.parquet, groups.parquet
+    md, tex and html, figures as svg, png and Vega-Lite json, README.md, summary.html, *.json, *.parquet
 
 Keys of the config that are read: `study` (all but its seeds), `tables` (TableOptions), `benchmarks.<name>.settings` and
 `.scoring`, `scoring.settings`, `scoring.metrics`, `translation.languages`, `decontamination.enabled`, `encoders`,
-`data_mark`. All others go into the manifest only.
+`data_mark`. The others go into the manifest.
 """
 
 from __future__ import annotations
