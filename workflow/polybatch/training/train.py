@@ -216,6 +216,7 @@ def fingerprint_of(args: argparse.Namespace, model: SentenceTransformer) -> dict
         "num_pairs": args.num_pairs,
         "num_translated": args.num_translated,
         "seed": args.seed,
+        "threads": torch.get_num_threads(),
         "options": args.options.as_dict(),
         "versions": {
             "polybatch": __version__,
@@ -369,6 +370,8 @@ def _record(
     args: argparse.Namespace, table: PairTable, validation_pairs: int, result: dict[str, Any]
 ) -> dict[str, Any]:
     """The content of training.json, and of the files that `_save` takes out of it."""
+    import torch
+
     encoder_record = Path(args.encoder) / RECORD
     return {
         "encoder": args.encoder,
