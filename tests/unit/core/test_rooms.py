@@ -18,6 +18,7 @@ MODULES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in MODULES.items()}
+MEASUREMENTS = sorted((ROOT / "measurements").glob("*.py"))
 # The command line starts stages by their names, and imports none.
 COMMANDS = {"cli", "__main__"}
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 400, 60
@@ -26,7 +27,9 @@ MOST_LINES, MOST_LINES_OF_A_FUNCTION = 400, 60
 def stages() -> set[str]:
     """Modules with a `main`, which rules and people call."""
     has_main = {
-        name for name, tree in TREES.items() if any(isinstance(n, ast.FunctionDef) and n.name == "main" for n in tree.body)
+        name
+        for name, tree in TREES.items()
+        if any(isinstance(n, ast.FunctionDef) and n.name == "main" for n in tree.body)
     }
     return has_main - COMMANDS
 
@@ -47,7 +50,7 @@ def test_a_stage_is_imported_by_no_other_module() -> None:
 
 
 def test_every_module_lies_in_the_room_of_its_topic() -> None:
-    flat = {name for name in MODULES if "." not in name and not MODULES[name].name == "__init__.py"}
+    flat = {name for name in MODULES if "." not in name and MODULES[name].name != "__init__.py"}
     assert flat <= COMMANDS
 
 
@@ -56,15 +59,16 @@ def test_rules_tests_and_docs_have_the_same_rooms() -> None:
     rules = {path.stem for path in (ROOT / "rules").glob("*.smk")}
     pages = {path.stem for path in (ROOT / "docs").glob("*.md")}
     tests = {path.name for path in (ROOT / "tests/unit").iterdir() if path.is_dir()}
-    # `core` and `config` are what all rules share; profiles are what `cluster` is for.
-    assert topics - rules == {"core", "config", "cluster"}
+    # `core` and `config` are what all rules share (common.smk); profiles are what `cluster` is for.
+    assert topics - rules == {"core", "config", "cluster"} and rules - topics == {"common"}
     assert topics - pages == {"core"}
-    assert not topics - tests
+    assert not topics - tests and tests - topics == {"measurements"}
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_files_and_functions_are_short(name: str) -> None:
-    assert len(MODULES[name].read_text("utf-8").splitlines()) <= MOST_LINES
-    functions = [n for n in ast.walk(TREES[name]) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
+@pytest.mark.parametrize("path", [*MODULES.values(), *MEASUREMENTS], ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_are_short(path: Path) -> None:
+    text = path.read_text("utf-8")
+    assert len(text.splitlines()) <= MOST_LINES
+    functions = [n for n in ast.walk(ast.parse(text)) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
     long = {f.name: lines for f in functions if (lines := f.end_lineno - f.lineno + 1) > MOST_LINES_OF_A_FUNCTION}
     assert not long

@@ -53,7 +53,7 @@ class FileSection(Section):
     url: Address = option(
         REQUIRED,
         "Where it is. Addresses are https, and hold no secrets "
-        "([own-data.md](own-data.md#addresses-that-need-a-password-or-token)).",
+        "([prefetch.md](prefetch.md#addresses-that-need-a-password-or-token)).",
     )
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$"), Said("a checksum of 64 hexadecimal digits", "")] = option(
         ABSENT, "Its checksum; without one the fetch prints the one to pin."

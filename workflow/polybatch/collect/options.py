@@ -249,7 +249,7 @@ class LocalSourceSection(SourceSection):
         ABSENT, "What tables call the source.", otherwise="the file's name up to the first dot, in lower case"
     )
     format: Literal["jsonl", "csv", "tsv", "parquet", "squad"] = option(
-        ABSENT, "See [own-data.md](own-data.md).", otherwise="from the ending"
+        ABSENT, "See [own-data.md](own-data.md#formats).", otherwise="from the ending"
     )
     delimiter: Delimiter = option(
         ABSENT, "Of CSV and TSV: between the fields of a line.", otherwise="`,` for CSV, a tab for TSV"
@@ -325,7 +325,7 @@ class MiningSection(_FromTheHub, MiningOptions):
     url: Address = option(
         ABSENT,
         "Of `entity_questions` alone: the archive with its questions, where no `repo` is named. Secrets of an address: "
-        "[own-data.md](own-data.md#addresses-that-need-a-password-or-token).",
+        "[prefetch.md](prefetch.md#addresses-that-need-a-password-or-token).",
         otherwise="as in the catalogue",
     )
     sha256: str = option(ABSENT, "Of `entity_questions` alone: the archive's checksum.")

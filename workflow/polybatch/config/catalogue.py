@@ -13,8 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from polybatch.core.option_faults import Fault
-from polybatch.core.option_faults import Path as Way
+from polybatch.core.option_faults import Fault, Way
 
 Config = dict[str, Any]
 Catalogue = dict[str, dict[str, dict[str, Any]]]

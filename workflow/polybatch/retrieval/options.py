@@ -52,7 +52,9 @@ class ScoreOptions(Options):
     settings: Settings = option(
         list(SETTINGS), "What is computed.", otherwise="those that the benchmark's languages allow"
     )
-    metrics: Metrics = option(list(METRICS), "[results.md](results.md#metrics) says what they mean.", otherwise="below")
+    metrics: Metrics = option(
+        list(METRICS), "[retrieval.md](retrieval.md#metrics) says what they mean.", otherwise="below"
+    )
     depth: Literal["all"] | Annotated[int, Ge(1)] = option(
         "all",
         "Passages in a ranked list. In the multilingual setting `rank_distance` and `lpr` need `all`; with a "

@@ -199,19 +199,19 @@ def _tables(inputs: Inputs, views: Sequence[View], groups: pd.DataFrame) -> list
 
 def _data_tables(inputs: Inputs, mark: str) -> list[Table]:
     """What the training text was made from, and what was taken out of it."""
-    from polybatch.tables import data as data_tables
+    from polybatch.tables import data
 
     tables = []
     if inputs.collected:
-        tables.append(data_tables.cleaning_table(data_tables.read_cleaning(inputs.collected), mark))
+        tables.append(data.cleaning_table(data.read_cleaning(inputs.collected), mark))
     if inputs.supplied:
-        tables.append(data_tables.supplied_table(data_tables.read_supplied(inputs.supplied), mark))
+        tables.append(data.supplied_table(data.read_supplied(inputs.supplied), mark))
     if inputs.contamination:
-        statistics = data_tables.read_contamination(inputs.contamination)
-        tables.append(data_tables.contamination_table(statistics, mark))
-        tables.append(data_tables.contamination_examples_table(statistics, mark))
+        statistics = data.read_contamination(inputs.contamination)
+        tables.append(data.contamination_table(statistics, mark))
+        tables.append(data.contamination_examples_table(statistics, mark))
     if inputs.exposure:
-        tables.append(data_tables.exposure_table(data_tables.read_exposure(inputs.exposure), mark))
+        tables.append(data.exposure_table(data.read_exposure(inputs.exposure), mark))
     return tables
 
 
@@ -246,20 +246,19 @@ def _write_tables(folder: Path, manifest: Mapping[str, Any], tables: Sequence[Ta
     from polybatch.core.files import write_json
     from polybatch.tables.figures.draw import FIGURES
     from polybatch.tables.figures.style import save
-    from polybatch.tables.forms import latex, webpage
-    from polybatch.tables.forms import table as render
+    from polybatch.tables.forms import latex, table, webpage
     from polybatch.tables.front import front_page
 
-    forms = dict(zip(TABLE_FORMS, (render.to_csv, render.to_markdown, latex.to_latex, webpage.to_html), strict=True))
-    for table in tables:
-        for form, render_form in forms.items():
-            (folder / f"{table.name}.{form}").write_text(render_form(table), "utf-8")
+    forms = dict(zip(TABLE_FORMS, (table.to_csv, table.to_markdown, latex.to_latex, webpage.to_html), strict=True))
+    for made in tables:
+        for form, render in forms.items():
+            (folder / f"{made.name}.{form}").write_text(render(made), "utf-8")
     drawn = [(figure, view) for view in views for figure in figures_of(manifest["config"], view.benchmark)]
     for figure, view in drawn:
         save(FIGURES[figure.kind](replace(view, headline=figure.metric or view.headline)), folder, figure.name)
     (folder / "README.md").write_text(front_page(manifest, tables, [figure for figure, _ in drawn]), "utf-8")
     write_json(folder / "manifest.json", manifest)
-    write_json(folder / "tables.json", [table.to_dict() for table in tables])
+    write_json(folder / "tables.json", [made.to_dict() for made in tables])
 
 
 def _write_data(folder: Path, scores: pd.DataFrame, groups: pd.DataFrame) -> None:

@@ -33,7 +33,7 @@ from polybatch.core.files import atomic_path, read_json, write_json, write_parqu
 from polybatch.encoders.kernels import keep_few_shapes
 from polybatch.encoders.load import RECORD, carry_record
 from polybatch.pairs.table import PairTable, read_pairs
-from polybatch.training import model_card as card
+from polybatch.training import model_card
 from polybatch.training.arguments import on_this_machine, resolved, training_arguments
 from polybatch.training.batch_sampler import BatchSampler
 from polybatch.training.composition import batch_schema, composition
@@ -232,7 +232,7 @@ def _save(model: SentenceTransformer, encoder: str, record: dict[str, Any], outp
         write_json(partial / "composition.json", record.pop("composition"))
         write_parquet(partial / "batches.parquet", [record.pop("batches")], batch_schema())
         write_json(partial / "training.json", record)
-        (partial / "README.md").write_text(card.render(record), "utf-8")
+        (partial / "README.md").write_text(model_card.render(record), "utf-8")
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

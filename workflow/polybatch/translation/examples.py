@@ -8,7 +8,7 @@ from pathlib import Path
 from polybatch.core import contracts
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_parquet
-from polybatch.core.languages import directions as parse_direction
+from polybatch.core.languages import parse_direction
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,7 @@ class TranslatorOptions(Options):
 class TranslatorSection(Section):
     """One of a folder, a translator trained here, or a model of the hub."""
 
-    path: FilePath = option(ABSENT, "A translator folder: [own-data.md](own-data.md#your-own-translator).")
+    path: FilePath = option(ABSENT, "A translator folder: [translation.md](translation.md#your-own-translator).")
     trained: str = option(ABSENT, "An entry of `translator_training`, trained from the source's own strings.")
     model: HubId = option(
         ABSENT,
