@@ -75,6 +75,7 @@ def _named(config: Config) -> dict[str, list[str]]:
 
 
 def listed(value: Any) -> list[Any]:
+    """A value that may be one or several, as a list: [] for None, a list as it is, anything else alone in a list."""
     return value if isinstance(value, list) else [] if value is None else [value]
 
 

@@ -1,4 +1,8 @@
-"""Values of stages' command lines that several of them take."""
+"""Values of stages' command lines that several of them take.
+
+inputs: words of a command line
+outputs: their values, or a ConfigError
+"""
 
 from __future__ import annotations
 

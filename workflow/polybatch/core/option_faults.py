@@ -39,6 +39,7 @@ class Fault(NamedTuple):
 
     @property
     def where(self) -> str:
+        """The way as one text, its parts joined by dots: `languages.train.1`."""
         return ".".join(map(str, self.path)) or "the configuration"
 
     def under(self, *path: str | int) -> Fault:

@@ -1,7 +1,7 @@
 """Two sets of characters that Python's own Unicode data do not tell, as ranges of code points.
 
-Both are read off the Unicode Character Database, version 18.0; tests/unit/test_unicode_sets.py derives them again and
-compares. In the notation of Unicode Technical Standard 18:
+Both are read off the Unicode Character Database, version 18.0; tests/unit/core/test_unicode_sets.py derives them again
+and compares. In the notation of Unicode Technical Standard 18:
 
 | set         | definition                                                                                          |
 |-------------|-----------------------------------------------------------------------------------------------------|

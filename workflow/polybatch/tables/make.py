@@ -51,7 +51,11 @@ _PER_QUERY_SUFFIX = ".per_query.parquet"
 
 @dataclass(frozen=True)
 class Inputs:
-    """Everything that a version is made from."""
+    """Everything that a version is made from: the resolved config, and the files by their kind.
+
+    `encoder_cards`, `translator_cards` and `benchmark_cards` are name -> JSON file; `records` are records of what was
+    fetched; `timings` is the folder of Snakemake's benchmark files. The other names are those of the tables.
+    """
 
     config: Mapping[str, Any]
     scores: Sequence[Path]

@@ -99,7 +99,7 @@ class Comparison(NamedTuple):
 
 @dataclass(frozen=True)
 class View:
-    """What every score table and figure of one benchmark is made from.
+    """One benchmark's scores with what the study wants shown of them: what all its tables and figures are made from.
 
     `parameters`: encoder -> number of its parameters, None where it is not known; in the study's order. `notes`: what
     a reader must know of the benchmark itself.
@@ -317,7 +317,7 @@ def _fewer_seeds(view: View, columns: Sequence[tuple[str, str]], macro: Mapping,
 
 
 def language_bias_table(view: View) -> Table:
-    """What tells of language bias in the pool: rank distance, preference, language-aware nDCG, the first passage."""
+    """All measures of language bias in the pool: rank distance, preference, language-aware nDCG, the first passage."""
     macro = view.macro()
     known = list(dict.fromkeys(metric for _, setting, metric in macro if setting == "multilingual"))
     wanted = [name for name in known if is_bias_metric(name) and not is_share(name)]

@@ -17,7 +17,7 @@ LANGUAGE_WEIGHTS = get_args(LanguageWeights)
 
 
 class TrainingOptions(Options):
-    """How to train."""
+    """How a run is trained (`training` in the configuration): lengths in tokens, intervals in steps."""
 
     max_steps: int = option(1000, "Steps at most; early stopping may end the training before.", ge=1)
     epochs: float | None = option(

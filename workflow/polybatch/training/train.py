@@ -3,8 +3,8 @@
 inputs: an encoder (folder or hub id), parallel/<lang>.parquet of every training language, validation.parquet;
 optionally parallel/paraphrase.parquet
 outputs: models/<run>/, a sentence-transformers folder with its model card, training.json (what was trained, on
-what, how it went), composition.json (what the batches held) and batches.parquet (the same, step by step);
-checkpoints and the texts (`pair_texts`) while it runs
+what, how it went), composition.json (what the batches held) and batches.parquet (a row for each step);
+checkpoints and the texts (`pairs.text_store`) while it runs
 
 Loss, score and early stopping follow Elmahdy et al. (arXiv 2408.10536, section 4): cosine similarity, InfoNCE
 over in-batch negatives, and the checkpoint with the lowest loss on English validation pairs. A killed training
@@ -75,7 +75,8 @@ def train(
 
     Returns:
         In the first process: `steps`, `best_step`, `validation_loss`, `validation_losses` (step -> loss),
-        `composition` and `batches` (see `composition`), and `speed` (see `trainer.speed_of`). Nothing in the others.
+        `composition` and `batches` (see `composition.composition`), and `speed` (see `trainer.speed_of`). Nothing in
+        the others.
 
     Raises:
         ConfigError: Options that do not fit the encoder or the data.
@@ -236,6 +237,7 @@ def _save(model: SentenceTransformer, encoder: str, record: dict[str, Any], outp
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The command line; `options` becomes a TrainingOptions. Faults of options end in a ConfigError."""
     parser = argparse.ArgumentParser(prog="polybatch.training.train", description=__doc__.split("\n")[0])
     parser.add_argument("--encoder", required=True, help="folder or hub id")
     parser.add_argument("--parallel", required=True, nargs="+", metavar="LANG=PATH")

@@ -1,4 +1,8 @@
-"""Parallel strings as examples of a direction, for training and for scoring translators."""
+"""Parallel strings as examples of a direction, for training and for scoring translators.
+
+inputs: strings/<lang>.parquet (contracts.STRINGS)
+outputs: `Example`s, in memory
+"""
 
 from __future__ import annotations
 

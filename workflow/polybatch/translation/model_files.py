@@ -46,6 +46,7 @@ class Source:
 
     @property
     def id(self) -> str:
+        """The repository's id, or the folder's name."""
         return self.snapshot.repo_id if self.snapshot else self.folder.name
 
 

@@ -39,7 +39,7 @@ _CLAUSE_END = ",;:)\u2013\u2014\u3001\uff0c\uff1b\uff1a\u3002\u060c\u061b"
 
 @dataclass
 class Work:
-    """What a translator has done so far.
+    """Counts of what a translator has done so far.
 
     Attributes:
         sentences: Sentences, or parts of too long ones, that were translated.

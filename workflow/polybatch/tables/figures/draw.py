@@ -5,7 +5,7 @@ outputs: Vega-Lite charts
 
 Up to four figures a benchmark: the trade-off between the monolingual and the cross-lingual setting, the matrix of
 language pairs, the scores by query language, and the languages at the top of the pool. `FIGURES` names them and those
-of `trend_figures`. Every mark is labelled or in a legend, and bars start at zero.
+of `trends`. Every mark is labelled or in a legend, and bars start at zero.
 """
 
 from __future__ import annotations
