@@ -28,6 +28,20 @@ MODULES = {
 TOPICS = {name.split(".")[0] for name in MODULES if "." in name}
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`([^`\n]+)`")
+FILE_ENDINGS = {
+    ".json",
+    ".yaml",
+    ".md",
+    ".parquet",
+    ".jsonl",
+    ".npy",
+    ".arrow",
+    ".faiss",
+    ".py",
+    ".csv",
+    ".bin",
+    ".model",
+}
 # Names that models give their prompts.
 NOT_OURS = {"retrieval.query", "retrieval.passage"}
 
@@ -129,6 +143,29 @@ def test_names_in_the_pages_are_modules_or_options() -> None:
                 if not is_file and not is_known(text) and text not in option_names() | NOT_OURS:
                     faults.add(f"{named(page)}: {text}")
     assert not faults
+
+
+def written_out(name: str) -> Iterator[str]:
+    """The modules that a docstring may mean by a name: docstrings leave out what stands before a module's own name."""
+    head, _, rest = name.partition(".")
+    yield name
+    yield from (f"{topic}.{name}" for topic in TOPICS)
+    yield from (f"{module}.{rest}" for module in MODULES if module.rpartition(".")[2] == head)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_names_in_docstrings_exist(module: str) -> None:
+    """`text.same_key` is a function, `mining.mine` was one."""
+    heads = TOPICS | {name.rpartition(".")[2] for name in MODULES}
+    nodes = ast.walk(ast.parse(MODULES[module].read_text("utf-8")))
+    documented = [n for n in nodes if isinstance(n, ast.Module | ast.ClassDef | ast.FunctionDef)]
+    named_there = {
+        name
+        for node in documented
+        for name in re.findall(r"`([a-z_]+(?:\.[A-Za-z_]\w*)+)`", ast.get_docstring(node) or "")
+        if name.split(".")[0] in heads and Path(name).suffix not in FILE_ENDINGS
+    }
+    assert not {n for n in named_there if not any(map(is_known, written_out(n))) and n not in option_names()}
 
 
 @pytest.mark.parametrize("topic", sorted(TOPICS))
