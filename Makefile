@@ -21,7 +21,7 @@ SNAKEMAKE := PATH="$(abspath $(BIN)):$$PATH" snakemake
 .PHONY: demo report test unit lint toy test-cluster bench bench-growth standins standin help
 
 help:
-	@echo "make demo   set up, run the default study, print its main table"
+	@echo "make demo   set up, run the default study, print what came out"
 	@echo "make test   set up, lint, unit tests, a toy study and two studies on stand-ins end to end"
 	@echo "make test-cluster   a real Slurm on this machine (root, Debian or Ubuntu), and the pipeline on it"
 	@echo "make bench  each stage beside what one would otherwise run"

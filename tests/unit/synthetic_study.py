@@ -22,7 +22,7 @@ TRAINED = "en+de"
 METRICS = {
     "monolingual": ("map", "recall@1", "ndcg@10", "mrr@10"),
     "cross_lingual": ("map", "recall@1", "ndcg@10", "mrr@10"),
-    "multilingual": ("map", "recall@10", "ndcg@10", "mrr@10", "rank_distance", "lpr", "language_tvd@10"),
+    "multilingual": ("map", "recall@10", "ndcg@10", "mrr@10", "rank_distance", "own_language_first", "language_tvd@10"),
 }
 SHARES = ("language_share@10", "pool_share")
 # sampling -> (monolingual, cross-lingual, multilingual) level

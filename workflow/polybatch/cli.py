@@ -38,7 +38,9 @@ class Command:
 
 COMMANDS = {
     "plan": Command("polybatch.study.ask_plan", "what a study costs, before it starts: jobs, hours, disk"),
-    "show": Command("polybatch.tables.versions.show", "the newest main table of a study, and where everything lies"),
+    "show": Command(
+        "polybatch.tables.versions.show", "what came out of a study, or one of its tables, and where everything lies"
+    ),
     "compare": Command("polybatch.tables.versions.compare", "two versions of a study's tables, with significance"),
     "failures": Command("polybatch.cluster.failures", "what failed in the last run, why, and what to do"),
     "cluster": Command("polybatch.cluster.ask", "what a Slurm cluster offers, and what its nodes see"),

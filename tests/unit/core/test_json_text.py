@@ -84,7 +84,7 @@ def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path, monkeypatch
         ("a".encode("utf-16"), "mark of UTF-16"),
         ("a".encode("utf-32"), "mark of UTF-32"),
         ("xé\n".encode("latin-1"), r"line 1\n.*column 2: byte 0xe9"),
-        (gzip.compress(b"abc" * 100)[:-9], "damaged"),
+        (gzip.compress(b"abc" * 100, mtime=0)[:-9], "damaged"),
     ],
 )
 def test_other_encodings_are_told_with_line_and_column(tmp_path: Path, raw: bytes, words: str) -> None:

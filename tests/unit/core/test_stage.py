@@ -94,6 +94,11 @@ def test_a_pace_counts_from_where_it_began(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_json_is_stable(tmp_path: Path) -> None:
     write_json(tmp_path / "a", {"b": 1, "a": "ü"})
+    assert (
+        (tmp_path / "a").read_text("utf-8")
+        == '{\n  "a": "ü",\n  "b": 1,\n  "~sha256": "a5b82ac00e6bf8c29c66626985a622dc8e55a183b420b5df9c6655f541387d8f"\n}\n'
+    )
+    write_json(tmp_path / "a", {"b": 1, "a": "ü"}, sealed=False)
     assert (tmp_path / "a").read_text("utf-8") == '{\n  "a": "ü",\n  "b": 1\n}\n'
 
 

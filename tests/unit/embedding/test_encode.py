@@ -244,7 +244,7 @@ def test_files_that_cannot_be_embedded_are_refused(model: Path, benchmark: Path)
     with pytest.raises(DataError, match="no text to embed"):
         run(model, benchmark)
     (benchmark / "corpus" / "de.parquet").write_bytes(b"PAR1 and no more")
-    with pytest.raises(DataError, match="truncated or not Parquet"):
+    with pytest.raises(DataError, match="truncated, damaged, or not Parquet"):
         run(model, benchmark)
 
 

@@ -59,7 +59,7 @@ def embed(model: Model, job: Job, shards: int = 3) -> list[dict[str, int]]:
 
 
 def put_together(model: Model, job: Job, shards: int = 3) -> dict[str, int]:
-    return gather(model.folder, model.options, [job], summaries(job, shards))
+    return gather(model.folder, OPTIONS, [job], summaries(job, shards))
 
 
 def parts(job: Job) -> list[Path]:

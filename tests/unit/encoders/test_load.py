@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -46,14 +45,14 @@ def cut_off(path: Path) -> None:
 def widen_vocabulary(model: Path) -> None:
     tokenizer = read_json(model / "tokenizer.json")
     tokenizer["model"]["vocab"]["zebra"] = 500
-    write_json(model / "tokenizer.json", tokenizer)
+    write_json(model / "tokenizer.json", tokenizer, sealed=False)
 
 
 def narrow_vocabulary(model: Path) -> None:
     tokenizer = read_json(model / "tokenizer.json")
     vocabulary = sorted(tokenizer["model"]["vocab"].items(), key=lambda item: item[1])
     tokenizer["model"]["vocab"] = dict(vocabulary[:9])
-    write_json(model / "tokenizer.json", tokenizer)
+    write_json(model / "tokenizer.json", tokenizer, sealed=False)
 
 
 def narrow_embeddings(model: Path) -> None:
@@ -63,7 +62,7 @@ def narrow_embeddings(model: Path) -> None:
 
 
 def change_json(path: Path, **values: object) -> None:
-    write_json(path, {**read_json(path), **values})
+    write_json(path, {**read_json(path), **values}, sealed=False)
 
 
 FAULTS = {
@@ -106,7 +105,7 @@ def test_a_whole_folder_loads_in_the_type_asked_for(model: Path) -> None:
 
 def test_modules_of_the_models_own_are_not_run(model: Path) -> None:
     (model / "custom.py").write_text("raise SystemExit('run')")
-    modules = read_json(model / "modules.json")
+    modules = read_json(model / "modules.json", list)
     modules[0]["type"] = "custom.Transformer"
     write_json(model / "modules.json", modules)
     with pytest.raises(ConfigError, match=r"custom\.Transformer"):
@@ -120,7 +119,7 @@ def test_the_record_travels_with_a_trained_model(model: Path, tmp_path: Path) ->
     assert not list(trained.iterdir())
     write_json(model / "encoder.json", {"trust_remote_code": True})
     carry_record(model, trained)
-    assert json.loads((trained / "encoder.json").read_text()) == {"trust_remote_code": True}
+    assert read_json(trained / "encoder.json") == {"trust_remote_code": True}
 
 
 def test_positions_of_roberta_start_behind_the_padding() -> None:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from polybatch.core import hub
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json, write_json
+from polybatch.core.sums import SUMS, write_sums
 from polybatch.embedding.embedder import prompt_of
 from polybatch.embedding.options import EncodeOptions
 from polybatch.encoders.known import KNOWN_ENCODERS, file_patterns, known
@@ -69,7 +70,7 @@ def test_every_standin_becomes_an_encoder(cache: HubCache, tmp_path: Path) -> No
         assert record["license"] == KNOWN_ENCODERS[repo_id].license
         assert record["max_length"] == model.max_seq_length == KNOWN_ENCODERS[repo_id].max_length
         assert read_json(folder / "encoder.json") == record
-        files = {path.suffix for path in folder.rglob("*") if path.is_file()}
+        files = {path.suffix for path in folder.rglob("*") if path.is_file() and path.name != SUMS}
         assert files <= {".json", ".safetensors", ".txt"}, repo_id
 
 
@@ -206,7 +207,7 @@ def test_the_tokenizer_of_another_model_is_refused(copy, cache: HubCache, tmp_pa
     folder = copy(XLM_R)
     vocabulary = read_json(folder / "tokenizer.json")
     vocabulary["model"]["vocab"] += [[f"more{i}", -9.0] for i in range(9)]
-    write_json(folder / "tokenizer.json", vocabulary)
+    write_json(folder / "tokenizer.json", vocabulary, sealed=False)
     with pytest.raises(DataError, match="the tokenizer's ids reach"):
         make_encoder(Origin(folder, XLM_R), EncoderSource(), tmp_path / "out")
 
@@ -236,9 +237,9 @@ def test_code_of_the_repository_runs_only_if_allowed(copy, tmp_path: Path, monke
     folder = copy(LABSE)
     config = read_json(folder / "config.json")
     classes = {"AutoConfig": "ours.OurConfig", "AutoModel": "ours.OurModel"}
-    write_json(folder / "config.json", {**config, "model_type": "ours", "auto_map": classes})
+    write_json(folder / "config.json", {**config, "model_type": "ours", "auto_map": classes}, sealed=False)
     settings = read_json(folder / "tokenizer_config.json")
-    write_json(folder / "tokenizer_config.json", {**settings, "tokenizer_class": "BertTokenizer"})
+    write_json(folder / "tokenizer_config.json", {**settings, "tokenizer_class": "BertTokenizer"}, sealed=False)
     (folder / "ours.py").write_text(CODE)
     with pytest.raises(ConfigError, match=r"trust_remote_code: true.*\n.*ours\.OurModel"):
         make_encoder(Origin(folder, LABSE), EncoderSource(), tmp_path / "out")
@@ -247,6 +248,7 @@ def test_code_of_the_repository_runs_only_if_allowed(copy, tmp_path: Path, monke
     loaded = load_model(tmp_path / "out", device="cpu")
     assert type(loaded.transformers_model).__name__ == "OurModel"
     (tmp_path / "out" / "encoder.json").unlink()
+    write_sums(tmp_path / "out")
     with pytest.raises(ConfigError, match="only with code of its own"):
         load_model(tmp_path / "out")
 

@@ -90,8 +90,10 @@ def test_metric_names() -> None:
                 "recall@",
                 "accuracy",
                 "rank_distance@10",
-                "lpr@10",
-                "lang_ndcg",
+                "own_language_first@10",
+                "own_language_ndcg",
+                "tlr",
+                "last_relevant_rank@10",
                 "map-l0",
             ],
         )
@@ -106,6 +108,8 @@ def test_metric_names() -> None:
         ("MAP", "'MAP' is no metric; known are dcg@k, dcg_burges@k"),
         ("bpref", "'bpref' is no metric"),
         (10, "10 is no metric"),
+        ("lpr", "'lpr' is called own_language_first now"),
+        ("lang_ndcg@5", "'lang_ndcg@5' is called own_language_ndcg@5 now"),
     ],
 )
 def test_a_fault_of_a_name_says_which_names_there_are(name: object, words: str | None) -> None:
@@ -114,4 +118,8 @@ def test_a_fault_of_a_name_says_which_names_there_are(name: object, words: str |
 
 
 def test_language_aware_ndcg_is_asked_of_ranx_as_its_ndcg() -> None:
-    assert ranx_metrics(["map", "lpr", "lang_ndcg@10", "ndcg@10", "lang_ndcg@5"]) == ["map", "ndcg@10", "ndcg@5"]
+    assert ranx_metrics(["map", "own_language_first", "own_language_ndcg@10", "ndcg@10", "own_language_ndcg@5"]) == [
+        "map",
+        "ndcg@10",
+        "ndcg@5",
+    ]

@@ -73,8 +73,8 @@ def test_every_cell_is_what_a_plain_computation_gives(tmp_path: Path, benchmark:
     vectors = random_embeddings(tmp_path, benchmark, LANGUAGES)
     scores, per_query, _ = run(tmp_path, benchmark, block=3)
     cells = scores.set_index(["setting", "query_lang", "corpus_lang", "metric"]).value
-    # in the pool 16 values, and of each language two shares and that of the pool
-    assert len(scores) == 9 * 7 + 3 * (16 + 3 * 3)
+    # in the pool 18 values, and of each language two shares and that of the pool
+    assert len(scores) == 9 * 7 + 3 * (18 + 3 * 3)
     for query_lang in LANGUAGES:
         for corpus_lang in [*LANGUAGES, "all"]:
             corpora = LANGUAGES if corpus_lang == "all" else [corpus_lang]
@@ -276,7 +276,7 @@ def test_language_bias_is_that_of_the_rankings(tmp_path: Path, benchmark: Path) 
     scores, _, _ = run(tmp_path, benchmark)
     cells = scores[scores.setting == "multilingual"].set_index(["query_lang", "corpus_lang", "metric"]).value
     for lang in LANGUAGES:
-        assert cells[lang, "all", "lpr"] == 1.0
+        assert cells[lang, "all", "own_language_first"] == 1.0
         assert cells[lang, "all", "first_relevant_own"] + cells[lang, "all", "first_wrong_own"] == 1.0
         assert cells[lang, lang, "language_share@10"] == 1.0
         assert cells[lang, lang, "pool_share"] == pytest.approx(1 / 3)
@@ -374,7 +374,7 @@ def test_excluded_passages_have_no_rank(tmp_path: Path, benchmark: Path, depth: 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"depth": 100}, "rank_distance and lpr needs depth"),
+        ({"depth": 100}, "rank_distance and last_relevant_rank and own_language_first needs depth"),
         ({"depth": "full"}, "depth: must be all or a whole number from 1, not 'full'"),
         ({"metrics": ["map", "MAP", "map"]}, "metrics.1: 'MAP' is no metric"),
         ({"settings": []}, "settings: must not be empty"),

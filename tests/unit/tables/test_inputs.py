@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from polybatch.config.grid import runs
-from polybatch.core.files import read_json
+from polybatch.core.errors import DataError
 from polybatch.study.resolve import resolve
 from polybatch.tables.inputs import main, table_inputs
 
@@ -98,8 +98,8 @@ def test_translators_of_queries_have_cards_where_no_pair_is_translated(config: d
     assert table_inputs(resolve(study), tmp_path)["translator_cards"] == {name: str(card)}
 
 
-def test_the_command_writes_what_the_function_gives(config: dict, tmp_path: Path) -> None:
+def test_the_command_gives_nothing_where_the_files_are_not_those_of_the_config(config: dict, tmp_path: Path) -> None:
     output = tmp_path / "inputs.json"
-    folders = ["--base", str(tmp_path)]
-    main(["--config", json.dumps(config), *folders, "--output", str(output)])
-    assert read_json(output) == table_inputs(config, tmp_path)
+    with pytest.raises(DataError, match="missing"):
+        main(["--config", json.dumps(config), "--base", str(tmp_path), "--output", str(output)])
+    assert not output.exists()

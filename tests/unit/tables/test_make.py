@@ -25,6 +25,7 @@ from polybatch.tables.making import (
     read_compositions,
     read_timings,
     read_translations,
+    steps_of,
     timing_table,
     translation_table,
 )
@@ -78,17 +79,24 @@ def test_what_the_report_shows_is_made_and_shown_inline(made):
 
 
 @pytest.mark.parametrize("caption", sorted((REPOSITORY / "workflow" / "report").glob("*.rst")), ids=lambda p: p.stem)
-def test_captions_are_sound_restructured_text(caption):
+def test_captions_are_sound_restructured_text(caption, tmp_path, monkeypatch):
     from types import SimpleNamespace
 
     from docutils.core import publish_parts
     from jinja2 import Environment, StrictUndefined
 
     config = {**synthetic.config(data_mark="stand-in data"), "languages": {"train": ["en"], "evaluate": ["en", "el"]}}
+    summary = tmp_path / "results" / "tables" / "default" / "latest" / "summary.html"
+    summary.parent.mkdir(parents=True)
+    summary.write_text("<p>what came out</p>", "utf-8")
+    monkeypatch.chdir(tmp_path)  # the description of the report holds that page
     environment = Environment(trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
-    text = environment.from_string(caption.read_text("utf-8")).render(snakemake=SimpleNamespace(config=config))
+    text = environment.from_string(caption.read_text("utf-8")).render(
+        snakemake=SimpleNamespace(config=config), categories=["Scores"]
+    )
     page = publish_parts(text, writer="html", settings_overrides={"halt_level": 2, "report_level": 2})
     assert len(page["html_body"]) > 100
+    assert ("<p>what came out</p>" in page["html_body"]) == (caption.stem == "workflow")
 
 
 def test_every_report_entry_has_its_caption():
@@ -186,7 +194,7 @@ def test_the_data_mark_is_in_every_table(small, tmp_path):
     config = synthetic.config(settings=("monolingual",), data_mark="stand-in data")
     make(inputs(small, config), tmp_path, tmp_path / "latest")
     written = [p for p in (tmp_path / "latest").iterdir() if p.suffix in (".csv", ".md", ".tex", ".html")]
-    assert len(written) == 8 * 4 + 1
+    assert len(written) == 9 * 4 + 2
     assert all("stand-in data" in path.read_text("utf-8") for path in written)
 
 
@@ -248,7 +256,7 @@ def test_processes_at_once_get_a_version_each(tmp_path):
     with multiprocessing.get_context("spawn").Pool(3) as pool:
         names = pool.map(publish, [str(tmp_path)] * 6, chunksize=1)
     assert sorted(names) == [f"v{i}" for i in range(1, 7)]
-    assert {p.name for p in tmp_path.iterdir()} == {*names, "latest", ".lock"}
+    assert {p.name for p in tmp_path.iterdir()} == {*names, "latest", ".lock", "versions.json"}
     newest = json.loads((tmp_path / "latest" / "manifest.json").read_text("utf-8"))
     assert newest["version"] == "v6"
 
@@ -326,12 +334,16 @@ def test_a_study_that_varies_a_number_announces_its_figure(grid, figure):
 
 
 def test_figures_of_further_metrics_are_announced_where_they_are_scored():
-    config = synthetic.config(("test", "a-test"), tables={"figure_metrics": ["map", "token_f1", "ndcg@10", "lpr"]})
+    config = synthetic.config(
+        ("test", "a-test"), tables={"figure_metrics": ["map", "token_f1", "ndcg@10", "own_language_first"]}
+    )
     config["study"]["num_pairs"] = [10, "all"]
-    config["benchmarks"] = {"a-test": {"scoring": {"metrics": ["map", "token_f1", "lpr"]}, "settings": ["monolingual"]}}
+    config["benchmarks"] = {
+        "a-test": {"scoring": {"metrics": ["map", "token_f1", "own_language_first"]}, "settings": ["monolingual"]}
+    }
     names = {name.removesuffix(".svg") for name in expected_files(config) if name.endswith(".svg")}
     assert {name.removeprefix("by_num_pairs") for name in names if name.startswith("by_num_pairs")} == {
-        *("-test", "_ndcg10-test", "_lpr-test"),
+        *("-test", "_ndcg10-test", "_own_language_first-test"),
         *("-a-test", "_token_f1-a-test"),
     }
     label = report_entries(config)["by_num_pairs_ndcg10-test.svg"]["labels"]["result"]
@@ -368,7 +380,7 @@ def test_the_reference_of_the_significance_marks_comes_from_the_config(base, tmp
     config["study"]["reference"] = "x-x-mono"
     make(inputs(base, config), tmp_path, tmp_path / "latest")
     text = (tmp_path / "v1" / "main-test.md").read_text("utf-8")
-    assert "significantly worse than x-x-mono" in text
+    assert "significantly worse than x-x-mono (" in text
     assert rows_of(tmp_path / "v1", "main-test")["x-x-mono"]["monolingual.map_p"] == ""
 
 
@@ -430,7 +442,7 @@ def test_a_benchmark_of_queries_over_an_english_corpus_is_averaged_over_its_own_
 
 def test_language_bias_has_a_table_of_measures_and_one_of_shares(made):
     row = rows_of(made / "latest", "language_bias-test")["hybrid-a0.5"]
-    assert {"rank_distance", "lpr", "language_tvd@10"} <= set(row)
+    assert {"rank_distance", "own_language_first", "language_tvd@10"} <= set(row)
     text = (made / "latest" / "language_share-test.csv").read_text("utf-8")
     shares = list(csv.DictReader(io.StringIO(text)))
     assert (shares[0]["sampling"], float(shares[0]["language_share@10.el"])) == ("pool", pytest.approx(1 / 3))
@@ -488,6 +500,17 @@ def test_compositions_count_what_was_drawn(tmp_path):
     assert row["cross_lingual_batches"] == pytest.approx(0.52)
     assert row["query.de"] == pytest.approx((368 + 412) / 1600)
     assert not any(key.startswith("source.") for key in row)
+
+
+def test_steps_are_told_of_trainings_that_took_as_many(tmp_path):
+    paths = [
+        synthetic.write_composition(tmp_path, f"tiny/{name}/nall/en+de/s{seed}")
+        for name in ("x-y", "x-x")
+        for seed in (0, 1)
+    ]
+    assert steps_of(paths) == {"tiny/x-y": 100, "tiny/x-x": 100}
+    paths[0].write_text(paths[0].read_text("utf-8").replace('"steps": 100', '"steps": 99'), "utf-8")
+    assert steps_of(paths) == {"tiny/x-x": 100}
 
 
 def test_compositions_tell_of_sources_where_there_are_several(tmp_path):

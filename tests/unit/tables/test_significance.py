@@ -128,6 +128,13 @@ def test_the_reference_is_the_hybrid_of_the_same_grid_point(mine, expected):
     assert ((found.alpha, found.num_translated) if found else None) == expected
 
 
+def test_the_untrained_encoder_may_be_the_reference_of_all_its_arms():
+    floor = Arm("tiny", "untrained", None, "", "", "")
+    arms = [floor, Arm("tiny", "x-y", None, "100", "all", "en+de"), Arm("tiny", "en-en", None, "all", "", "en")]
+    assert [reference_arm(arm, arms, "untrained") for arm in arms] == [None, floor, floor]
+    assert reference_arm(arms[1], arms[1:], "untrained") is None
+
+
 def test_the_untrained_floor_is_compared_with_the_only_reference_there_is():
     arms = [arm("hybrid", "0.5"), arm("x-y")]
     assert reference_arm(Arm("tiny", "untrained", None, "", "", ""), arms, "hybrid-a0.5") == arms[0]

@@ -13,7 +13,8 @@ from toy_training import ELABORATE, HYBRID, LANGS, OPTIONS, command, killed_at, 
 
 from polybatch.core import checkpoints
 from polybatch.core.errors import ConfigError, DataError, TrainingError
-from polybatch.core.files import write_json
+from polybatch.core.files import read_json, write_json
+from polybatch.core.sums import write_sums
 from polybatch.pairs.table import read_pairs
 from polybatch.training.arguments import on_this_machine, training_arguments
 from polybatch.training.batch_sampler import BatchSampler
@@ -106,10 +107,36 @@ def test_a_half_written_checkpoint_is_not_resumed_from(study, tmp_path, unbroken
     last = tmp_path / "checkpoint-24"
     state = (last / "trainer_state.json").read_text()
     (last / "trainer_state.json").write_text(state[:100])
+    (last / "SHA256SUMS").unlink()
     with caplog.at_level(logging.INFO):
         _, _, resumed = run(study, tmp_path)
     assert "checkpoint-24 is discarded" in caplog.text
     assert resumed == unbroken[2]
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.pt", "trainer_state.json", "SHA256SUMS"])
+def test_a_damaged_checkpoint_is_set_aside_and_made_again(study, tmp_path, unbroken, name, caplog):
+    folder = tmp_path / "run"
+    run(study, folder)
+    damaged = folder / "checkpoint-24" / name
+    raw = bytearray(damaged.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    damaged.write_bytes(raw)
+    _, result, resumed = run(study, folder)
+    assert result == unbroken[1] and resumed == unbroken[2]
+    assert (tmp_path / "run.checkpoint-24.damaged-1" / name).read_bytes() == raw
+    assert "checkpoint-24 is damaged" in caplog.text
+
+
+def test_without_its_best_checkpoint_a_training_starts_again(study, tmp_path, unbroken):
+    folder = tmp_path / "run"
+    _, result, _ = run(study, folder)
+    state = json.loads((folder / "checkpoint-24/trainer_state.json").read_text())
+    state["best_global_step"] = 3
+    (folder / "checkpoint-24/trainer_state.json").write_text(json.dumps(state))
+    write_sums(folder / "checkpoint-24")
+    _, again, resumed = run(study, folder)
+    assert again == result and resumed == unbroken[2]
 
 
 def test_checkpoints_of_other_inputs_are_discarded(study, tmp_path, unbroken, caplog):
@@ -241,6 +268,7 @@ def test_an_elaborate_training_says_what_it_is_and_needs_no_adapter_library(stud
     shutil.copytree(study / "encoder", encoder)
     origin = {"repo_id": "org/base", "commit": "0" * 40, "license": "mit", "trust_remote_code": False}
     write_json(encoder / "encoder.json", origin)
+    write_sums(encoder)
     flags = {
         "encoder": str(encoder),
         "alpha": "1to0.5",
@@ -262,7 +290,7 @@ def test_an_elaborate_training_says_what_it_is_and_needs_no_adapter_library(stud
     record = json.loads((folder / "training.json").read_text())
     assert (record["alpha"], record["num_translated"], record["paraphrased_pairs"]) == ("1to0.5", "10", 10)
     assert record["machine_translated_per_language"]["de"] == 10 and record["pairs_per_language"]["de"] == 70
-    assert record["encoder_record"] == origin == json.loads((folder / "encoder.json").read_text())
+    assert record["encoder_record"] == origin == read_json(folder / "encoder.json")
     card = (folder / "README.md").read_text()
     for fact in (
         "hybrid (alpha 1 to 0.5)",

@@ -287,13 +287,12 @@ def _qrels_faults(
 def _all_ids(folder: Path, loaded: dict[str, Texts], others: list[pa.Array]) -> pa.ChunkedArray:
     """The ids of every language of the benchmark: qrels may name languages that are not evaluated now."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     chunks = [*(texts.ids for texts in loaded.values()), *others]
     name = "query_id" if folder.name == "queries" else "passage_id"
     for path in sorted(folder.glob("*.parquet")):
         if path.stem not in loaded:
-            chunks += pq.read_table(path, columns=[name])[name].cast(pa.string()).chunks
+            chunks += read_parquet(path, pa.schema([(name, pa.string())]))[name].chunks
     return pa.chunked_array(chunks, pa.string())
 
 

@@ -36,7 +36,7 @@ from polybatch.collect.options import CleaningOptions, MixtureOptions, SplitOpti
 from polybatch.collect.source import Source
 from polybatch.collect.split import DEV, DROPPED, KINDS, SPLITS, TEST, TRAIN, Rows, kinds, split
 from polybatch.collect.translation_cleaning import EnglishPassages, clean_translations, foreign_check
-from polybatch.core import contracts, stage
+from polybatch.core import contracts, made_from, stage
 from polybatch.core.errors import ConfigError
 from polybatch.core.files import read_json, write_json, write_parquet
 from polybatch.core.streams import batches, combined, id_key, id_keys, is_first, is_in, scrambled, sorted_by_id
@@ -248,6 +248,7 @@ def collect(
     parallel_in: Sequence[str],
     options: tuple[SplitOptions, CleaningOptions, MixtureOptions],
     output: Path,
+    schema: pa.Schema = contracts.COLLECTED,
 ) -> dict[str, Any]:
     """Writes collected/en.parquet; returns the record that goes beside it.
 
@@ -257,6 +258,7 @@ def collect(
         parallel_in: Languages that held-out pairs are translated into.
         options: How to split, which near duplicates to drop, how much of each source to take.
         output: The file.
+        schema: contracts.COLLECTED, which may carry a record (`made_from.with_record`).
     """
     records = [read_json(path.with_suffix(".json")) for path in paths]
     sizes = [spec.get("weight") or record["examples"] for spec, record in zip(specs, records, strict=True)]
@@ -266,7 +268,7 @@ def collect(
         paths, specs, files, sizes, parallel_in=parallel_in, options=options, counts=counts, folder=output.parent
     )
     tables = sorted_by_id(_tables(paths, fate, kind), contracts.COLLECTED, sum(by_source), output.parent)
-    write_parquet(output, tables, contracts.COLLECTED)
+    write_parquet(output, tables, schema)
     return {
         "sources": {
             record["source"]: {
@@ -286,6 +288,11 @@ def collect(
             "train, english_only": int(((fate == TRAIN) & (kind == KINDS.index("english_only"))).sum()),
         },
     }
+
+
+def _given(args: argparse.Namespace) -> dict[str, Any]:
+    options = {name: getattr(args, name).given() for name in ("cleaning", "mixture", "split")}
+    return {**options, "sources": args.sources, "parallel_in": args.parallel_in}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -312,6 +319,7 @@ def main(argv: list[str] | None = None) -> None:
         parallel_in=args.parallel_in,
         options=options,
         output=args.output,
+        schema=made_from.with_record(contracts.COLLECTED, made_from.record(_given(args), collected=args.collected)),
     )
     write_json(args.output.with_suffix(".json"), record)
     kept = {name: source["kept"] for name, source in record["sources"].items()}

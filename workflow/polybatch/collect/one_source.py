@@ -12,19 +12,27 @@ import argparse
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from polybatch.collect.adapters.registry import open_source
 from polybatch.collect.cleaning import NEGATIVES_GIVEN, NEGATIVES_KEPT, clean
 from polybatch.collect.options import CleaningOptions
 from polybatch.collect.source import Source
-from polybatch.core import contracts, stage
+from polybatch.core import contracts, made_from, stage
 from polybatch.core.errors import DataError
 from polybatch.core.files import write_json, write_parquet
+from polybatch.core.made_from import with_record
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
-def collect_source(source: Source, options: CleaningOptions, output: Path) -> dict[str, Any]:
+def collect_source(
+    source: Source, options: CleaningOptions, output: Path, schema: pa.Schema = contracts.SOURCE_PAIRS
+) -> dict[str, Any]:
     """Writes a source's clean pairs to `output`; returns what goes into the JSON file beside it.
+
+    `schema` may carry a record (`made_from.with_record`).
 
     Raises:
         DataError: No pair is left.
@@ -40,7 +48,7 @@ def collect_source(source: Source, options: CleaningOptions, output: Path) -> di
                 found=", ".join(f"{step['step']}: {step['removed']}" for step in record["counts"]) or "no pair",
                 remedy="loosen the limits (config: cleaning), or take the source out of the config",
             )
-        write_parquet(output, tables, contracts.SOURCE_PAIRS)
+        write_parquet(output, tables, schema)
     write_json(output.with_suffix(".json"), record)
     return record
 
@@ -73,7 +81,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--cleaning", default="{}", type=CleaningOptions.from_json, help="CleaningOptions, as JSON")
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args(argv)
-    record = collect_source(open_source(args.source, args.file, args.passages), args.cleaning, args.output)
+    given = {"source": args.source, "cleaning": args.cleaning.given()}
+    schema = with_record(contracts.SOURCE_PAIRS, made_from.record(given, file=args.file, passages=args.passages))
+    record = collect_source(open_source(args.source, args.file, args.passages), args.cleaning, args.output, schema)
     stage.log.info("%s: %d of %d pairs kept", record["source"], record["kept"], record["collected"])
 
 

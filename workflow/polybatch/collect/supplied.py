@@ -24,7 +24,7 @@ from polybatch.collect.collected import Collected, holds
 from polybatch.collect.options import CleaningOptions
 from polybatch.collect.source import ANOTHER, Pair, Source
 from polybatch.collect.translation_cleaning import clean_translations, foreign_check
-from polybatch.core import contracts, stage
+from polybatch.core import contracts, made_from, stage
 from polybatch.core.files import write_json, write_parquet
 from polybatch.core.streams import BATCH_ROWS, id_key, id_keys, is_in, sorted_by_id
 from polybatch.core.text import clean_text, same_hash
@@ -128,10 +128,13 @@ def _text_keys(pair: Pair) -> set[int]:
     return {same_hash(pair.query), same_hash(pair.passage)}
 
 
-def write_supplied(supplied: Supplied, output: Path) -> int:
-    """Writes supplied/<lang>.parquet, and beside it .json with its `record`; returns the number of rows."""
+def write_supplied(supplied: Supplied, output: Path, schema: pa.Schema = contracts.PARALLEL) -> int:
+    """Writes supplied/<lang>.parquet, and beside it .json with its `record`; returns the number of rows.
+
+    `schema` may carry what it was made from (`made_from.with_record`).
+    """
     ordered = sorted_by_id(supplied.tables(), contracts.PARALLEL, supplied.collected.rows, output.parent)
-    number = write_parquet(output, ordered, contracts.PARALLEL)
+    number = write_parquet(output, ordered, schema)
     write_json(output.with_suffix(".json"), supplied.record())
     return number
 
@@ -151,7 +154,9 @@ def main(argv: list[str] | None = None) -> None:
         stage.log.warning("%s: no source comes with translations", args.lang)
     collected = Collected(args.collected)
     supplied = Supplied(sources, args.lang, collected, args.cleaning)
-    number = write_supplied(supplied, args.output)
+    given = {"sources": args.sources, "cleaning": args.cleaning.given()}
+    record = made_from.record(given, files=args.files, collected=args.collected)
+    number = write_supplied(supplied, args.output, made_from.with_record(contracts.PARALLEL, record))
     stage.log.info("%s: %d of %d pairs come with a translation", args.lang, number, collected.rows)
     for name, source in supplied.record()["sources"].items():
         left_out = ", ".join(f"{step['step']}: {step['removed']}" for step in source["steps"]) or "none"

@@ -60,7 +60,11 @@ class StudySection(Section):
         "one run for all of them.",
     )
     untrained: bool = option(True, "Also score every encoder before training.")
-    reference: str = option("hybrid-a0.5", "The sampling, as tables spell it, against which significance is tested.")
+    reference: str = option(
+        "hybrid-a0.5",
+        "The sampling, as tables spell it, against which the main table tests significance; `untrained` for the "
+        "encoder as it comes. The table of findings always compares with that.",
+    )
     runs: Annotated[list[RunSection], Field(min_length=1)] = option(REQUIRED, "See below.")
 
 

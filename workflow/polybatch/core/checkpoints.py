@@ -1,7 +1,8 @@
 """Which checkpoints a training may continue from, and the weights in them.
 
 A folder of checkpoints carries the fingerprint of what made them (data, encoder, options, seed, versions).
-Checkpoints with another fingerprint are removed, and so is one that a killed process left half written.
+Checkpoints with another fingerprint are removed, and so is one that a killed process left half written: its checksums,
+which are written last, are missing. One that differs from its checksums is set aside, and the one before it serves.
 
 inputs: the folder of a training's checkpoints; the fingerprint of what the training depends on
 outputs: the checkpoint to continue from, if any; weights as safetensors
@@ -12,7 +13,6 @@ transformer below adapters, a tokenizer, a model's own code) comes from the enco
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from polybatch.core.errors import DataError, TrainingError
 from polybatch.core.files import read_json, sha256_file, write_json
 from polybatch.core.stage import log
+from polybatch.core.sums import SUMS, check_sums, set_aside, write_sums
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -41,13 +42,16 @@ def prepare(folder: Path, fingerprint: Mapping[str, Any]) -> Path | None:
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / _FINGERPRINT, fingerprint)
-    checkpoints = sorted(folder.glob("checkpoint-*"), key=step_of)
-    whole = [path for path in checkpoints if _is_whole(path)]
-    for path in checkpoints:
-        if path not in whole:
+    whole: dict[int, Path] = {}
+    for path in sorted(folder.glob("checkpoint-*"), key=step_of):
+        if not (path / SUMS).exists():
             log.info("%s is discarded, it was not written to its end", path)
             shutil.rmtree(path)
-    return whole[-1] if whole else None
+        elif _is_whole(path):
+            whole[step_of(path)] = path
+    # The one with the best loss so far is needed at the end.
+    usable = [path for path in whole.values() if state_of(path)["best_global_step"] in (None, 0, *whole)]
+    return usable[-1] if usable else None
 
 
 def of_step(folder: Path, step: int) -> Path:
@@ -75,6 +79,11 @@ def num_ranks(checkpoint: Path) -> int:
     return len(list(checkpoint.glob("rng_state_*.pth"))) or 1
 
 
+def seal(checkpoint: Path) -> None:
+    """Writes the checksums of a checkpoint, last of all."""
+    write_sums(checkpoint)
+
+
 def save_weights(model: nn.Module, checkpoint: Path) -> None:
     """Writes what is trained of a model."""
     from safetensors.torch import save_file
@@ -100,7 +109,7 @@ def load_weights(model: nn.Module, checkpoint: Path) -> None:
             "A checkpoint's weights cannot be read.",
             where=checkpoint / _WEIGHTS,
             found=str(error),
-            remedy="delete the folder of checkpoints and train again",
+            remedy="run the same `snakemake` command again: a damaged checkpoint is then set aside",
         ) from error
     expected = _trained(model).keys()
     if weights.keys() != expected:
@@ -143,9 +152,12 @@ def _differing(folder: Path, fingerprint: Mapping[str, Any]) -> list[str]:
 
 
 def _is_whole(checkpoint: Path) -> bool:
-    # The trainer writes its state last, after the model, the optimiser and the random number generators.
+    """Whether a checkpoint is as it was written; one that is not is set aside, beside the folder of checkpoints."""
     try:
-        json.loads((checkpoint / _STATE).read_text("utf-8"))
-    except (OSError, ValueError):
+        check_sums(checkpoint)
+        state_of(checkpoint)
+    except DataError as error:
+        folder = checkpoint.parent
+        set_aside(checkpoint, error, folder.with_name(f"{folder.name}.{checkpoint.name}"))
         return False
     return True

@@ -13,11 +13,11 @@ import ast
 import contextlib
 import functools
 import hashlib
-import json
 import sys
 from pathlib import Path
 
-from polybatch.core.files import write_json
+from polybatch.core.errors import DataError
+from polybatch.core.files import read_json, write_json
 
 _PACKAGE = Path(__file__).parents[1]
 # Snakemake's folder, in the working directory. Where there is none, nothing is kept.
@@ -90,9 +90,9 @@ def _parse(text: bytes) -> tuple[str, list[str]]:
 def _read_kept() -> dict[str, tuple[str, list[str]]]:
     """Digest of a text -> what it came to. What cannot be read is parsed again."""
     try:
-        kept = json.loads((_RECORDS / _KEPT).read_text("utf-8"))
+        kept = read_json(_RECORDS / _KEPT)
         return {str(key): (str(digest), list(map(str, imports))) for key, (digest, imports) in kept.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (DataError, ValueError, TypeError):
         return {}
 
 

@@ -13,6 +13,7 @@ written.
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import re
 import time
@@ -161,8 +162,9 @@ def _is_of(path: Path, url: str) -> bool:
             "%s was put there by hand and no checksum is pinned: it is taken to be what %s gives", path, redacted(url)
         )
         return True
-    if read_json(origin) == _origin(url, sha256_file(path)):
-        return True
+    with contextlib.suppress(DataError):  # a damaged record vouches for nothing
+        if read_json(origin) == _origin(url, sha256_file(path)):
+            return True
     stage.log.warning("%s is of another address, or is not as it was fetched: fetching it again", path)
     return False
 
@@ -178,8 +180,10 @@ def _origin(url: str, digest: str) -> dict[str, str]:
 
 def _write_origin(path: Path, url: str, digest: str) -> None:
     file, origin = _origin_file(path), _origin(url, digest)
-    if not file.is_file() or read_json(file) != origin:
-        write_json(file, origin)
+    with contextlib.suppress(DataError):
+        if file.is_file() and read_json(file) == origin:
+            return
+    write_json(file, origin)
 
 
 def _require_pinned(file: Path, pinned: str | None, path: Path, url: str) -> str:

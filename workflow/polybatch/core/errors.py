@@ -9,6 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 
+def made_again(path: object) -> str:
+    """The remedy for a damaged file that the pipeline made; one of the user's own has no other maker than the user."""
+    return (
+        f"if the pipeline made it: `rm -r {path}`, or the folder of results that it lies in, then the same `snakemake` "
+        "command again; your own file: restore it"
+    )
+
+
 class PolybatchError(Exception):
     """A fault that the user can act on.
 

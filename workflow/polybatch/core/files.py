@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polybatch.core.errors import DataError
+from polybatch.core.errors import DataError, made_again
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _ROWS_PER_GROUP = 50_000
+_SEAL = "~sha256"
 _TEMPORARY = re.compile(r"\..+\.([\w-]+)\.(\d+)\.partial")
 
 
@@ -64,28 +65,101 @@ def this_host() -> str:
     return re.sub(r"[^\w-]", "-", os.uname().nodename)
 
 
-def write_json(path: Path | str, value: Any) -> None:
-    """Writes `value` as indented JSON with sorted keys, atomically."""
+def write_json(path: Path | str, value: Any, *, sealed: bool = True) -> None:
+    """Writes `value` as indented JSON with sorted keys, atomically.
+
+    An object gets one key more, `~sha256`: the digest of all others, by which `read_json` tells damage. Give
+    `sealed=False` for a file of another program's format.
+    """
+    if sealed and isinstance(value, Mapping):
+        value = json.loads(json.dumps(value))  # keys as they are read back: a number is text then
+        value[_SEAL] = _seal(value)
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Writes UTF-8 text atomically."""
     with atomic_path(path) as partial:
-        partial.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
+        partial.write_text(text, "utf-8")
 
 
-def read_json(path: Path | str) -> Any:
-    """Reads JSON; a missing or broken file is a DataError that names it."""
+def _seal(value: Mapping[str, Any]) -> str:
+    return sha256_text(json.dumps(value, sort_keys=True))
+
+
+class JsonObject(dict[str, Any]):
+    """An object as read from a file: a key that is not there is a DataError that names the file."""
+
+    where: Path | str = ""
+
+    def __missing__(self, key: str) -> Any:
+        raise DataError(
+            f"A JSON file lacks the key {key!r}.",
+            where=self.where,
+            found=", ".join(map(str, self)) or "no key",
+            remedy=made_again(self.where),
+        )
+
+
+def read_json(path: Path | str, shape: type = dict) -> Any:
+    """Reads JSON, without the seal of `write_json`.
+
+    Args:
+        path: The file.
+        shape: dict or list, whichever it must hold; object for any. Objects, also within others, are `JsonObject`s.
+
+    Raises:
+        DataError: The file is missing, unreadable, no JSON, of another shape, or not as it was written.
+    """
+
+    def named(value: dict[str, Any]) -> JsonObject:
+        found = JsonObject(value)
+        found.where = path
+        return found
+
     try:
-        return json.loads(Path(path).read_text("utf-8"))
+        value = json.loads(Path(path).read_bytes().decode("utf-8"), object_hook=named)
     except FileNotFoundError as error:
-        raise DataError("A file is missing.", where=path, remedy="run the stage that makes it") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError("A JSON file cannot be read.", where=path, found=str(error)) from error
+        raise missing(path) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError("A JSON file cannot be read.", where=path, found=str(error), remedy=made_again(path)) from error
+    if not isinstance(value, shape):
+        raise DataError(
+            "A JSON file holds something else than it should.",
+            where=path,
+            expected="a list" if shape is list else "an object",
+            found=type(value).__name__,
+            remedy=made_again(path),
+        )
+    if isinstance(value, dict) and (seal := value.pop(_SEAL, None)) is not None and seal != _seal(value):
+        raise DataError(
+            "A JSON file was changed after it was written, or is damaged.",
+            where=path,
+            expected=f"content of the digest {seal}, its key {_SEAL}",
+            found="another content",
+            remedy=made_again(path),
+        )
+    return value
+
+
+def missing(path: Path | str) -> DataError:
+    """What is told of a file that is not there."""
+    return DataError(
+        "A file is missing.", where=path, remedy="run the same `snakemake` command again: it makes what is missing"
+    )
 
 
 def sha256_file(path: Path | str) -> str:
     """The file's SHA-256, in hexadecimal, read in blocks of 1 MiB."""
     digest = hashlib.sha256()
-    with open(path, "rb") as handle:
-        while block := handle.read(1 << 20):
-            digest.update(block)
+    try:
+        with open(path, "rb") as handle:
+            while block := handle.read(1 << 20):
+                digest.update(block)
+    except FileNotFoundError as error:
+        raise missing(path) from error
+    except IsADirectoryError as error:
+        raise DataError("A folder lies where a file should.", where=path, remedy=made_again(path)) from error
     return digest.hexdigest()
 
 
@@ -100,11 +174,17 @@ def sha256_text(*parts: str) -> str:
 
 
 def write_parquet(path: Path | str, batches: Iterable[pa.Table], schema: pa.Schema) -> int:
-    """Streams tables into one zstd Parquet file, atomically; returns the number of rows written."""
+    """Streams tables into one zstd Parquet file, atomically; returns the number of rows written.
+
+    Each page carries a checksum: without it, a damaged page is read as other text as often as not.
+    """
     import pyarrow.parquet as pq
 
     rows = 0
-    with atomic_path(path) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+    with (
+        atomic_path(path) as partial,
+        pq.ParquetWriter(partial, schema, compression="zstd", write_page_checksum=True) as writer,
+    ):
         for table in batches:
             writer.write_table(table.cast(schema), row_group_size=_ROWS_PER_GROUP)
             rows += table.num_rows
@@ -128,31 +208,59 @@ def read_parquet(path: Path | str, schema: pa.Schema | None = None) -> pa.Table:
     Raises:
         DataError: The file is missing, truncated, or lacks a column.
     """
+    parquet = open_parquet(path)
+    names = parquet.schema_arrow.names if schema is None else schema.names
+    require_columns(path, names, parquet.schema_arrow.names, schema or parquet.schema_arrow)
+    with told_parquet(path):
+        table = parquet.read(columns=names)
+        require_rows(path, parquet.metadata.num_rows, table.num_rows)
+        return table if schema is None else table.select(names).cast(schema)
+
+
+def open_parquet(path: Path | str) -> Any:
+    """A pyarrow ParquetFile that checks the pages it reads; whoever reads them does so within `told_parquet`.
+
+    Raises:
+        DataError: The file is missing, truncated or no Parquet.
+    """
     import pyarrow.parquet as pq
 
     with told_parquet(path):
-        table = pq.read_table(path)
-    if schema is None:
-        return table
-    require_columns(path, schema.names, table.column_names, schema)
-    return table.select(schema.names).cast(schema)
+        # With its default pre_buffer, pyarrow holds on to every byte of the file that was read.
+        parquet = pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True)
+        # The footer has no checksum; its counts stand in it twice.
+        groups = [parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)]
+        require_rows(path, parquet.metadata.num_rows, sum(groups))
+        return parquet
+
+
+def require_rows(path: Path | str, expected: int, found: int) -> None:
+    """Raises a DataError unless a Parquet file has the number of rows that it says."""
+    if expected != found:
+        raise DataError(
+            "A Parquet file is damaged: it holds another number of rows than it says.",
+            where=path,
+            expected=str(expected),
+            found=str(found),
+            remedy=made_again(path),
+        )
 
 
 @contextmanager
 def told_parquet(path: Path | str) -> Iterator[None]:
-    """Turns what pyarrow raises on a missing, truncated or foreign file into a DataError."""
+    """Turns what pyarrow raises on a missing, damaged or foreign file into a DataError."""
     import pyarrow as pa
 
     try:
         yield
     except FileNotFoundError as error:
-        raise DataError("A file is missing.", where=path, remedy="run the stage that makes it") from error
-    except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
+        raise missing(path) from error
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, MemoryError, OverflowError) as error:
         raise DataError(
-            "A Parquet file cannot be read: it is truncated or not Parquet.",
+            "A Parquet file cannot be read: it is truncated, damaged, or not Parquet.",
             where=path,
-            found=str(error).splitlines()[0],
-            remedy="delete the file and run the same command again",
+            found=(str(error).splitlines() or [type(error).__name__])[0],
+            remedy=made_again(path),
         ) from error
 
 
@@ -165,4 +273,5 @@ def require_columns(path: Path | str, wanted: Sequence[str], found: Sequence[str
             where=path,
             expected=", ".join(schema.names),
             found=", ".join(found),
+            remedy=made_again(path),
         )

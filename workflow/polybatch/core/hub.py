@@ -14,7 +14,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from polybatch.core import stage
@@ -208,7 +208,9 @@ def read_record(path: Path) -> Snapshot:
         DataError: Its files are no longer where they were.
     """
     record = read_json(path)
-    snapshot = Snapshot(**{**record, "folder": Path(record["folder"]), "patterns": tuple(record["patterns"])})
+    names = [field.name for field in fields(Snapshot)]
+    values = {name: record[name] for name in names}
+    snapshot = Snapshot(**{**values, "folder": Path(values["folder"]), "patterns": tuple(values["patterns"])})
     if not snapshot.folder.is_dir():
         raise DataError(
             f"The files of {snapshot.repo_id} are no longer in the hub's cache.",

@@ -93,6 +93,10 @@ class Options(BaseModel):
         """All options by name with their values, defaults included, as plain JSON values."""
         return self.model_dump()
 
+    def given(self) -> dict[str, Any]:
+        """What the options were read from, without defaults."""
+        return self.model_dump(include=self.model_fields_set)
+
     def changed(self, **values: Any) -> Self:
         """The same options but for these."""
         return self.model_copy(update=values)

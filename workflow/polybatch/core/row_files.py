@@ -15,6 +15,7 @@ from typing import Any
 from polybatch.core import json_text
 from polybatch.core.delimited import CSV, TSV, Dialect, delimited_rows
 from polybatch.core.errors import DataError
+from polybatch.core.files import open_parquet
 from polybatch.core.lines import numbered_lines
 from polybatch.core.values import Fault, identifier, is_missing, shown
 
@@ -70,11 +71,10 @@ def _json_lines(path: Path) -> Iterator[tuple[str, Row | Fault]]:
 
 def _parquet(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row | Fault]]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     number = 0
     try:
-        parquet = pq.ParquetFile(path, pre_buffer=False)  # else it holds on to every byte that was read
+        parquet = open_parquet(path)
         names = parquet.schema_arrow.names
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise DataError("The file has two columns of one name.", where=path, found=", ".join(map(shown, twice)))

@@ -10,16 +10,17 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from polybatch.core.files import require_columns, told_parquet
+from polybatch.core.files import open_parquet, require_columns, require_rows, told_parquet
 from polybatch.core.text import hash64
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+T = TypeVar("T")
 BATCH_ROWS = 10_000
 _SORTED_AT_ONCE = 50_000  # rows that are put in order in memory; more go through files
 _KEYS_AT_ONCE = 100_000  # that are sorted in memory
@@ -40,7 +41,8 @@ def batches(
         rows: Rows of a batch at most.
 
     Raises:
-        DataError: The file is missing, truncated, or lacks a column. Raised before the first batch.
+        DataError: The file is missing, truncated, or lacks a column: raised before the first batch. A page is damaged:
+            raised where it is read.
     """
     import pyarrow as pa
 
@@ -48,16 +50,26 @@ def batches(
     parquet = open_parquet(path)
     require_columns(path, names, parquet.schema_arrow.names, schema)
     wanted = pa.schema([schema.field(name) for name in names])
-    return (pa.Table.from_batches([b]).select(names).cast(wanted) for b in parquet.iter_batches(rows, columns=names))
+
+    def counted() -> Iterator[pa.Table]:
+        seen = 0
+        for batch in parquet.iter_batches(rows, columns=names):
+            seen += batch.num_rows
+            yield pa.Table.from_batches([batch]).select(names).cast(wanted)
+        require_rows(path, parquet.metadata.num_rows, seen)
+
+    return told(counted(), path)
 
 
-def open_parquet(path: Path | str) -> Any:
-    """A pyarrow ParquetFile; a DataError if the file is missing, truncated or no Parquet."""
-    import pyarrow.parquet as pq
-
-    with told_parquet(path):
-        # With its default pre_buffer, pyarrow holds on to every byte of the file that was read.
-        return pq.ParquetFile(path, pre_buffer=False)
+def told(items: Iterator[T], path: Path | str) -> Iterator[T]:
+    """Yields what an iterator reads from a Parquet file; what pyarrow raises meanwhile becomes a DataError."""
+    while True:
+        with told_parquet(path):
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+        yield item
 
 
 def id_key(pair_id: str) -> int:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polybatch.core import contracts, stage
+from polybatch.core import contracts, made_from, stage
 from polybatch.core.arguments import parse_paths
 from polybatch.core.files import write_json, write_parquet
 from polybatch.core.languages import language
@@ -197,8 +197,11 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     found = Found()
     tables = contaminated(args.text, args.collected, parse_paths(args.supplied), args.validation, found)
-    rows = write_parquet(args.output, tables, contracts.CONTAMINATED)
-    write_json(args.output.with_suffix(".json"), found.record())
+    record = made_from.record(
+        {}, text=args.text, collected=args.collected, supplied=parse_paths(args.supplied), validation=args.validation
+    )
+    rows = write_parquet(args.output, tables, made_from.with_record(contracts.CONTAMINATED, record))
+    write_json(args.output.with_suffix(".json"), {**found.record(), "made_from": record})
     stage.log.info("%d texts of %d pairs overlap with evaluation text", rows, sum(map(len, found.pairs.values())))
 
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from polybatch.core import contracts, stage
 from polybatch.core.errors import DataError
-from polybatch.core.files import atomic_path
-from polybatch.core.streams import batches, is_in, open_parquet
+from polybatch.core.files import atomic_path, open_parquet
+from polybatch.core.streams import batches, is_in
 from polybatch.core.text import hash64
 from polybatch.decontaminate.options import OverlapOptions
 from polybatch.decontaminate.overlap import DOCUMENT, PASSAGE, QUERY, IndexBuilder, write_record

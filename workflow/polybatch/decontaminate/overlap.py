@@ -39,9 +39,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from polybatch.core.errors import DataError
+from polybatch.core.errors import DataError, made_again
 from polybatch.core.files import read_json, write_json
 from polybatch.core.streams import is_in
+from polybatch.core.sums import check_sums, write_sums
 from polybatch.core.text import hash64, text_key, word_count
 from polybatch.decontaminate.ngrams import portions, runs, units
 from polybatch.decontaminate.options import QUERY, OverlapOptions
@@ -234,9 +235,11 @@ class Index:
         """The index of one language, beside those of all others.
 
         Raises:
-            DataError: There is no index in the folder.
+            DataError: There is no index in the folder, or its parts for this language are damaged.
         """
         record = read_json(folder / "index.json")
+        if check_sums(folder) is None:
+            raise DataError("The index of evaluation text has no checksums.", where=folder, remedy=made_again(folder))
         options, languages = OverlapOptions.from_values(record["options"]), record["texts"]
         others = [cls(folder, other, options, is_empty=False) for other in sorted(languages) if other != lang]
         return cls(folder, lang, options, is_empty=lang not in languages, others=others)
@@ -350,10 +353,11 @@ class Index:
         return DataError(
             "The index of evaluation text lacks a part, or it is damaged.",
             where=path,
-            remedy="delete the index's folder and run the same command again",
+            remedy=made_again(self.folder),
         )
 
 
 def write_record(folder: Path, options: OverlapOptions, texts: dict[str, Any]) -> None:
-    """Writes index.json, which `Index.read` starts from: the options, and language -> what went in."""
+    """Writes index.json, which `Index.read` starts from: the options, and language -> what went in; and checksums."""
     write_json(folder / "index.json", {"options": options.as_dict(), "texts": texts})
+    write_sums(folder)

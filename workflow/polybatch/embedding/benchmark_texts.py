@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from polybatch.core import contracts, stage
 from polybatch.core.errors import ConfigError, DataError
-from polybatch.core.files import require_columns, told_parquet, write_json
-from polybatch.core.streams import open_parquet
+from polybatch.core.files import open_parquet, require_columns, told_parquet, write_json
 from polybatch.embedding.vectors import remove_other_languages
 
 if TYPE_CHECKING:
@@ -197,18 +196,19 @@ class Job:
         for side in SIDES:
             remove_other_languages(self.output / side, self.languages(side), (".npy", ".json"))
 
-    def finish(self, model: str, records: Iterable[tuple[TextFile, dict[str, Any]]]) -> None:
+    def finish(self, model: str, records: Iterable[tuple[TextFile, dict[str, Any]]], made_from: dict[str, Any]) -> None:
         """Writes embeddings.json and deletes the parts of which arrays were put together, if there are any.
 
         Args:
             model: Its digest.
             records: Of all `files`.
+            made_from: The record of the model and of the options as they were given.
         """
         of_side: dict[str, dict[str, Any]] = {side: {} for side in SIDES}
         for file, record in records:
             of_side[file.side][file.path.stem] = record
         described = {"languages": self.languages("queries"), "corpus_languages": self.languages("corpus")}
-        write_json(self.output / "embeddings.json", {**described, "model": model, **of_side})
+        write_json(self.output / "embeddings.json", {**described, "model": model, "made_from": made_from, **of_side})
         try:
             shutil.rmtree(self.parts)
         except FileNotFoundError:

@@ -8,18 +8,19 @@ Texts are read and vectors written in chunks, so that memory does not grow with 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from polybatch.core import stage
+from polybatch.core import made_from, stage
 from polybatch.core.digest import code_digest
 from polybatch.core.errors import ConfigError, DataError
-from polybatch.core.files import atomic_path, sha256_file, write_json
+from polybatch.core.files import atomic_path, write_json
+from polybatch.core.sums import check_sums, sums_of
 from polybatch.embedding.benchmark_texts import TextFile
 from polybatch.embedding.options import EncodeOptions
 from polybatch.embedding.runner import Runner, ahead
@@ -51,11 +52,13 @@ class Model:
         folder: The model.
         options: As they are resolved on this machine.
         digest: SHA-256 of what its embeddings depend on.
+        record: Of the folder, and of the options as they were given.
     """
 
     def __init__(self, folder: Path, options: EncodeOptions) -> None:
         self.folder, self.options = folder, options.resolved()
         self.digest = model_digest(folder)
+        self.record = record_of(folder, options)
 
     @property
     def made_from(self) -> dict[str, Any]:
@@ -77,20 +80,24 @@ class Model:
         return model
 
 
+def record_of(folder: Path, options: EncodeOptions) -> dict[str, Any]:
+    """What embeddings.json says that embeddings were made from."""
+    return made_from.record({"encoding": options.given()}, model=folder)
+
+
 def model_digest(folder: Path) -> str:
     """SHA-256 of all files of a model's folder that its embeddings depend on: weights, tokenizer, set-up."""
     require_whole(folder)
-    files = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file()
-        and path.name not in _NOT_THE_MODEL
-        and path.suffix not in _NOT_THE_MODEL_SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+    sums = check_sums(folder)
+    return digest_of_sums(sums_of(folder) if sums is None else sums)
+
+
+def digest_of_sums(sums: Mapping[str, str]) -> str:
+    """`model_digest` by the SHA-256 of the files of a model's folder."""
     digest = sha256()
-    for path in files:
-        digest.update(f"{path.relative_to(folder).as_posix()} {sha256_file(path)}\n".encode())
+    for name in sorted(map(PurePosixPath, sums)):
+        if name.name not in _NOT_THE_MODEL and name.suffix not in _NOT_THE_MODEL_SUFFIXES:
+            digest.update(f"{name} {sums[str(name)]}\n".encode())
     return digest.hexdigest()
 
 

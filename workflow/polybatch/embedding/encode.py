@@ -60,7 +60,7 @@ def encode(
         record = up_to_date_record(file.path, wanted)
         counts["encoded" if record is None else "kept"] += 1
         records.append((file, record or embed_rows(model, file, file.rows, file.path, wanted)))
-    job.finish(model.digest, records)
+    job.finish(model.digest, records, model.record)
     return counts
 
 

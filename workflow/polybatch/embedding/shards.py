@@ -26,9 +26,9 @@ from polybatch.core.errors import DataError
 from polybatch.core.files import atomic_path, read_json, write_json
 from polybatch.embedding import benchmark_texts
 from polybatch.embedding.benchmark_texts import Job, TextFile
-from polybatch.embedding.embedder import Model, embed_rows, model_digest, npy_header, write_to
+from polybatch.embedding.embedder import Model, embed_rows, model_digest, npy_header, record_of, write_to
 from polybatch.embedding.options import AUTO, EncodeOptions
-from polybatch.embedding.vectors import up_to_date_record
+from polybatch.embedding.vectors import record_or_empty, up_to_date_record
 
 _BLOCK_BYTES = 1 << 22
 _FAULTS_TOLD = 10
@@ -104,7 +104,7 @@ def embed_shard(model: Model, jobs: Sequence[Job], shard: int, shards: int, summ
 def _is_current(file: TextFile, made_from: dict[str, Any]) -> bool:
     """Whether the file's embeddings are up to date. Reads its texts only if all else of their record agrees."""
     record = file.path.with_suffix(".json")
-    if not record.is_file() or _differing(read_json(record), made_from):
+    if not record.is_file() or _differing(record_or_empty(record), made_from):
         return False
     return up_to_date_record(file.path, {**made_from, "input": file.digests(file.rows)[0]}) is not None
 
@@ -189,7 +189,7 @@ def gather(model: Path, options: EncodeOptions, jobs: Sequence[Job], summaries: 
             missing, damaged, of other rows, or made from something else. All that can be told without reading
             vectors is told at once.
     """
-    made_from = agreed(summaries, model_digest(model), options)
+    made_from, described = agreed(summaries, model_digest(model), options), record_of(model, options)
     arrays = list(_arrays(jobs, len(summaries), made_from))
     faults = [fault for _, array in arrays for fault in array.faults()]
     if faults:
@@ -202,7 +202,7 @@ def gather(model: Path, options: EncodeOptions, jobs: Sequence[Job], summaries: 
     for job in jobs:
         job.remove_others()
         mine = [array for owner, array in arrays if owner is job]
-        job.finish(made_from["model"], [(array.file, array.kept or _join(array)) for array in mine])
+        job.finish(made_from["model"], [(array.file, array.kept or _join(array)) for array in mine], described)
     kept = sum(array.kept is not None for _, array in arrays)
     stage.log.info("%d array(s) gathered, %d up to date", len(arrays) - kept, kept)
     return {"gathered": len(arrays) - kept, "kept": kept}

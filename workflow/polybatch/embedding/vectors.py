@@ -28,9 +28,19 @@ def up_to_date_record(path: Path, wanted: dict[str, Any]) -> dict[str, Any] | No
     """The record of a file that was made from just this and is still whole, else None."""
     if not path.is_file() or not path.with_suffix(".json").is_file():
         return None
-    record = read_json(path.with_suffix(".json"))
+    record = record_or_empty(path.with_suffix(".json"))
     same = all(record.get(key) == value for key, value in wanted.items())
     return record if same and record.get("sha256") == sha256_file(path) else None
+
+
+def record_or_empty(path: Path) -> dict[str, Any]:
+    """A record; nothing, with a warning, where it is damaged: what it belongs to is made again."""
+    try:
+        record: dict[str, Any] = read_json(path)
+    except DataError as error:
+        stage.log.warning("what %s describes is made again. %s", path, error)
+        return {}
+    return record
 
 
 def remove_other_languages(folder: Path, languages: Sequence[str], suffixes: Sequence[str]) -> None:

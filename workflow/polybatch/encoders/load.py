@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from polybatch.core import stage
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json
+from polybatch.core.sums import check_sums
 from polybatch.core.weights import SAFETENSORS_REMEDY, has_weights, no_pickles, pickled_files, require_safe
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def load_model(folder: Path, *, device: str | None = None, compute_dtype: str = 
         from sentence_transformers import SentenceTransformer
 
     require_whole(folder)
+    check_sums(folder)
     require_allowed_code(folder, allowed=remote_code(folder))
     model = loaded(
         folder,

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from polybatch.core import stage
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import atomic_path, write_json
+from polybatch.core.sums import write_sums
 from polybatch.core.weights import SAFETENSORS_REMEDY
 from polybatch.encoders.known import KnownEncoder, known
 from polybatch.encoders.layers import keep_first_layers
@@ -108,6 +109,7 @@ def make_encoder(origin: Origin, options: EncoderSource, output: Path) -> dict[s
             record["wheel"] = origin.wheel.as_dict()
             shutil.copyfile(origin.folder / "README.md", partial / "README.md")
         write_json(partial / RECORD, record)
+        write_sums(partial)
         _require_same(before, _probe(load_model(partial, device="cpu"), partial), origin.folder)
     return record
 

@@ -24,6 +24,7 @@ from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import atomic_path, write_json
 from polybatch.core.languages import language
 from polybatch.core.streams import batches
+from polybatch.core.sums import write_sums
 from polybatch.encoders.load import RECORD, record_of
 from polybatch.encoders.options import EncoderOptions
 
@@ -79,6 +80,7 @@ def build_encoder(texts: Iterable[str], options: EncoderOptions, output: Path) -
         for file in parts.iterdir():
             file.unlink()
         parts.rmdir()
+        write_sums(partial)
     stage.log.info("encoder: %d pieces, %d parameters", len(tokenizer), sum(p.numel() for p in backbone.parameters()))
 
 

@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from polybatch.core import contracts, stage
+from polybatch.core import contracts, made_from, stage
 from polybatch.core.errors import ConfigError, DataError
-from polybatch.core.files import write_parquet
-from polybatch.core.streams import batches, id_keys, is_in, open_parquet, scrambled, sorted_by_id
+from polybatch.core.files import open_parquet, write_parquet
+from polybatch.core.streams import batches, id_keys, is_in, scrambled, sorted_by_id
 from polybatch.core.text import same_hash
 from polybatch.decontaminate.excluded import excluded_keys
 
@@ -168,9 +168,12 @@ def _empty_lists(rows: int) -> pa.Array:
     return pa.array([[]] * rows, pa.list_(pa.string()))
 
 
-def write(tables: Iterable[pa.Table], rows: int, output: Path) -> int:
-    """Writes tables of contracts.PARALLEL in the order of their ids; returns the number of rows."""
-    return write_parquet(output, sorted_by_id(tables, contracts.PARALLEL, rows, output.parent), contracts.PARALLEL)
+def write(tables: Iterable[pa.Table], rows: int, output: Path, schema: pa.Schema = contracts.PARALLEL) -> int:
+    """Writes tables of contracts.PARALLEL in the order of their ids; returns the number of rows.
+
+    `schema` may carry a record (`made_from.with_record`).
+    """
+    return write_parquet(output, sorted_by_id(tables, contracts.PARALLEL, rows, output.parent), schema)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -200,8 +203,19 @@ def main(argv: list[str] | None = None) -> None:
             remedy="give --contaminated and --translated-all: all other text was looked up before",
         )
 
+    record = made_from.record(
+        {"split": args.split, "max_pairs": args.max_pairs},
+        collected=args.collected,
+        supplied=args.supplied,
+        machine=args.machine,
+        contaminated=args.contaminated,
+        translated_all=args.translated_all,
+        paraphrase=args.paraphrase,
+        evaluation_text=args.evaluation_text,
+        validation_source=args.validation_source,
+    )
     tables, limit = _wanted(args)
-    if not (rows := write(tables, limit, args.output)):
+    if not (rows := write(tables, limit, args.output, made_from.with_record(contracts.PARALLEL, record))):
         args.output.unlink()
         if args.paraphrase:
             raise DataError(

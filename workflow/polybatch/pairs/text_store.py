@@ -2,7 +2,8 @@
 
 inputs: parallel/<lang>.parquet or parallel/paraphrase.parquet (contracts.PARALLEL)
 outputs: a folder that is made once and then mapped into memory: `texts.arrow` (uncompressed Arrow, so that any row
-can be read alone) and the numbers that sampling needs, as .npy. It takes about as much disk as the plain text.
+can be read alone), the numbers that sampling needs, as .npy, and their checksums. It takes about as much disk as the
+plain text. A training reads it all once, at its start, to check it; a damaged one is set aside and made again.
 
 A Parquet file is read a compressed page at a time, which random access cannot afford; in a mapped file the system
 keeps the pages in memory that are read often, shares them among processes, and drops them when memory is short.
@@ -22,15 +23,16 @@ import numpy as np
 
 from polybatch.core import contracts
 from polybatch.core.errors import DataError
-from polybatch.core.files import read_json, sha256_text, temporary_path, write_json
+from polybatch.core.files import missing, read_json, sha256_text, temporary_path, write_json
 from polybatch.core.stage import log
 from polybatch.core.streams import batches, id_keys
+from polybatch.core.sums import SUMS, SummedFolder, check_sums, set_aside
 from polybatch.core.text import same_hash
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_LAYOUT = "2"
+_LAYOUT = "3"
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 _ROWS = 50_000
 _ARRAYS = ("ids", "source", "machine", "listed", "negatives", "query_key", "passage_key", "negative_keys")
@@ -103,10 +105,23 @@ def open_texts(path: Path | str, folder: Path, *, keyed: bool = False, hard_nega
     target = folder / _name(Path(path), keyed, hard_negatives)
     folder.mkdir(parents=True, exist_ok=True)
     with _lock(target):
-        if not target.is_dir():
+        if not _is_whole(target):
             with _kept_if_first(target) as partial:
                 _convert(Path(path), partial, keyed, hard_negatives)
     return _mapped(Path(path), target)
+
+
+def _is_whole(target: Path) -> bool:
+    """Whether the converted file is there; a damaged one is set aside."""
+    if not target.exists():
+        return False
+    try:
+        if not target.is_dir() or check_sums(target) is None:
+            raise DataError(f"It has no {SUMS}.")
+    except DataError as error:
+        set_aside(target, error)
+        return False
+    return True
 
 
 @contextmanager
@@ -145,7 +160,7 @@ def _name(path: Path, keyed: bool, hard_negatives: int) -> str:
     try:
         status = path.stat()
     except OSError as error:
-        raise DataError("A file is missing.", where=path, remedy="run the stage that makes it") from error
+        raise missing(path) from error
     parts = (path.resolve(), status.st_size, status.st_mtime_ns, keyed, hard_negatives, _LAYOUT)
     return f"{path.stem}-{sha256_text(*map(str, parts))[:16]}"
 
@@ -156,7 +171,7 @@ def _mapped(path: Path, target: Path) -> Texts:
     table = pa.ipc.open_file(pa.memory_map(str(target / "texts.arrow"))).read_all()
     return Texts(
         path,
-        tuple(read_json(target / "sources.json")),
+        tuple(read_json(target / "sources.json", list)),
         **{name: np.load(target / f"{name}.npy", mmap_mode="r") for name in _ARRAYS},
         _columns={name: table[name] for name in table.column_names},
     )
@@ -169,7 +184,8 @@ def _convert(path: Path, target: Path, keyed: bool, hard_negatives: int) -> None
     schema = pa.schema([(name, pa.string()) for name in columns])
     parts: dict[str, list[np.ndarray]] = {name: [] for name in _ARRAYS}
     sources: dict[str, int] = {}
-    with pa.OSFile(str(target / "texts.arrow"), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+    folder = SummedFolder(target)
+    with folder.open("texts.arrow") as sink, pa.ipc.new_file(sink, schema) as writer:
         for table in batches(path, contracts.PARALLEL, rows=_ROWS):
             _require_text(table, path)
             texts = _texts(table.combine_chunks(), hard_negatives)
@@ -180,9 +196,11 @@ def _convert(path: Path, target: Path, keyed: bool, hard_negatives: int) -> None
         lang = path.stem
         raise DataError(f"There is no pair in {lang}.", where=path, expected="at least one row", found="none")
     for name in _ARRAYS:
-        np.save(target / f"{name}.npy", np.concatenate(parts.pop(name)))
+        with folder.open(f"{name}.npy") as sink:
+            np.save(sink, np.concatenate(parts.pop(name)))
     _require_distinct(np.load(target / "ids.npy"), path)
     write_json(target / "sources.json", list(sources))
+    folder.finish()
 
 
 def _texts(table: pa.Table, hard_negatives: int) -> dict[str, pa.ChunkedArray]:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polybatch.core import stage
+from polybatch.core import made_from, stage
 from polybatch.core.digest import code_digest
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import atomic_path, read_json, sha256_file, write_json
@@ -87,7 +87,9 @@ def build_indexes(
             vectors = open_vectors(embeddings / "corpus" / f"{lang}.npy", corpus[lang])
             record = _write_index(vectors, options, path, wanted)
         records[lang] = record
-    write_json(output / "index.json", {"languages": list(languages), "factory": factory, "corpus": records})
+    given = made_from.record({"factory": factory, **options.given()}, embeddings=embeddings / "embeddings.json")
+    index = {"languages": list(languages), "factory": factory, "corpus": records, "made_from": given}
+    write_json(output / "index.json", index)
     return counts
 
 

@@ -1,16 +1,21 @@
 """Whether a retriever prefers passages for their language: measures on the pool of all languages' passages.
 
 inputs: rankings of the pool, the relevant passages, the language of every passage
-outputs: one value a query: the preference for the query's language, language-aware nDCG, what stands first, and the
-shares of languages at the top
+outputs: one value a query: whether the query's language comes first, own-language nDCG, how much of the other
+languages is found, what stands first, and the shares of languages at the top
 
 Shapes are those of metrics.py: n queries, N ranked passages, R relevant ones, L languages. A language is a whole
 number from 0, its place in the corpus; `own` is the query's, -1 where the pool holds none of its language.
 
 The measures make sense where the pool is parallel, that is where the relevant passages of a query say the same in
-several languages. The preference rate, language-aware nDCG and the four cases of the first passage are named in Jang et
-al., MLAIRE (arXiv 2605.07249, abstract). Unverified: that paper's formulas. What is computed here follows its
-description, and each function says what it took for granted.
+several languages. A language preference rate (LPR), a language-aware nDCG (Lang-nDCG) and four cases of the first
+passage are named in Jang et al., MLAIRE (arXiv 2605.07249, abstract). That paper's formulas are not at hand, so
+the measures here have names of their own, and each function says what it computes.
+
+Two measures of the field are left out. PEER (hltcoe/peer_measure), a Kruskal-Wallis test over the languages of the
+relevant passages, is constant where a query has one relevant passage a language, whatever the ranking. MRC@k of MIMO
+(arXiv 2605.31171), the correlation of the scores that two parallel queries give to the union of their first k passages,
+needs the scores of two queries at once; queries are judged one language after the other, and the other's are gone.
 """
 
 from __future__ import annotations
@@ -24,11 +29,14 @@ from polybatch.retrieval.by_ranx import rank_values
 from polybatch.retrieval.metrics import (
     FIRST_PASSAGE,
     LANGUAGE_DISTANCE,
-    LANGUAGE_NDCG,
     LANGUAGE_SHARE,
+    LAST_RANK,
+    OTHER_RECALL,
+    OWN_FIRST,
+    OWN_NDCG,
     PADDING,
-    PREFERENCE,
     RANK_DISTANCE,
+    last_relevant_rank,
     rank_distance,
     relevant_ranks,
 )
@@ -75,7 +83,8 @@ def bias_values(
         ranks: (n, R) of the relevant passages in the full ranking, where they are known; see `relevant_ranks`.
 
     Returns:
-        metric -> (n,) float64. Metrics that compare with the query's own language are left out where `own` is -1.
+        metric -> (n,) float64. Metrics that ask for passages in the query's own language are left out where `own`
+        is -1.
     """
     languages, values = pool.languages, {}
     ranks = relevant_ranks(ranking, relevant) if ranks is None else ranks
@@ -85,22 +94,27 @@ def bias_values(
         name, _, depth = metric.partition("@")
         if name == LANGUAGE_DISTANCE:
             values[metric] = distance_from_pool(ranking, pool, int(depth))
-        elif name == LANGUAGE_NDCG and own >= 0:
-            values[metric] = language_ndcg(ranks, relevant, relevance, languages, own=own, depth=int(depth))
-        elif name == PREFERENCE and own >= 0:
-            values[metric] = preference(ranks, relevant, languages, own)
+        elif name == LAST_RANK:
+            values[metric] = last_relevant_rank(ranks, relevant)
+        elif name == OTHER_RECALL:
+            values[metric] = other_language_recall(ranks, relevant, languages, own=own, depth=int(depth))
+        elif name == OWN_NDCG and own >= 0:
+            values[metric] = own_language_ndcg(ranks, relevant, relevance, languages, own=own, depth=int(depth))
+        elif name == OWN_FIRST and own >= 0:
+            values[metric] = own_language_first(ranks, relevant, languages, own)
     if own >= 0 and set(FIRST_PASSAGE) & set(metrics):
         found = first_passage(ranking, relevant, languages, own)
         values |= {name: found[name] for name in FIRST_PASSAGE if name in metrics}
     return values
 
 
-def preference(ranks: np.ndarray, relevant: np.ndarray, languages: np.ndarray, own: int) -> np.ndarray:
-    """Language preference: 1 where the best placed relevant passage is in the query's language, else 0.
+def own_language_first(ranks: np.ndarray, relevant: np.ndarray, languages: np.ndarray, own: int) -> np.ndarray:
+    """1 where the best placed relevant passage is in the query's language, else 0.
 
-    Its mean over queries is the language preference rate. Chance gives the share of the query's language among the
-    relevant passages; 1 is a retriever that puts its own language first, and neither end is better in itself.
-    Unverified against arXiv 2605.07249: taken is the best placed of the relevant passages, however far down.
+    Its mean over queries is a share from 0 to 1. Chance gives the share of the query's language among the relevant
+    passages; 1 is a retriever that puts the query's own language first, and neither end is better in itself. Taken is
+    the best placed of the relevant passages, however far down. Source: ours, after the description of the language
+    preference rate in arXiv 2605.07249; whether it is that paper's LPR is not known.
 
     Args:
         ranks: (n, R) from `relevant_ranks`.
@@ -120,17 +134,17 @@ def preference(ranks: np.ndarray, relevant: np.ndarray, languages: np.ndarray, o
     unknown = choice & ~(ranks > 0).any(axis=1)
     if unknown.any():
         raise DataError(
-            "The language preference needs the full ranking.",
+            "Whether the own language comes first cannot be told without the full ranking.",
             expected="one relevant passage or more ranked for every query",
             found=f"{int(unknown.sum())} of {len(ranks)} queries without one",
-            remedy=f'score with depth "all" on a Flat index, or leave {PREFERENCE} out of the metrics',
+            remedy=f'score with depth "all" on a Flat index, or leave {OWN_FIRST} out of the metrics',
         )
     best = np.where(ranks > 0, ranks, np.iinfo(np.int64).max).argmin(axis=1)
     first_is_mine = mine[np.arange(len(ranks)), best]
     return np.where(choice, first_is_mine.astype(np.float64), np.nan)
 
 
-def language_ndcg(
+def own_language_ndcg(
     ranks: np.ndarray,
     relevant: np.ndarray,
     relevance: np.ndarray,
@@ -141,8 +155,9 @@ def language_ndcg(
 ) -> np.ndarray:
     """ranx's nDCG@depth where relevant passages in other languages than the query's gain less: (n,) float64.
 
-    The best ranking has the relevant passages of the query's language first, then the others. Unverified against
-    arXiv 2605.07249: that the others gain half of what the query's language gains.
+    A passage in the query's language gains twice its relevance, in another language its relevance. The best
+    ranking has the former first, then the others. From 0 to 1, higher is better. Source: ours, after the description of
+    Lang-nDCG in arXiv 2605.07249; whether its gains are these is not known.
 
     Args:
         ranks: (n, R) from `relevant_ranks`.
@@ -155,6 +170,30 @@ def language_ndcg(
     metric = f"ndcg@{depth}"
     ranks, relevant, gains = (np.take_along_axis(part, order, axis=1) for part in (ranks, relevant, gains))
     return rank_values(ranks, relevant, gains, [metric])[metric]
+
+
+def other_language_recall(
+    ranks: np.ndarray, relevant: np.ndarray, languages: np.ndarray, *, own: int, depth: int
+) -> np.ndarray:
+    """TLR@depth: the share of a query's relevant passages in other languages that stand among the first `depth`.
+
+    |first k and R'| / |R'|, where R' are the relevant passages in other languages than the query's; from 0 to 1, higher
+    is better. With fewer places than passages in R' it cannot reach 1. Source: target-languages recall of SHIFT
+    (arXiv 2606.18801, section 4.3).
+
+    Args:
+        ranks: (n, R) from `relevant_ranks`.
+        own: The queries' language; with -1 all relevant passages are in other languages.
+
+    Returns:
+        (n,) float64; NaN where no relevant passage is in another language.
+    """
+    import numpy as np
+
+    abroad = (relevant != PADDING) & (languages[relevant] != own)
+    found = (abroad & (ranks > 0) & (ranks <= depth)).sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return found / abroad.sum(axis=1)
 
 
 def first_passage(ranking: np.ndarray, relevant: np.ndarray, languages: np.ndarray, own: int) -> dict[str, np.ndarray]:

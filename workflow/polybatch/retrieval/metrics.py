@@ -24,17 +24,18 @@ if TYPE_CHECKING:
 
 RANK_DISTANCE = "rank_distance"
 # Measures of language bias, see language_bias.py. Those with a cut-off are written `name@k`.
-PREFERENCE, LANGUAGE_NDCG = "lpr", "lang_ndcg"
+OWN_FIRST, OWN_NDCG = "own_language_first", "own_language_ndcg"
+OTHER_RECALL, LAST_RANK = "tlr", "last_relevant_rank"
 LANGUAGE_SHARE, LANGUAGE_DISTANCE, POOL_SHARE = "language_share", "language_tvd", "pool_share"
 FIRST_PASSAGE = ("first_relevant_own", "first_relevant_other", "first_wrong_own", "first_wrong_other")
 TOKEN_F1 = "token_f1"
 METRICS = (
     *("map", "ndcg@10", "mrr@10", "recall@1", "recall@10", "recall@100", "f1@10"),
-    *(RANK_DISTANCE, PREFERENCE, f"{LANGUAGE_NDCG}@10", *FIRST_PASSAGE),
+    *(RANK_DISTANCE, LAST_RANK, f"{OTHER_RECALL}@10", OWN_FIRST, f"{OWN_NDCG}@10", *FIRST_PASSAGE),
     *(f"{name}@{depth}" for depth in (10, 100) for name in (LANGUAGE_SHARE, LANGUAGE_DISTANCE)),
 )
 # Metrics that need the rank of relevant passages however far down they stand.
-FULL_RANKING = (RANK_DISTANCE, PREFERENCE)
+FULL_RANKING = (RANK_DISTANCE, LAST_RANK, OWN_FIRST)
 PADDING = -1
 
 # The metrics that ranx has at a cut-off. The first mean something over a whole ranking too; the others count relevant
@@ -44,9 +45,11 @@ RANX_METRICS = (*_WHOLE, "f1", "hits", "precision", "recall")
 # `-l2` counts passages of relevance 2 and above as relevant, where otherwise 1 is enough.
 _RANK_METRIC = re.compile(rf"(({'|'.join(RANX_METRICS)})@[1-9][0-9]*|{'|'.join(_WHOLE)})(-l[1-9][0-9]*)?")
 _BIAS_METRIC = re.compile(
-    "|".join((RANK_DISTANCE, PREFERENCE, *FIRST_PASSAGE))
-    + f"|({LANGUAGE_NDCG}|{LANGUAGE_SHARE}|{LANGUAGE_DISTANCE})@[1-9][0-9]*"
+    "|".join((*FULL_RANKING, *FIRST_PASSAGE))
+    + f"|({OWN_NDCG}|{OTHER_RECALL}|{LANGUAGE_SHARE}|{LANGUAGE_DISTANCE})@[1-9][0-9]*"
 )
+# Names that another paper gives to measures of its own: ours follow its description, not its formulas.
+_RENAMED = {"lpr": OWN_FIRST, "lang_ndcg": OWN_NDCG}
 
 
 def is_metric(name: str) -> bool:
@@ -65,15 +68,18 @@ def metric_fault(name: object) -> str | None:
         return None
     if isinstance(name, str) and name in RANX_METRICS:
         return f"{name!r} needs a cut-off, as in {name}@10"
-    ours = (RANK_DISTANCE, PREFERENCE, *FIRST_PASSAGE, TOKEN_F1)
-    cut = (*RANX_METRICS, LANGUAGE_NDCG, LANGUAGE_SHARE, LANGUAGE_DISTANCE)
+    former, at, depth = str(name).partition("@")
+    if former in _RENAMED:
+        return f"{name!r} is called {_RENAMED[former]}{at}{depth} now: its formula was never compared with the paper's"
+    ours = (*FULL_RANKING, *FIRST_PASSAGE, TOKEN_F1)
+    cut = (*RANX_METRICS, OWN_NDCG, OTHER_RECALL, LANGUAGE_SHARE, LANGUAGE_DISTANCE)
     known = f"{', '.join(f'{one}@k' for one in cut)}, {', '.join((*_WHOLE, *ours))}"
     return f"{name!r} is no metric; known are {known}"
 
 
 def ranx_metrics(metrics: Sequence[str]) -> list[str]:
-    """The metrics that ranx is asked for when these are scored: language-aware nDCG is one of its metrics too."""
-    aware = [f"ndcg{name.removeprefix(LANGUAGE_NDCG)}" for name in metrics if name.startswith(LANGUAGE_NDCG)]
+    """The metrics that ranx is asked for when these are scored: own-language nDCG is one of its metrics too."""
+    aware = [f"ndcg{name.removeprefix(OWN_NDCG)}" for name in metrics if name.startswith(OWN_NDCG)]
     return list(dict.fromkeys([*filter(is_rank_metric, metrics), *aware]))
 
 
@@ -120,33 +126,57 @@ def relevant_ranks(ranking: np.ndarray, relevant: np.ndarray) -> np.ndarray:
 def rank_distance(ranking: np.ndarray, relevant: np.ndarray, ranks: np.ndarray | None = None) -> np.ndarray:
     """Language bias of each query: the worst minus the best rank among its relevant passages.
 
-    Source: Elmahdy et al., arXiv 2408.10536, "rank distance"; lower is better, 0 with one relevant passage.
+    Source: Elmahdy et al., arXiv 2408.10536, "rank distance"; from 0, lower is better, 0 with one relevant passage.
 
     Args:
         ranking: (n, N), the full ranking of the multilingual pool.
-        relevant: (n, R), at least one per query.
-        ranks: Their `relevant_ranks`, where they are known already.
+        relevant: (n, R), at least one a query.
+        ranks: Of the relevant passages, where they are known already; see `relevant_ranks`.
 
     Returns:
-        (n,) float64, in ranks.
+        (n,) float64.
 
     Raises:
-        DataError: A relevant passage is not in the ranking, so that its rank is unknown.
+        DataError: A relevant passage is not in the ranking, so its rank is unknown.
     """
     import numpy as np
 
     ranks = relevant_ranks(ranking, relevant) if ranks is None else ranks
+    _require_all_ranked(ranks, relevant, RANK_DISTANCE)
+    best = np.where(ranks == 0, np.iinfo(np.int64).max, ranks).min(axis=1)
+    return (ranks.max(axis=1) - best).astype(np.float64)
+
+
+def last_relevant_rank(ranks: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+    """The rank at which the last of a query's relevant passages is found: (n,) float64.
+
+    From the number of relevant passages, where they all stand first, to the size of the pool; lower is better. In a
+    parallel pool these are a passage and its translations. It is the rank behind Max@R of arXiv 2604.05684, given as
+    it is: how that paper normalises it is not known to us.
+
+    Args:
+        ranks: (n, R) from `relevant_ranks`.
+        relevant: (n, R), at least one a query.
+
+    Raises:
+        DataError: A relevant passage is not in the ranking, so its rank is unknown.
+    """
+    import numpy as np
+
+    _require_all_ranked(ranks, relevant, LAST_RANK)
+    return ranks.max(axis=1).astype(np.float64)
+
+
+def _require_all_ranked(ranks: np.ndarray, relevant: np.ndarray, metric: str) -> None:
     unknown = ((ranks == 0) & (relevant != PADDING)).any(axis=1)
     if unknown.any():
         raise DataError(
-            "The rank distance needs the full ranking.",
+            f"The {metric.replace('_', ' ')} needs the full ranking.",
             expected="every relevant passage ranked",
             found=f"{int(unknown.sum())} of {len(ranks)} queries with a relevant passage that was not retrieved",
             remedy="score with depth `all` on a Flat index (an IVF index: probe every list), or leave "
-            f"{RANK_DISTANCE} out of the metrics",
+            f"{metric} out of the metrics",
         )
-    best = np.where(ranks == 0, np.iinfo(np.int64).max, ranks).min(axis=1)
-    return (ranks.max(axis=1) - best).astype(np.float64)
 
 
 def macro_average(setting: str, values: Mapping[tuple[str, str], float], cells: Sequence[tuple[str, str]]) -> float:

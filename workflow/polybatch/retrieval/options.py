@@ -57,8 +57,8 @@ class ScoreOptions(Options):
     )
     depth: Literal["all"] | Annotated[int, Ge(1)] = option(
         "all",
-        "Passages in a ranked list. In the multilingual setting `rank_distance` and `lpr` need `all`; with a "
-        "number, name the metrics without them.",
+        "Passages in a ranked list. In the multilingual setting `rank_distance`, `last_relevant_rank` and "
+        "`own_language_first` need `all`; with a number, name the metrics without them.",
     )
     top_k: int = option(100, "Passages of each list kept in the run file.", ge=1)
     block: int = option(

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from polybatch.benchmarks.benchmark import Benchmark
-from polybatch.core import contracts, stage
+from polybatch.core import contracts, made_from, stage
 from polybatch.core.errors import ConfigError
 from polybatch.core.files import atomic_path, write_parquet, write_rows
 from polybatch.retrieval import by_ranx, faiss_builds, trec
@@ -47,8 +47,8 @@ INDEX_RECALL = "index_recall"
 def score_rows(cell: Cell, grid: dict[str, Any], collection: Collection) -> list[dict[str, Any]]:
     """A cell's rows of contracts.SCORES: means over the queries that have a value.
 
-    A metric that no query of the cell has a value of (token_f1 where no answer is in the corpus's language, lpr where
-    no query has a choice of languages) gets no row.
+    A metric that no query of the cell has a value of (token_f1 where no answer is in the corpus's language,
+    own_language_first where no query has a choice of languages) gets no row.
     """
     import numpy as np
 
@@ -165,7 +165,13 @@ def score_benchmark(job: Job, grid: dict[str, Any], trec_folder: Path | None = N
         ahead = len(collection.shards) + 1
         write_parquet(job.run, made_ahead(runs(), ahead), contracts.RUN)
     write_parquet(job.per_query, per_query, contracts.PER_QUERY)
-    write_rows(job.scores, rows, _schema_of(collection))
+    record = made_from.record(
+        {"grid": grid, "scoring": options.given()},
+        embeddings=job.embeddings / "embeddings.json",
+        index=job.index / "index.json",
+        qrels=job.benchmark / "qrels.parquet",
+    )
+    write_rows(job.scores, rows, made_from.with_record(_schema_of(collection), record))
     stage.log.info("%s: %d scores of %d queries", job.scores, len(rows), sum(map(len, collection.queries.values())))
 
 

@@ -26,7 +26,7 @@ from polybatch.config.paths import Paths
 from polybatch.config.values import Config, benchmark_languages, hub_model, training_options
 from polybatch.core import stage
 from polybatch.core.errors import DataError
-from polybatch.core.files import atomic_path, read_json
+from polybatch.core.files import atomic_path, open_parquet, read_json, read_parquet
 from polybatch.training.options import TrainingOptions
 
 _COUNT = re.compile(r"^\s*([a-z_]+)\s+(\d+)\s*$", re.MULTILINE)
@@ -74,10 +74,10 @@ def training_pairs(config: Config, base: Path) -> tuple[Amount, Amount]:
     """All English training pairs, and those of them that are machine-translated into each language."""
     collected = Path(Paths.below(base).collected())
     if collected.exists():
+        import pyarrow as pa
         import pyarrow.compute as pc
-        import pyarrow.parquet as pq
 
-        table = pq.read_table(collected, columns=["split", "kind"])
+        table = read_parquet(collected, pa.schema([("split", pa.string()), ("kind", pa.string())]))
         train = table.filter(pc.equal(table["split"], "train"))
         translated = pc.sum(pc.equal(train["kind"], "english_only")).as_py() or 0
         return Amount(train.num_rows, "measured"), Amount(translated, "measured")
@@ -101,11 +101,9 @@ def benchmark_size(config: Config, base: Path, name: str) -> Amount:
     """Queries and passages that one run embeds for a benchmark."""
     paths = Paths.below(base)
     if Path(paths.qrels(name)).exists():
-        import pyarrow.parquet as pq
-
         sides = zip(("queries", "corpus"), benchmark_languages(config, name), strict=True)
         texts = [Path(paths.benchmark_text(name, side, lang)) for side, languages in sides for lang in languages]
-        return Amount(sum(pq.read_metadata(path).num_rows for path in texts if path.exists()), "measured")
+        return Amount(sum(open_parquet(path).metadata.num_rows for path in texts if path.exists()), "measured")
     entry = config["benchmarks"][name]
     if "queries_of" in entry:
         original = _stated_size(config["benchmarks"][entry["queries_of"]])

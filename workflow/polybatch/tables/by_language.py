@@ -12,8 +12,9 @@ from typing import NamedTuple
 from polybatch.core.contracts import SETTINGS
 from polybatch.core.errors import DataError
 from polybatch.retrieval.metrics import LANGUAGE_SHARE, POOL_SHARE, RANK_DISTANCE, is_bias_metric, is_share
+from polybatch.tables.bias import language_bias_table
 from polybatch.tables.forms.table import Cell, Column, Table, mark_best, text_column
-from polybatch.tables.scores import View, arm_cells, arm_columns, constants, language_bias_table, score_cell
+from polybatch.tables.scores import View, arm_cells, arm_columns, constants, score_cell
 from polybatch.tables.summary import better, digits, languages_of, metric_label
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from polybatch.tables.forms.table import Table, to_markdown
 from polybatch.tables.names import DATA_TABLES, Figure
 from polybatch.tables.options import TableOptions
+from polybatch.tables.story import story_of, to_markdown_head
 from polybatch.tables.summary import metric_label
 
 _FIGURE_WORDS = {
@@ -37,17 +38,19 @@ _LONG = ("cross_lingual", "language_share")
 
 
 def front_page(manifest: Mapping[str, Any], tables: Sequence[Table], figures: Sequence[Figure]) -> str:
-    """The whole page; score tables stand with the figures of their benchmark."""
-    study = manifest["config"].get("study", {}).get("name", "")
-    mark = manifest["config"].get("data_mark")
-    lines = [f"# Results of study {study}, {manifest['version']}".replace(" study ,", ","), ""]
-    lines += [f"> **{mark}**", ""] if mark else []
-    lines += [*_origin(manifest), ""]
+    """The whole page: what came out, then every table; score tables stand with the figures of their benchmark."""
+    lines = [
+        *to_markdown_head(story_of(manifest, tables, figures)),
+        "## How this page goes on",
+        "",
+        *_origin(manifest),
+        "",
+    ]
     headline = TableOptions.from_values(dict(manifest["config"].get("tables") or {})).headline
     shown: set[str] = set()
     for table in tables:
         kind, _, benchmark = table.name.partition("-")
-        if kind == "averages":
+        if kind in ("averages", "findings"):  # in a file of its own, and above
             continue
         heading = _heading(kind, benchmark)
         if heading not in shown:
@@ -76,16 +79,13 @@ def _origin(manifest: Mapping[str, Any]) -> list[str]:
         if git["commit"]
         else "no git commit"
     )
-    seconds = sum(stage["wall_seconds"] for stage in manifest["timings"].values())
-    hardware = manifest["hardware"]
-    machine = f"{hardware['processor']}, {hardware['cores']} cores, {hardware['memory_gib']} GiB"
-    gpus = f", {', '.join(hardware['gpus'])}" if hardware["gpus"] else ", no GPU"
+    seeds = ", ".join(map(str, manifest["seeds"])) or "none"
     return [
-        f"Made {manifest['created']} from {commit}; fingerprint `{manifest['fingerprint'][:16]}`. Seeds: "
-        f"{', '.join(map(str, manifest['seeds'])) or 'none'}. Tables made on {machine}{gpus}; "
-        f"{seconds:,.0f} seconds of work over all stages. `manifest.json` holds the config, digests of code and data, "
-        "and package versions; the csv files hold full precision; `averages-*` holds every metric; `scores.parquet` "
-        "every score of every run.",
+        "All tables and figures, benchmark by benchmark, then the training data and the making of the models. "
+        f"Made {manifest['created']} from {commit}; fingerprint `{manifest['fingerprint'][:16]}`. Seeds: {seeds}. "
+        "`summary.html` is the part above as one file; `manifest.json` holds the config, digests of code and data, and "
+        "package versions; the csv files hold full precision; `averages-*` holds every metric; `scores.parquet` every "
+        "score of every run.",
     ]
 
 

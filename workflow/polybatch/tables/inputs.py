@@ -1,7 +1,8 @@
 """Lists the files that a study's tables are made from, by their layout (`config.paths`).
 
 inputs: the resolved config
-outputs: a JSON file for `tables --inputs`: a grid of thousands of runs does not fit on a command line
+outputs: a JSON file for `tables --inputs`: a grid of thousands of runs does not fit on a command line. Not written
+    where a file was made from something else than the config says (chain.py)
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from polybatch.config.values import Config, benchmarks_read, used_directions
 from polybatch.core import stage
 from polybatch.core.files import write_json
 from polybatch.prefetch.requests import hub_requests
+from polybatch.tables.chain import check_chain
 
 
 def table_inputs(config: Config, base: Path) -> dict[str, Any]:
@@ -56,6 +58,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--base", required=True, type=Path, help="results/<collection>")
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args(argv)
+    number = check_chain(StudyPaths.of(args.config, args.base))
+    stage.log.info("%d files were made from what the configuration says", number)
     inputs = table_inputs(args.config, args.base)
     write_json(args.output, inputs)
     stage.log.info("%d score files, %d data files", len(inputs["scores"]), len(inputs["data"]))

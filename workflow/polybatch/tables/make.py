@@ -4,18 +4,16 @@ inputs: score files (contracts.SCORES) and per-query files (contracts.PER_QUERY)
     decontamination and translation; compositions of trainings; cards of encoders, translators and benchmarks; records
     of what was fetched; Snakemake's benchmark files; the resolved config; code digests; data files; published scores
 outputs: <root>/v<N>/ (only if something changed) and <latest>/, a copy of the newest version: every table as csv,
-    md, tex and html, figures as svg, png and Vega-Lite json, README.md, manifest.json, tables.json, scores.parquet,
-    groups.parquet
+    md, tex and html, figures as svg, png and Vega-Lite json, README.md, summary.html, *.json, *.parquet
 
 Keys of the config that are read: `study` (all but its seeds), `tables` (TableOptions), `benchmarks.<name>.settings` and
 `.scoring`, `scoring.settings`, `scoring.metrics`, `translation.languages`, `decontamination.enabled`, `encoders`,
-`data_mark`. All others go into the manifest only.
+`data_mark`. The others go into the manifest.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,10 +21,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polybatch.core import stage
+from polybatch.core.arguments import json_argument
 from polybatch.core.contracts import SCORES
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json
+from polybatch.core.sums import SUMS
 from polybatch.tables.names import (
+    SUMMARY,
     TABLE_FORMS,
     expected_files,
     figures_of,
@@ -82,7 +83,8 @@ def make(inputs: Inputs, root: Path, latest: Path) -> tuple[Path, bool]:
         The newest version's folder, and whether it was made now.
 
     Raises:
-        DataError: Scores are missing, damaged, contradictory, or of other benchmarks than the config's.
+        DataError: Scores are missing, damaged, contradictory, not the means of their per-query values, or of other
+            benchmarks than the config's.
     """
     from polybatch.tables.summary import summarise
     from polybatch.tables.versions import versions
@@ -119,6 +121,7 @@ def _check_benchmarks(config: Mapping[str, Any], summary: Summary) -> None:
 def _groups(inputs: Inputs) -> pd.DataFrame:
     """Per-group values of every arm, from the per-query file beside each score file."""
     from polybatch.core.files import read_parquet
+    from polybatch.tables.agreement import require_agreement
     from polybatch.tables.significance import arm_groups
     from polybatch.tables.summary import Arm, with_arm
 
@@ -129,6 +132,7 @@ def _groups(inputs: Inputs) -> pd.DataFrame:
         raise DataError("Per-query files and score files are not the same runs.", found=", ".join(odd[:4]))
     files: dict[tuple[Arm, str], list[Path]] = {}
     for path in inputs.scores:
+        require_agreement(path, per_query_path(path))
         first = with_arm(read_parquet(path, SCORES).slice(0, 1).to_pandas()).iloc[0]
         files.setdefault((first["arm"], first["benchmark"]), []).append(per_query_path(path))
     return arm_groups(files, _options(inputs.config).leave_out)
@@ -145,6 +149,7 @@ def per_query_path(scores: Path | str) -> Path:
 
 
 def _views(inputs: Inputs, summary: Summary) -> list[View]:
+    from polybatch.tables.making import steps_of
     from polybatch.tables.scores import DEFAULT_REFERENCE, MAIN_METRICS, View
 
     config, options = inputs.config, _options(inputs.config)
@@ -160,6 +165,8 @@ def _views(inputs: Inputs, summary: Summary) -> list[View]:
             data_mark=str(config.get("data_mark") or ""),
             parameters=parameters,
             notes=_benchmark_notes(inputs, benchmark),
+            scratch=_from_scratch(config),
+            steps=steps_of(inputs.compositions),
         )
         for benchmark in study_benchmarks(config)
     ]
@@ -169,6 +176,12 @@ def _benchmark_notes(inputs: Inputs, benchmark: str) -> list[str]:
     """What the benchmark's card says that its scores cannot be read without: machine-translated queries."""
     card = inputs.benchmark_cards.get(benchmark)
     return [note] if card and (note := read_json(card).get("note")) else []
+
+
+def _from_scratch(config: Mapping[str, Any]) -> set[str]:
+    """The encoders that start from random weights."""
+    encoders = config.get("encoders") or {}
+    return {name for name, values in encoders.items() if (values or {}).get("scratch") is not None}
 
 
 def _encoder_parameters(inputs: Inputs) -> dict[str, int | None]:
@@ -181,6 +194,7 @@ def _encoder_parameters(inputs: Inputs) -> dict[str, int | None]:
 def _tables(inputs: Inputs, views: Sequence[View], groups: pd.DataFrame) -> list[Table]:
     from polybatch.tables import making
     from polybatch.tables.by_language import language_tables
+    from polybatch.tables.findings import findings_table
     from polybatch.tables.published import published_table, read_published
     from polybatch.tables.scores import averages_table, compare_with_reference, main_table
 
@@ -189,7 +203,7 @@ def _tables(inputs: Inputs, views: Sequence[View], groups: pd.DataFrame) -> list
     tables = []
     for view in views:
         comparisons = compare_with_reference(view, groups, view.main_columns())
-        tables.append(main_table(view, comparisons))
+        tables += [findings_table(view, groups), main_table(view, comparisons)]
         tables += [published_table(view, published)] if view.benchmark in {row.benchmark for row in published} else []
         tables += [*language_tables(view), averages_table(view)]
     tables += _data_tables(inputs, mark)
@@ -252,6 +266,7 @@ def _write_tables(folder: Path, manifest: Mapping[str, Any], tables: Sequence[Ta
     from polybatch.tables.figures.style import save
     from polybatch.tables.forms import latex, table, webpage
     from polybatch.tables.front import front_page
+    from polybatch.tables.story import story_of, to_page
 
     forms = dict(zip(TABLE_FORMS, (table.to_csv, table.to_markdown, latex.to_latex, webpage.to_html), strict=True))
     for made in tables:
@@ -260,7 +275,9 @@ def _write_tables(folder: Path, manifest: Mapping[str, Any], tables: Sequence[Ta
     drawn = [(figure, view) for view in views for figure in figures_of(manifest["config"], view.benchmark)]
     for figure, view in drawn:
         save(FIGURES[figure.kind](replace(view, headline=figure.metric or view.headline)), folder, figure.name)
-    (folder / "README.md").write_text(front_page(manifest, tables, [figure for figure, _ in drawn]), "utf-8")
+    figures = [figure for figure, _ in drawn]
+    (folder / "README.md").write_text(front_page(manifest, tables, figures), "utf-8")
+    (folder / SUMMARY).write_text(to_page(story_of(manifest, tables, figures), folder), "utf-8")
     write_json(folder / "manifest.json", manifest)
     write_json(folder / "tables.json", [made.to_dict() for made in tables])
 
@@ -280,7 +297,7 @@ def _write_data(folder: Path, scores: pd.DataFrame, groups: pd.DataFrame) -> Non
 
 def _check_written(inputs: Inputs, folder: Path) -> None:
     """The files declared to Snakemake and those written must be the same, or a later run would miss one."""
-    expected, written = set(expected_files(inputs.config)), {path.name for path in folder.iterdir()} | {"VERSION"}
+    expected, written = set(expected_files(inputs.config)), {path.name for path in folder.iterdir()} | {"VERSION", SUMS}
     if written != expected:
         raise DataError(
             "The tables made are not those that the config announces.",
@@ -343,7 +360,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def _listed(args: argparse.Namespace) -> dict[str, Any]:
     """The lists and cards of the flags, and behind them those of the file of --inputs."""
-    given = read_json(args.inputs) if args.inputs else {}
+    given = read_json(args.inputs, object) if args.inputs else {}
     known = isinstance(given, dict) and all(
         (key in _LISTS and isinstance(value, list)) or (key in _CARDS and isinstance(value, dict))
         for key, value in given.items()
@@ -369,17 +386,6 @@ def _named_files(words: Sequence[str], flag: str) -> dict[str, Path]:
     if wrong:
         raise ConfigError(f"--{flag.replace('_', '-')} takes NAME=PATH.", found=" ".join(wrong))
     return _paths(dict(word.split("=", 1) for word in words))
-
-
-def json_argument(text: str, flag: str) -> dict[str, Any]:
-    """A JSON object given as text or as the path of a file."""
-    try:
-        value = json.loads(text) if text.lstrip().startswith("{") else read_json(text)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{flag} is not JSON.", found=str(error)) from error
-    if not isinstance(value, dict):
-        raise ConfigError(f"{flag} is not a JSON object.", found=type(value).__name__)
-    return value
 
 
 if __name__ == "__main__":

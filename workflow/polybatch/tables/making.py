@@ -180,6 +180,14 @@ def read_compositions(paths: Iterable[Path | str]) -> list[tuple[str, dict[str, 
     return found
 
 
+def steps_of(paths: Iterable[Path | str]) -> dict[str, int]:
+    """ "encoder/sampling" -> the optimiser steps of its trainings; those that took different numbers are left out."""
+    found: dict[str, set[int]] = {}
+    for run, composition in read_compositions(paths):
+        found.setdefault("/".join(run.split("/")[:2]), set()).add(composition["steps"])
+    return {name: steps.pop() for name, steps in found.items() if len(steps) == 1}
+
+
 def composition_table(runs: Sequence[tuple[str, Mapping[str, Any]]], data_mark: str = "") -> Table:
     """What each training drew: monolingual and cross-lingual batches, and languages of queries and passages."""
     langs = sorted({lang for _, one in runs for direction in one["directions"] for lang in direction.split("-")})

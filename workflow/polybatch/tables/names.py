@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from polybatch.core.contracts import SETTINGS
 from polybatch.core.errors import ConfigError
+from polybatch.core.sums import SUMS
 from polybatch.retrieval.metrics import (
     LANGUAGE_SHARE,
     METRICS,
@@ -24,12 +25,16 @@ from polybatch.tables.options import TableOptions
 
 TABLE_FORMS = ("csv", "md", "tex", "html")
 FIGURE_FORMS = ("svg", "png", "vl.json")
+# The page with what came out of the study.
+SUMMARY = "summary.html"
 _TRANSLATION_TABLES = ("translation", "refusals")
 _CONTAMINATION_TABLES = ("contamination", "contamination_examples")
 # Tables about the training text; all other tables without a benchmark are about the making of the models.
 DATA_TABLES = ("data", "supplied", *_CONTAMINATION_TABLES, "exposure")
 # Table or figure -> its caption below workflow/report/ and its label in the report.
 _REPORT = {
+    "findings": ("findings", "0 What came out"),
+    "first_passages": ("first_passages", "0 Languages of the first passages, before and after"),
     "main": ("main", "1 Main table"),
     "published": ("published", "1 Published scores and ours"),
     "trade_off": ("trade_off", "2 Monolingual against cross-lingual"),
@@ -70,7 +75,7 @@ def expected_files(config: Mapping[str, Any]) -> list[str]:
     return [
         *(f"{name}.{form}" for name in tables for form in TABLE_FORMS),
         *(f"{name}.{form}" for name in figures for form in FIGURE_FORMS),
-        *("README.md", "manifest.json", "tables.json", "scores.parquet", "groups.parquet", "VERSION"),
+        *("README.md", SUMMARY, "manifest.json", "tables.json", "scores.parquet", "groups.parquet", "VERSION", SUMS),
     ]
 
 
@@ -182,7 +187,7 @@ def score_tables_of(config: Mapping[str, Any], benchmark: str) -> list[str]:
 
     settings = settings_of(config, benchmark)
     options = TableOptions.from_values(dict(config.get("tables") or {}))
-    names = ["main"]
+    names = ["findings", "main"]
     names += ["published"] if benchmark in published_benchmarks(options.published_files) else []
     names += [setting for setting in SETTINGS if setting in settings]
     names += bias_tables_of(config, benchmark)
@@ -231,7 +236,8 @@ def figures_of(config: Mapping[str, Any], benchmark: str) -> list[Figure]:
     kinds = ["by_language"]
     if {"monolingual", "cross_lingual"} <= set(settings_of(config, benchmark)):
         kinds = ["trade_off", "language_pairs", *kinds]
-    kinds += [LANGUAGE_SHARE] if LANGUAGE_SHARE in bias_tables_of(config, benchmark) else []
+    if LANGUAGE_SHARE in bias_tables_of(config, benchmark):
+        kinds = ["first_passages", *kinds, LANGUAGE_SHARE]
     return [*(Figure(kind, benchmark) for kind in kinds), *_trends(config, benchmark)]
 
 

@@ -1,26 +1,20 @@
 """The tables of retrieval scores.
 
 inputs: a `Summary` of all runs and their per-group values
-outputs: `Table`s for one benchmark: main, language_bias and averages; the significance of the main table's differences
+outputs: `Table`s for one benchmark: main and averages; the significance of the main table's differences
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from polybatch.core.contracts import SETTINGS
 from polybatch.core.errors import DataError
 from polybatch.retrieval.metrics import (
-    FIRST_PASSAGE,
-    LANGUAGE_DISTANCE,
-    LANGUAGE_NDCG,
-    PREFERENCE,
     RANK_DISTANCE,
     TOKEN_F1,
-    is_bias_metric,
-    is_share,
 )
 from polybatch.tables.forms.table import Cell, Column, Table, mark_best, text_column
 from polybatch.tables.significance import LEVEL, PairedTest, holm, paired_test, reference_arm
@@ -58,15 +52,6 @@ _MEANINGS = {
     TOKEN_F1: "token F1 is that between the tokens of the top-ranked passage and of the gold answer (passages are "
     "longer than answers, so it is low by construction)",
 }
-_BIAS_MEANINGS = {
-    RANK_DISTANCE: "Rank distance: ranks between the best and the worst placed relevant passage.",
-    PREFERENCE: "LPR, language preference rate: share of queries whose best placed relevant passage is in the query's "
-    "language, among queries with relevant passages in that and in another language.",
-    LANGUAGE_NDCG: "Lang-nDCG: nDCG in which relevant passages in other languages than the query's gain half.",
-    LANGUAGE_DISTANCE: "Language distance: total variation distance between the languages of a query's first passages "
-    "and those of the pool.",
-    "first_": "First passage: what stands on the first rank, shares of queries.",
-}
 _SETTING_MEANINGS = {
     "monolingual": "Monolingual: query and corpus in one language, mean over {}.",
     "cross_lingual": "Cross-lingual: mean over {} of different languages.",
@@ -91,9 +76,14 @@ class Comparison(NamedTuple):
 
     @property
     def mark(self) -> str:
-        """ "better" or "worse" than the reference, "" where the difference is not significant."""
-        if self.p is None or self.p >= LEVEL or not better(self.metric):
+        """ "better" or "worse" than the reference; "" where the difference is not significant.
+
+        "changed" stands for a significant difference where neither end is better.
+        """
+        if self.p is None or self.p >= LEVEL:
             return ""
+        if not better(self.metric):
+            return "changed"
         return "better" if (self.test.difference > 0) == (better(self.metric) == "higher") else "worse"
 
 
@@ -102,7 +92,8 @@ class View:
     """One benchmark's scores with what the study wants shown of them: what all its tables and figures are made from.
 
     `parameters`: encoder -> number of its parameters, None where it is not known; in the study's order. `notes`: what
-    a reader must know of the benchmark itself.
+    a reader must know of the benchmark itself. `scratch`: encoders that start from random weights. `steps`: "encoder/
+    sampling" -> optimiser steps of its trainings, where they all took as many.
     """
 
     summary: Summary
@@ -114,6 +105,8 @@ class View:
     data_mark: str = ""
     parameters: Mapping[str, int | None] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    scratch: Collection[str] = ()
+    steps: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def arms(self) -> list[Arm]:
@@ -287,12 +280,16 @@ def significance_notes(view: View, comparisons: Sequence[Comparison]) -> list[st
             "and languages."
         ]
     same = {"num_pairs": "pairs", "num_translated": "translated pairs"}
-    shared = [same.get(part, part) for part in view.summary.varying]
+    parts = [part for part in view.summary.varying if view.reference != UNTRAINED or part == "encoder"]
+    shared = [same.get(part, part) for part in parts]
     reference = view.reference + (f" with the same {' and '.join(shared)}" if shared else "")
     sizes = sorted({c.test.groups for c in tested})
     size = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    changed = (
+        ", ◆ significantly different where neither end is better" if any(not better(c.metric) for c in tested) else ""
+    )
     notes = [
-        f"▲ significantly better, ▼ significantly worse than {reference} (p < {LEVEL:g}): two-sided "
+        f"▲ significantly better, ▼ significantly worse than {reference}{changed} (p < {LEVEL:g}): two-sided "
         f"paired t-test over {size} query groups, with values averaged over languages and seeds within a group; Holm's "
         f"correction over the table's {len(tested)} comparisons. The test speaks about other queries, the deviation "
         "about other seeds."
@@ -314,51 +311,6 @@ def _fewer_seeds(view: View, columns: Sequence[tuple[str, str]], macro: Mapping,
             if 0 < count < seeds[arm]
         ]
     return short
-
-
-def language_bias_table(view: View) -> Table:
-    """All measures of language bias in the pool: rank distance, preference, language-aware nDCG, the first passage."""
-    macro = view.macro()
-    known = list(dict.fromkeys(metric for _, setting, metric in macro if setting == "multilingual"))
-    wanted = [name for name in known if is_bias_metric(name) and not is_share(name)]
-    if not wanted:
-        raise DataError(
-            f"No measure of language bias on benchmark {view.benchmark}.",
-            found=", ".join(known),
-            remedy="evaluate the multilingual setting with rank_distance, lpr or another of them among scoring.metrics",
-        )
-    meant = [words for name, words in _BIAS_MEANINGS.items() if any(m.startswith(name) for m in wanted)]
-    columns = [
-        Column(
-            name,
-            metric_label(name),
-            "First passage" if name in FIRST_PASSAGE else "",
-            digits=1 if name in FIRST_PASSAGE else digits(name),
-            percent=name in FIRST_PASSAGE,
-            better=better(name),
-        )
-        for name in wanted
-    ]
-    table = Table(
-        name=f"language_bias-{view.benchmark}",
-        title=f"Language bias on {view.benchmark}",
-        caption=" ".join([setting_words(view, "multilingual", wanted[0]), *meant])
-        + f" Mean over seeds ± sample standard deviation.{constants(view.summary)}",
-        columns=[*arm_columns(view.summary), *columns],
-        rows=[
-            [
-                *arm_cells(view.summary, arm),
-                *(score_cell(macro.get((arm, "multilingual", name), [])) for name in wanted),
-            ]
-            for arm in view.arms
-        ],
-        notes=[
-            "LPR, Lang-nDCG and the cases of the first passage follow the description of Jang et al. 2026 (arXiv "
-            "2605.07249); their formulas were not compared with that paper's."
-        ],
-        data_mark=view.data_mark,
-    )
-    return mark_best(table)
 
 
 def averages_table(view: View) -> Table:

@@ -168,13 +168,14 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 def reference_arm(arm: Arm, arms: Iterable[Arm], reference: str) -> Arm | None:
     """The arm of sampling `reference` (such as hybrid-a0.5) with the same encoder, pairs, translations and languages.
 
-    en-en, which sees no translation, is compared with the arm of the most translations. The untrained floor is compared
-    where its encoder has one such arm only. None for the reference itself and where there is none.
+    en-en, which sees no translation, is compared with the arm of the most translations. The untrained encoder is
+    compared where it has one such arm only; as the reference itself, it stands for every arm of its encoder. None for
+    the reference and where there is none.
     """
     from polybatch.tables.summary import UNTRAINED, size_order
 
     found = [other for other in arms if other.sampling_label == reference and other.encoder == arm.encoder]
-    if arm.sampling != UNTRAINED:
+    if UNTRAINED not in (arm.sampling, reference):
         found = [other for other in found if (other.num_pairs, other.languages) == (arm.num_pairs, arm.languages)]
         if arm.num_translated:
             found = [other for other in found if other.num_translated == arm.num_translated]

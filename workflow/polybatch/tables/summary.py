@@ -24,9 +24,11 @@ from polybatch.core.files import read_parquet
 from polybatch.retrieval.metrics import (
     FIRST_PASSAGE,
     LANGUAGE_DISTANCE,
-    LANGUAGE_NDCG,
     LANGUAGE_SHARE,
-    PREFERENCE,
+    LAST_RANK,
+    OTHER_RECALL,
+    OWN_FIRST,
+    OWN_NDCG,
     RANK_DISTANCE,
     TOKEN_F1,
     is_share,
@@ -39,12 +41,13 @@ if TYPE_CHECKING:
 UNTRAINED = "untrained"
 ARM_COLUMNS = ["encoder", "sampling", "alpha", "num_pairs", "num_translated", "languages"]
 CELL_COLUMNS = ["benchmark", "setting", "metric", "query_lang", "corpus_lang"]
-LOWER_IS_BETTER = frozenset({RANK_DISTANCE, LANGUAGE_DISTANCE})
+LOWER_IS_BETTER = frozenset({RANK_DISTANCE, LAST_RANK, LANGUAGE_DISTANCE})
 # Metrics of which neither end is better in itself.
-NEUTRAL = frozenset({PREFERENCE, LANGUAGE_SHARE, *FIRST_PASSAGE[1:]})
+NEUTRAL = frozenset({OWN_FIRST, LANGUAGE_SHARE, *FIRST_PASSAGE[1:]})
 METRIC_LABELS = {
     **{"map": "mAP", "mrr": "MRR", "ndcg": "nDCG", "recall": "R", "precision": "P", "f1": "retrieval F1"},
-    **{TOKEN_F1: "token F1", PREFERENCE: "LPR", LANGUAGE_NDCG: "Lang-nDCG", LANGUAGE_DISTANCE: "language distance"},
+    **{TOKEN_F1: "token F1", OWN_NDCG: "own-language nDCG", LANGUAGE_DISTANCE: "language distance"},
+    **{OWN_FIRST: "own language first", OTHER_RECALL: "TLR"},
     **dict(
         zip(
             FIRST_PASSAGE,
@@ -165,7 +168,7 @@ def better(metric: str) -> str:
 
 def digits(metric: str) -> int:
     """Digits behind the point: ranks need fewer than shares."""
-    return 1 if metric == RANK_DISTANCE else 3
+    return 1 if metric in (RANK_DISTANCE, LAST_RANK) else 3
 
 
 def summarise(paths: Iterable[Path | str], left_out: Mapping[str, Collection[str]] | None = None) -> Summary:

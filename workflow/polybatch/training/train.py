@@ -25,11 +25,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polybatch import __version__
-from polybatch.core import checkpoints, contracts, stage
+from polybatch.core import checkpoints, contracts, made_from, stage
 from polybatch.core.arguments import parse_paths
 from polybatch.core.device import tell_torch_device
 from polybatch.core.errors import ConfigError
 from polybatch.core.files import atomic_path, read_json, write_json, write_parquet
+from polybatch.core.sums import write_sums
 from polybatch.encoders.kernels import keep_few_shapes
 from polybatch.encoders.load import RECORD, carry_record
 from polybatch.pairs.table import PairTable, read_pairs
@@ -234,6 +235,7 @@ def _save(model: SentenceTransformer, encoder: str, record: dict[str, Any], outp
         write_parquet(partial / "batches.parquet", [record.pop("batches")], batch_schema())
         write_json(partial / "training.json", record)
         (partial / "README.md").write_text(model_card.render(record), "utf-8")
+        write_sums(partial)
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -303,6 +305,7 @@ def main(argv: list[str] | None = None) -> None:
 def _train_and_save(args: argparse.Namespace, ranks: Ranks) -> None:
     ranks.check(args.options)
     keep_few_shapes()
+    args.made_from = _made_from(args) if ranks.first else None
     args.options = on_this_machine(args.options)
     if ranks.first:
         _tell_how(args.options, ranks)
@@ -340,6 +343,18 @@ def _train_and_save(args: argparse.Namespace, ranks: Ranks) -> None:
     stage.log.info("trained %s: best step %d of %d", args.output, result["best_step"], result["steps"])
 
 
+def _made_from(args: argparse.Namespace) -> dict[str, Any]:
+    names = ("num_pairs", "num_translated", "seed", "source_weights")
+    given = {name: getattr(args, name) for name in names} | {"training": args.options.given()}
+    return made_from.record(
+        {**given, "sampling": args.sampling.name, "alpha": args.sampling.label},
+        encoder=args.encoder if Path(args.encoder).is_dir() else None,
+        parallel=args.parallel,
+        paraphrases=args.paraphrases,
+        validation=args.validation,
+    )
+
+
 def _tell_how(options: TrainingOptions, ranks: Ranks) -> None:
     """Logs on what, and as what share of a batch, a training computes."""
     tell_torch_device()
@@ -375,6 +390,7 @@ def _record(
         "paraphrased_pairs": int(table.paraphrased.sum()) if table.paraphrased is not None else 0,
         "validation_pairs": validation_pairs,
         "license": args.license,
+        "made_from": args.made_from,
         **{key: value for key, value in result.items() if key != "speed"},
         **result["speed"],
     }

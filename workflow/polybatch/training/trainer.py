@@ -138,9 +138,14 @@ class HybridTrainer(SentenceTransformerTrainer):
         for loss in self._gathering:
             loss.gather_across_devices = wanted  # type: ignore[assignment]
 
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        if self.args.should_save:
+            checkpoints.seal(checkpoints.of_step(Path(str(self.args.output_dir)), self.state.global_step))
+
     def _save_rng_state(self, output_dir: str) -> None:
         super()._save_rng_state(output_dir)
-        # The state of the training, written next by the first process, says that the checkpoint is whole.
+        # The checksums, written last by the first process, say that the checkpoint is whole.
         self._ranks.wait()
 
     def _load_rng_state(self, checkpoint: str | None) -> None:

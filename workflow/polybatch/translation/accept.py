@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polybatch.collect.language_identification import language_confidence
-from polybatch.core import contracts, stage, streams
+from polybatch.core import contracts, made_from, stage, streams
 from polybatch.core.errors import DataError
-from polybatch.core.files import write_json, write_parquet
+from polybatch.core.files import open_parquet, write_json, write_parquet
 from polybatch.core.languages import language
 from polybatch.core.text import same_key, text_key, word_count, word_shingles
 from polybatch.decontaminate.excluded import EVALUATION_TEXT, contaminated_pairs
@@ -98,7 +98,7 @@ def gather(shards: list[Path], pairs: Iterable[tuple[int, str]], count: int) -> 
     Raises:
         DataError: A pair is missing, comes twice, or stands elsewhere. A wrong number is told before the first row.
     """
-    found = [streams.open_parquet(path).metadata.num_rows for path in shards]
+    found = [open_parquet(path).metadata.num_rows for path in shards]
     if sum(found) != count:
         raise _not_as_expected(shards, count, f"{sum(found)} rows")
     rows = [_rows(path) for path in shards]
@@ -294,8 +294,16 @@ def main(argv: list[str] | None = None) -> None:
     statistics = Statistics(args.lang)
     rows = gather(args.shards, translated_pairs(args.collected, excluded), expected.count)
     rows = stage.progress(rows, total=expected.count, label=f"filter {args.lang}")
-    write_parquet(args.output, accept(rows, verdict, statistics), contracts.TRANSLATED)
-    result = statistics.result(references, comet_model) | {"translators": translators}
+    record = made_from.record(
+        {"accept": args.options.given()},
+        shards=args.shards,
+        collected=args.collected,
+        contaminated=args.contaminated,
+        supplied=args.supplied,
+        evaluation_text=args.evaluation_text,
+    )
+    write_parquet(args.output, accept(rows, verdict, statistics), made_from.with_record(contracts.TRANSLATED, record))
+    result = statistics.result(references, comet_model) | {"translators": translators, "made_from": record}
     write_json(args.output.with_suffix(".json"), result)
     stage.log.info("%s: %d of %d pairs accepted %s", args.lang, result["accepted"], result["pairs"], result["reasons"])
 

@@ -20,6 +20,7 @@ from polybatch.core.arguments import parse_paths
 from polybatch.core.errors import TrainingError
 from polybatch.core.files import atomic_path, read_json, write_json
 from polybatch.core.languages import language
+from polybatch.core.sums import write_sums
 from polybatch.translation.corpus_scores import corpus_scores
 from polybatch.translation.examples import read_examples
 from polybatch.translation.options import DecodingOptions
@@ -151,6 +152,7 @@ def main(argv: list[str] | None = None) -> None:
         card["scores"] = measure(partial, strings, args.directions, decoding)
         write_json(partial / CARD, card)
         (partial / "README.md").write_text(card_markdown(card, command), "utf-8")
+        write_sums(partial)
 
 
 if __name__ == "__main__":

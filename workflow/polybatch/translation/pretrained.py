@@ -26,6 +26,7 @@ from polybatch.core import stage
 from polybatch.core.errors import DataError, PolybatchError
 from polybatch.core.files import atomic_path, read_json, write_json
 from polybatch.core.hub import read_record
+from polybatch.core.sums import write_sums
 from polybatch.core.weights import no_pickles
 from polybatch.translation.families import FILES
 from polybatch.translation.model_files import (
@@ -64,6 +65,7 @@ def convert(source: Source, wanted: Sequence[str], options: TranslatorSource, ou
         for name in FILES[kind]:
             shutil.copyfile(source.folder / name, partial / name)
         write_json(partial / CARD, card)
+        write_sums(partial)
     return card
 
 

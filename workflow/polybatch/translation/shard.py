@@ -20,7 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polybatch.core import contracts, stage, streams
+from polybatch.core import contracts, made_from, stage, streams
 from polybatch.core.files import write_json, write_parquet
 from polybatch.decontaminate.excluded import contaminated_pairs
 from polybatch.translation.distinct import (
@@ -127,6 +127,17 @@ def measured(pairs: int, forward: Translator, backward: Translator) -> dict[str,
     }
 
 
+def _record(args: argparse.Namespace) -> dict[str, Any]:
+    given = {name: getattr(args, name) for name in ("hard_negatives", "shard", "shards", "min_distinct")}
+    return made_from.record(
+        {**given, "decoding": args.decoding.given()},
+        collected=args.collected,
+        contaminated=args.contaminated,
+        forward=args.forward,
+        backward=args.backward,
+    )
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="polybatch.translation.shard", description=__doc__.split("\n")[0])
     parser.add_argument("--collected", required=True, type=Path)
@@ -148,7 +159,7 @@ def main(argv: list[str] | None = None) -> None:
     forward = Translator(args.forward, f"en-{args.lang}", args.decoding, args.threads)
     backward = Translator(args.backward, f"{args.lang}-en", args.decoding, args.threads)
     tables = round_trips(rows, count, forward, backward, args.min_distinct)
-    write_parquet(args.output, tables, contracts.ROUND_TRIP)
+    write_parquet(args.output, tables, made_from.with_record(contracts.ROUND_TRIP, _record(args)))
     write_json(args.output.with_suffix(".stats.json"), measured(count, forward, backward))
     tell(forward)
     tell(backward)

@@ -58,7 +58,7 @@ def train_sentencepiece(examples: list[Example], options: TranslatorOptions, fol
     processor = spm.SentencePieceProcessor(model_file=str(folder / "sentencepiece.bpe.model"))
     pieces = [processor.id_to_piece(i) for i in range(processor.get_piece_size())]
     vocabulary = [*SPECIAL_TOKENS, *(p for p in pieces if p not in SPECIAL_TOKENS)]
-    write_json(folder / "vocab.json", {piece: i for i, piece in enumerate(vocabulary)})
+    write_json(folder / "vocab.json", {piece: i for i, piece in enumerate(vocabulary)}, sealed=False)
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -26,6 +26,7 @@ from polybatch.core.device import given_cards
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json
 from polybatch.core.languages import language, parse_direction
+from polybatch.core.sums import check_sums
 from polybatch.translation.families import FILES, tokenizer
 from polybatch.translation.options import AUTO, DecodingOptions
 
@@ -165,6 +166,7 @@ class Translator:
 def _load(folder: Path, card: dict[str, Any], options: DecodingOptions, threads: int) -> Any:
     import ctranslate2
 
+    check_sums(folder)
     device, cards = _device(options.device)
     compute_type = options.compute_type
     if compute_type == AUTO:

@@ -37,6 +37,16 @@ def test_the_floor_left_outside_the_axes_is_told(view):
     assert "do not start at zero" in subtitle
 
 
+def test_a_study_of_several_encoders_has_a_panel_for_each(tmp_path):
+    for encoder in ("a", "b"):
+        for alpha in ("0.2", "0.5"):
+            synthetic_study.write_run(tmp_path, "hybrid", 0, groups=3, encoder=encoder, alpha=alpha)
+    view = View(summarise(sorted(tmp_path.rglob("test.parquet"))), "test")
+    spec = draw.trade_off(view).to_dict()
+    assert [panel["title"] for panel in spec["concat"]] == ["a", "b"]
+    assert {row["arm"] for rows in spec["datasets"].values() for row in rows} == {"hybrid-a0.2", "hybrid-a0.5"}
+
+
 def test_labels_cover_neither_each_other_nor_a_mark():
     means = pd.DataFrame({"arm": ["aaaa", "bbbb", "cccc"], "x": [0.50, 0.51, 0.50], "y": [0.50, 0.50, 0.51]})
     domains = [[0.4, 0.6], [0.4, 0.6]]

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from polybatch.tables.forms.latex import latex_escape, to_latex
-from polybatch.tables.forms.table import Cell, Column, Table, mark_best, text_column, to_csv, to_markdown, to_terminal
+from polybatch.tables.forms.table import Cell, Column, Table, mark_best, text_column, to_csv, to_markdown
+from polybatch.tables.forms.terminal import to_terminal
 from polybatch.tables.forms.webpage import to_html
 
 

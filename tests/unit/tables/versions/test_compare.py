@@ -7,7 +7,7 @@ import shutil
 import pytest
 import synthetic_study as synthetic
 
-from polybatch.core.errors import DataError
+from polybatch.core.errors import ConfigError, DataError
 from polybatch.tables.make import make
 from polybatch.tables.versions import compare, show
 from polybatch.tables.versions.versions import newest, read_version
@@ -110,15 +110,26 @@ def test_show_prints_the_newest_table_and_its_place(tables, capsys, monkeypatch)
     show.main(["--study", "default", "--tables", "."])
     text = capsys.readouterr().out
     assert "version v2 in default/v2/" in text
-    assert re.search(r"hybrid-a0.5 +2 +0\.\d{3}", text)
+    assert re.search(r"trained within and +0\.\d{3}", text)
     assert "\033[" not in text
     assert "nDCG" not in text
+    assert max(map(len, text.splitlines())) <= 100
 
 
 def test_show_has_bold_on_a_terminal_and_all_columns_on_demand(tables):
     text = show.describe(newest(tables / "default"), bold=True, every=True)
     assert "\033[1m" in text
     assert "nDCG@10" in text
+
+
+def test_show_prints_a_table_by_its_name_within_the_terminal(tables):
+    version = newest(tables / "default")
+    for table in version.tables:
+        text = show.describe(version, bold=False, name=table.name)
+        assert text.startswith(table.title)
+        assert max(map(len, text.splitlines())) <= 100, table.name
+    with pytest.raises(ConfigError, match="no table mains"):
+        show.describe(version, bold=False, name="mains")
 
 
 def test_show_names_the_report_once_there_is_one(tables, tmp_path):

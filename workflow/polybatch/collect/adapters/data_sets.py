@@ -24,8 +24,7 @@ from polybatch.collect.adapters.parts import fetch_patterns, part_files
 from polybatch.collect.options import HubOptions
 from polybatch.collect.source import Pair, ParallelText, pair_id
 from polybatch.core.errors import DataError
-from polybatch.core.files import told_parquet
-from polybatch.core.streams import open_parquet
+from polybatch.core.files import open_parquet, told_parquet
 
 _BATCH_ROWS = 1_000  # contexts of news articles and film plots are long
 Row = dict[str, Any]

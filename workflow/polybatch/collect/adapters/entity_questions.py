@@ -29,9 +29,9 @@ from polybatch.collect.options import MiningOptions
 from polybatch.collect.source import Pair, ParallelText, pair_id
 from polybatch.core import json_text, stage, values
 from polybatch.core.errors import ConfigError, DataError
-from polybatch.core.files import read_json
+from polybatch.core.files import open_parquet, read_json
 from polybatch.core.hub import read_record
-from polybatch.core.streams import open_parquet
+from polybatch.core.streams import told
 from polybatch.core.text import clean_text, hash64, is_blank, text_key
 from polybatch.core.values import Fault, Faults, shown
 
@@ -229,7 +229,7 @@ def distinct_passages(paths: Sequence[Path]) -> Iterator[str]:
                 expected=" or ".join(_TEXT_COLUMNS),
                 found=", ".join(parquet.schema_arrow.names),
             )
-        for batch in parquet.iter_batches(columns=[column]):
+        for batch in told(parquet.iter_batches(columns=[column]), path):
             for text in batch.column(0).to_pylist():
                 clean = clean_text(text or "")
                 key = hash64(text_key(clean))

@@ -43,18 +43,22 @@ def _lighter(colour: str, share: float) -> str:
     return "#" + "".join(f"{round(part + (255 - part) * share):02x}" for part in parts)
 
 
-def titled(chart: Any, view: View, title: str, lines: Sequence[str]) -> Any:
-    """Title, the data mark as its second line, subtitle, and the look that all figures share."""
+def titled(chart: Any, view: View, title: str, lines: Sequence[str], *, name_benchmark: bool = True) -> Any:
+    """Title, the data mark as its second line, subtitle, and the look that all figures share.
+
+    The benchmark's name stands behind the title, unless the title has it.
+    """
     import altair as alt
 
+    name = f"{title}, {view.benchmark}" if name_benchmark else title
     return look(
         chart.properties(
             title=alt.TitleParams(
-                [f"{title}, {view.benchmark}", *([view.data_mark] if view.data_mark else [])],
+                [name, *([view.data_mark] if view.data_mark else [])],
                 subtitle=list(lines),
                 anchor="start",
                 fontSize=16,
-                subtitleFontSize=12,
+                subtitleFontSize=13,
                 subtitleColor=GREY,
                 offset=14,
             )

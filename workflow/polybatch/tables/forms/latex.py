@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from polybatch.tables.forms.table import Cell, Column, Table, format_number, format_value
+from polybatch.tables.forms.table import Cell, Column, Table, beside, format_number, format_value
 
-_LATEX_MARKS = {"better": r"$^{\blacktriangle}$", "worse": r"$^{\blacktriangledown}$"}
+_LATEX_MARKS = {
+    "better": r"$^{\blacktriangle}$",
+    "worse": r"$^{\blacktriangledown}$",
+    "changed": r"$^{\blacklozenge}$",
+}
 _LATEX_ARROWS = {"higher": r"$\uparrow$", "lower": r"$\downarrow$"}
 _LONG_TABLE = 45
 _LATEX_ESCAPES = {
@@ -32,6 +36,8 @@ _LATEX_ESCAPES = {
     "α": r"$\alpha$",
     "▲": r"$\blacktriangle$",
     "▼": r"$\blacktriangledown$",
+    "◆": r"$\blacklozenge$",
+    "−": r"$-$",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
 }
@@ -107,4 +113,6 @@ def _latex_cell(cell: Cell, column: Column) -> str:
     text = rf"\textbf{{{value}}}" if cell.best else value
     if cell.spread is not None and cell.number is not None:
         text += rf" {{\scriptsize$\pm${latex_escape(format_number(cell.spread, column))}}}"
+    if difference := beside(cell, column)[1]:
+        text += rf" {{\scriptsize {latex_escape(difference)}}}"
     return text + _LATEX_MARKS.get(cell.mark, "")

@@ -1,4 +1,4 @@
-"""A table as data, and three of the forms in which people read one: csv, markdown, terminal.
+"""A table as data, and two of the forms in which people read one: csv and markdown.
 
 inputs: a `Table`
 outputs: text
@@ -12,14 +12,13 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
-from itertools import groupby
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 MISSING = "–"
 # A cell's mark as the text forms print it; the caption of the table says what it stands for.
-MARKS = {"better": "▲", "worse": "▼"}
+MARKS = {"better": "▲", "worse": "▼", "changed": "◆"}
 _ARROWS = {"higher": "↑", "lower": "↓"}
 
 
@@ -48,7 +47,8 @@ class Column:
 class Cell:
     """A value with what is known about it; `value` None is a missing one.
 
-    `spread` is the standard deviation over `count` seeds, `p` an adjusted p-value, `mark` "better" or "worse".
+    `spread` is the standard deviation over `count` seeds, `p` an adjusted p-value, `mark` "better", "worse" or, where
+    neither end is better, "changed"; `difference` is that to the row which the table compares with.
     """
 
     value: float | int | str | None
@@ -57,6 +57,7 @@ class Cell:
     p: float | None = None
     mark: str = ""
     best: bool = False
+    difference: float | None = None
 
     @property
     def number(self) -> float | None:
@@ -100,13 +101,10 @@ def mark_best(table: Table) -> Table:
     """The same table with the best value of every column that has a direction marked; ties share the mark."""
     best = [_best_value(table, position) for position in range(len(table.columns))]
     rows = [
-        [
-            Cell(cell.value, cell.spread, cell.count, cell.p, cell.mark, best=top is not None and cell.number == top)
-            for cell, top in zip(row, best, strict=True)
-        ]
+        [replace(cell, best=top is not None and cell.number == top) for cell, top in zip(row, best, strict=True)]
         for row in table.rows
     ]
-    return Table(**{**table.__dict__, "rows": rows})
+    return replace(table, rows=rows)
 
 
 def _best_value(table: Table, position: int) -> float | None:
@@ -137,8 +135,24 @@ def format_number(number: float, column: Column) -> str:
 
 
 def plain(cell: Cell, column: Column) -> str:
-    """Value, deviation and mark as plain text."""
-    return format_value(cell, column) + _spread(cell, column) + (f" {MARKS[cell.mark]}" if cell.mark else "")
+    """Value, deviation, difference and mark as plain text."""
+    words = [format_value(cell, column), *beside(cell, column), MARKS[cell.mark] if cell.mark else ""]
+    return " ".join(filter(None, words))
+
+
+def beside(cell: Cell, column: Column) -> tuple[str, str]:
+    """What stands beside a value: `± deviation` and the difference with its sign, each "" where there is none."""
+    if cell.number is None:
+        return "", ""
+    spread = "" if cell.spread is None else f"± {format_number(cell.spread, column)}"
+    return spread, "" if cell.difference is None else signed(cell.difference, column)
+
+
+def signed(difference: float, column: Column) -> str:
+    """A difference with its sign and the column's digits; of shares in percentage points, without the sign %."""
+    text = format_number(abs(difference), column).removesuffix("%")
+    sign = "" if not any(digit in text for digit in "123456789") else "+" if difference > 0 else "−"
+    return (sign or "±") + text
 
 
 def header(column: Column) -> str:
@@ -147,7 +161,7 @@ def header(column: Column) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """Full precision: a column a value, and beside it `_sd`, `_seeds`, `_p`, `_mark` where a cell has them."""
+    """Full precision: a column a value, with `_sd`, `_seeds`, `_difference`, `_p`, `_mark` where a cell has them."""
     extras = [_csv_extras(table, position) for position in range(len(table.columns))]
     names = [column.key.removeprefix("text.") for column in table.columns]
     fields = [
@@ -169,13 +183,13 @@ def to_csv(table: Table) -> str:
 
 def _csv_extras(table: Table, position: int) -> list[str]:
     cells = [row[position] for row in table.rows]
-    return [
-        name for name in ("sd", "seeds", "p", "mark") if any(_extra(cell, name) not in (None, "") for cell in cells)
-    ]
+    names = ("sd", "seeds", "difference", "p", "mark")
+    return [name for name in names if any(_extra(cell, name) not in (None, "") for cell in cells)]
 
 
 def _extra(cell: Cell, name: str) -> float | int | str | None:
-    return {"sd": cell.spread, "seeds": cell.count, "p": cell.p, "mark": cell.mark}[name]
+    values = {"sd": cell.spread, "seeds": cell.count, "difference": cell.difference, "p": cell.p, "mark": cell.mark}
+    return values[name]
 
 
 def _csv_value(value: float | int | str | None) -> str:
@@ -196,7 +210,7 @@ def to_markdown(table: Table, level: int = 3) -> str:
         for width, column in zip(widths, table.columns, strict=True)
     ]
     lines = [f"{'#' * level} {table.title}", "", *_markdown_data_mark(table)]
-    lines += [f"| {' | '.join(_pad(row, widths, table.columns))} |" for row in [labels, rule, *rows]]
+    lines += [f"| {' | '.join(pad(row, widths, table.columns))} |" for row in [labels, rule, *rows]]
     lines += ["", table.caption, "", *(f"- {note}" for note in table.notes), *([""] if table.notes else [])]
     return "\n".join(lines)
 
@@ -218,58 +232,8 @@ def _markdown_escape(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def _pad(row: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> list[str]:
+def pad(row: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> list[str]:
     return [
         text.ljust(width) if column.is_text else text.rjust(width)
         for text, width, column in zip(row, widths, columns, strict=True)
     ]
-
-
-def to_terminal(table: Table, *, bold: bool, keep: Iterable[str] | None = None) -> str:
-    """Aligned text with a line of group names; ANSI bold only if `bold`; `keep` names the columns to print."""
-    wanted = set(keep) if keep is not None else None
-    shown = [i for i, column in enumerate(table.columns) if wanted is None or column.is_text or column.key in wanted]
-    columns = [table.columns[i] for i in shown]
-    texts = [_aligned([row[i] for row in table.rows], table.columns[i]) for i in shown]
-    best = [[row[i].best for row in table.rows] for i in shown]
-    labels = [header(column) for column in columns]
-    widths = [max(map(len, [label, *column])) for label, column in zip(labels, texts, strict=True)]
-    lines = [_terminal_groups(columns, widths)] if any(column.group for column in columns) else []
-    lines += ["  ".join(_pad(labels, widths, columns)), "  ".join("─" * width for width in widths)]
-    for number in range(len(table.rows)):
-        cells = _pad([column[number] for column in texts], widths, columns)
-        pairs = zip(cells, best, strict=True)
-        lines.append("  ".join(f"\033[1m{cell}\033[0m" if bold and tops[number] else cell for cell, tops in pairs))
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def _aligned(cells: Sequence[Cell], column: Column) -> list[str]:
-    """A column's texts with deviations and marks in places of their own, so that the points line up."""
-    values = [format_value(cell, column) for cell in cells]
-    spreads = [_spread(cell, column) for cell in cells]
-    marks = [MARKS.get(cell.mark, "") for cell in cells]
-    widths = [max(map(len, part), default=0) for part in (spreads, marks)]
-    return [
-        value + (spread.ljust(widths[0])) + (f" {mark:<{widths[1]}}" if widths[1] else "")
-        for value, spread, mark in zip(values, spreads, marks, strict=True)
-    ]
-
-
-def _spread(cell: Cell, column: Column) -> str:
-    if cell.spread is None or cell.number is None:
-        return ""
-    return f" ± {format_number(cell.spread, column)}"
-
-
-def _terminal_groups(columns: Sequence[Column], widths: list[int]) -> str:
-    """Group names above their columns; a name wider than its columns widens the last of them, in place."""
-    parts, position = [], 0
-    for name, members in groupby(columns, key=lambda column: column.group):
-        count = len(list(members))
-        width = sum(widths[position : position + count]) + 2 * (count - 1)
-        if len(name) > width:
-            widths[position + count - 1] += len(name) - width
-            width = len(name)
-        parts.append(name.center(width) if name else " " * width)
-        position += count
-    return "  ".join(parts)

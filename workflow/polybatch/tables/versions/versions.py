@@ -1,11 +1,12 @@
 """Versions of a study's tables: folders `v1`, `v2`, ... that are written once, and `latest`, a copy of the newest.
 
 inputs: a folder filled by the caller
-outputs: root/v<N>, root/latest
+outputs: root/v<N>, each with its checksums; root/latest; root/versions.json, the ledger of the numbers given so far
 
 A version is built under a temporary name and renamed, so it is whole or absent, and a rename never replaces a
 version. Two processes take turns through a lock beside the versions; where the file system has no locks, the
-rename still keeps them apart.
+rename still keeps them apart. A number is given once, also if its version was deleted. A version that is no longer as
+it was written is set aside, and never becomes `latest`.
 """
 
 from __future__ import annotations
@@ -19,22 +20,24 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from polybatch.core.errors import DataError
-from polybatch.core.files import atomic_path, read_json, sha256_text
+from polybatch.core.files import atomic_path, read_json, sha256_file, sha256_text, write_json
+from polybatch.core.sums import SUMS, check_sums, set_aside, write_sums
 from polybatch.tables.forms.table import Table
 
 log = logging.getLogger("polybatch.tables.versions.versions")
 
 TABLES, MANIFEST, SCORES, GROUPS = "tables.json", "manifest.json", "scores.parquet", "groups.parquet"
-VERSION_FILE = "VERSION"
+VERSION_FILE, LEDGER = "VERSION", "versions.json"
 _BUILDING = ".building-"
 _ABANDONED_S = 3600
 _NAME = re.compile(r"v([1-9]\d*)")
+_EVER = re.compile(r"(v[1-9]\d*)(?:\.damaged-\d+)?$")
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def read_version(path: Path | str) -> Version:
     """Reads a version's manifest and tables.
 
     Raises:
-        DataError: There is no such version, or it is damaged: a file is missing or cannot be read.
+        DataError: There is no such version, or it is damaged: a file is missing, cannot be read, or was changed.
     """
     path = Path(path)
     if not path.is_dir():
@@ -91,7 +94,8 @@ def read_version(path: Path | str) -> Version:
             where=path,
             remedy="restore the folder, or delete it and run the pipeline again",
         )
-    manifest, tables = read_json(path / MANIFEST), read_json(path / TABLES)
+    check_sums(path, lambda name: name != VERSION_FILE)  # which `latest` has beside what it is a copy of
+    manifest, tables = read_json(path / MANIFEST), read_json(path / TABLES, list)
     try:
         version = Version(path, manifest, [Table.from_dict(table) for table in tables])
         _ = (version.name, manifest["fingerprint"], manifest["content"], manifest["config"])
@@ -146,11 +150,54 @@ def publish(
     root.mkdir(parents=True, exist_ok=True)
     with _turn(root / ".lock"):
         _sweep(root)
-        known = list_versions(root)
-        made = not known or _identity(known[-1]) != identity
-        version = _make(root, int(known[-1].name[1:]) + 1 if known else 1, fill) if made else known[-1]
-        mirror(version, latest)
-    return version, made
+        ledger = _read_ledger(root)
+        newest_one = next(filter(None, (_unchanged(path, ledger) for path in reversed(list_versions(root)))), None)
+        made = newest_one is None or _identity_of(newest_one) != identity
+        if newest_one is None or made:
+            path = _make(root, max(map(_number, ledger), default=0) + 1, fill)
+            write_json(root / LEDGER, {**ledger, path.name: sha256_file(path / SUMS)})
+        else:
+            path = newest_one.path
+        mirror(path, latest)
+    return path, made
+
+
+def _number(name: str) -> int:
+    return int(name.removeprefix("v"))
+
+
+def _read_ledger(root: Path) -> dict[str, str]:
+    """Name of every version that there ever was -> SHA-256 of its checksums, "" where it is not known.
+
+    What lies in the folder counts too: a ledger that is lost or damaged is made again from it.
+    """
+    ledger: dict[str, str] = {}
+    path = root / LEDGER
+    if path.exists():
+        try:
+            ledger = {name: str(digest) for name, digest in read_json(path).items() if _NAME.fullmatch(name)}
+        except DataError as error:
+            set_aside(path, error)
+    there = [match[1] for path in root.iterdir() if (match := _EVER.match(path.name))]
+    return {**dict.fromkeys(there, ""), **ledger}
+
+
+def _unchanged(path: Path, ledger: Mapping[str, str]) -> Version | None:
+    """A version as it was written. One that was damaged or edited is set aside; what lies before it counts then."""
+    try:
+        version = read_version(path)
+        known = ledger.get(path.name)
+        if known and sha256_file(path / SUMS) != known:
+            raise DataError(
+                "A version's checksums are not those that were written with it.",
+                where=path / SUMS,
+                expected=f"SHA-256 {known}, as {LEDGER} has it",
+                found="another content",
+            )
+    except DataError as error:
+        set_aside(path, f"It does not become `latest`, and its number is not given again. {error}")
+        return None
+    return version
 
 
 def _sweep(root: Path) -> None:
@@ -166,6 +213,7 @@ def _make(root: Path, number: int, fill: Callable[[Path, str], None]) -> Path:
         building = Path(tempfile.mkdtemp(prefix=_BUILDING, dir=root))
         try:
             fill(building, f"v{number}")
+            write_sums(building)
             if _rename_if_absent(building, root / f"v{number}"):
                 return root / f"v{number}"
         finally:
@@ -173,13 +221,8 @@ def _make(root: Path, number: int, fill: Callable[[Path, str], None]) -> Path:
         number += 1
 
 
-def _identity(path: Path) -> tuple[str, str] | None:
-    try:
-        manifest = read_version(path).manifest
-    except DataError as error:
-        log.warning("the newest version cannot be read, so a new one is made: %s", error)
-        return None
-    return manifest["fingerprint"], manifest["content"]
+def _identity_of(version: Version) -> tuple[str, str]:
+    return version.manifest["fingerprint"], version.manifest["content"]
 
 
 def _rename_if_absent(source: Path, target: Path) -> bool:

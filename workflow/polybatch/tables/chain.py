@@ -1,0 +1,190 @@
+"""Whether every file that the tables rest on was made from what the configuration says, from the sources on.
+
+inputs: the resolved config; the records (core/made_from.py) of collected, translated and training text, of models,
+    embeddings, indexes and scores
+outputs: nothing, or a DataError: the first file of the chain that was made from something else, what was expected and
+    found, and the command that makes it again
+
+Snakemake asks the same by times of change and by parameters. It can be told not to, and files can be copied; here
+content decides. A file that is no longer there (a download, a temporary one) cannot be compared and is passed over.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from polybatch.config import values
+from polybatch.config.grid import Run, runs
+from polybatch.config.study_paths import StudyPaths
+from polybatch.core import made_from
+from polybatch.core.errors import DataError
+from polybatch.core.made_from import Inputs
+
+_TOLD = 4
+
+
+@dataclass(frozen=True)
+class Link:
+    """A file with a record, and what that must say.
+
+    Attributes:
+        file: With the record.
+        options: As the configuration has them.
+        inputs: Part -> what is there now; parts that are not named may be anything.
+        target: What Snakemake is asked for to make it again, if that is not the file.
+    """
+
+    file: str
+    options: dict[str, Any]
+    inputs: Mapping[str, Inputs]
+    target: str = ""
+
+
+def links(paths: StudyPaths) -> Iterator[Link]:
+    """All links of a study, from the sources to the scores."""
+    yield from _text_links(paths)
+    for run in runs(paths.config):
+        if run.trained:
+            yield _training(paths, run)
+        yield from _run_links(paths, run)
+
+
+def _text_links(paths: StudyPaths) -> Iterator[Link]:
+    config = paths.config
+    cleaning, sources = config["cleaning"], config["source"]
+    for name, source in paths.sources_read().items():
+        read: dict[str, Inputs] = {"file": paths.source_file(name), "passages": paths.mined_passages(name)}
+        yield Link(paths.collected_source(name), {"source": source, "cleaning": cleaning}, read)
+    options = {"cleaning": cleaning, "mixture": config["mixture"], "split": values.split_options(config)}
+    options |= {"sources": sources, "parallel_in": config["split"].get("parallel_in", [])}
+    yield Link(paths.collected(), options, {"collected": [paths.collected_source(name) for name in paths.sources()]})
+    collected: dict[str, Inputs] = {"collected": paths.collected()}
+    for file in paths.supplied_files().values():
+        yield Link(file, {"sources": sources, "cleaning": cleaning}, {**collected, "files": paths.source_files()})
+    for file in paths.contaminated_files():
+        yield Link(file, {}, {**collected, "text": paths.evaluation_text(), "supplied": paths.supplied_files()})
+    for lang, file in paths.translated_files().items():
+        shards = [paths.translated_shard(lang, shard) for shard in range(config["translation"]["shards"])]
+        judged: dict[str, Inputs] = {**collected, "shards": shards, "supplied": paths.supplied(lang)}
+        yield Link(file, {"accept": config["translation"]["accept"]}, judged)
+        yield from (_shard(paths, lang, number, shard) for number, shard in enumerate(shards))
+    yield from _training_text(paths, {**collected, "contaminated": paths.contaminated_files()})
+
+
+def _training_text(paths: StudyPaths, inputs: dict[str, Inputs]) -> Iterator[Link]:
+    train = {"split": "train", "max_pairs": 0}
+    machine = paths.translated_files()
+    for lang, file in paths.parallel_files().items():
+        supplied = None if lang == "en" else paths.supplied(lang)
+        own: dict[str, Inputs] = {"supplied": supplied, "machine": machine.get(lang)}
+        yield Link(file, train, {**inputs, **own, "translated_all": list(machine.values())})
+    if name := paths.validation_source():
+        limit = {"split": "train", "max_pairs": paths.config["validation"]["max_pairs"]}
+        yield Link(paths.validation(), limit, {**inputs, "validation_source": paths.collected_source(name)})
+    else:
+        yield Link(paths.validation(), {"split": "dev", "max_pairs": 0}, inputs)
+
+
+def _shard(paths: StudyPaths, lang: str, number: int, file: str) -> Link:
+    translation = paths.config["translation"]
+    options = {name: translation[name] for name in ("hard_negatives", "shards", "min_distinct", "decoding")}
+    inputs: dict[str, Inputs] = {"collected": paths.collected()}
+    inputs["forward"], inputs["backward"] = (paths.translator_folder(way) for way in (f"en-{lang}", f"{lang}-en"))
+    return Link(file, {**options, "shard": number}, inputs)
+
+
+def _training(paths: StudyPaths, run: Run) -> Link:
+    config, folder = paths.config, paths.model(run.name)
+    options = {
+        "training": values.training_options(config, run.encoder),
+        "sampling": run.sampling,
+        "num_pairs": str(run.num_pairs),
+        "num_translated": str(run.num_translated),
+        "seed": run.seed,
+        "source_weights": {source["name"]: source["weight"] for source in config["source"] if "weight" in source},
+    }
+    inputs: dict[str, Inputs] = {
+        "encoder": paths.encoder(run.encoder),
+        "parallel": paths.parallel_files(),
+        "paraphrases": paths.paraphrases() if "paraphrases" in config["translation"] else None,
+        "validation": paths.validation(),
+    }
+    return Link(f"{folder}/training.json", options, inputs, folder)
+
+
+def _run_links(paths: StudyPaths, run: Run) -> Iterator[Link]:
+    config, model = paths.config, paths.model_folders()[run.name]
+    for name in config["study"]["benchmarks"]:
+        embeddings, index = paths.embeddings_record(run.name, name), paths.index_record(run.name, name)
+        yield Link(embeddings, {"encoding": values.encoding_options(config, run.encoder)}, {"model": model})
+        yield Link(index, config["index"], {"embeddings": embeddings})
+        inputs: dict[str, Inputs] = {"embeddings": embeddings, "index": index, "qrels": paths.qrels(name)}
+        yield Link(paths.scores(run.name, name), {"scoring": values.scoring_options(config, name)}, inputs)
+
+
+def check_chain(paths: StudyPaths) -> int:
+    """Holds all links against their records; returns how many there are.
+
+    Raises:
+        DataError: A file has no record, or was made from other inputs or options.
+    """
+    digest = functools.cache(_digest)
+    number = 0
+    for link in links(paths):
+        number += 1
+        if faults := list(_faults(link, digest)):
+            told, more = faults[:_TOLD], len(faults) - _TOLD
+            raise DataError(
+                "A result was made from something else than the configuration says.",
+                where=link.file,
+                expected="; ".join(f"{name} {expected}" for name, expected, _ in told),
+                found="; ".join(f"{name} {found}" for name, _, found in told) + (f"; {more} more" if more > 0 else ""),
+                remedy=f"`snakemake --forcerun {link.target or link.file}`, with the same --configfile, makes it and "
+                "all that rests on it again",
+            )
+    return number
+
+
+def _digest(path: Path) -> str:
+    """Empty for what is not there."""
+    return made_from.digest(path) if path.exists() else ""
+
+
+def _faults(link: Link, digest: Any) -> Iterator[tuple[str, str, str]]:
+    """(what, expected, found) of all that differs."""
+    record = made_from.read_record(link.file)
+    if record is None:
+        yield "record", "of what it was made from", "none: it is of an earlier version of Polybatch"
+        return
+    wanted = made_from.record(link.options, digest, **link.inputs)
+    for name, value in wanted["options"].items():
+        if name not in record["options"] or record["options"][name] != value:
+            yield from _differing(name, value, record["options"].get(name))
+    for part, value in wanted["inputs"].items():
+        found = record["inputs"].get(part)
+        if not _same(value, found):
+            yield part, str(value), str(found)
+
+
+def _same(wanted: Any, found: Any) -> bool:
+    """Whether digests agree, as far as they are known."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        return wanted.keys() == found.keys() and all(_same(wanted[name], found[name]) for name in wanted)
+    if isinstance(wanted, list) and isinstance(found, list):
+        return len(wanted) == len(found) and all(map(_same, wanted, found))
+    return wanted in ("", found)
+
+
+def _differing(name: str, wanted: Any, found: Any) -> Iterator[tuple[str, str, str]]:
+    """The differing keys of an option that is an object; else the option."""
+    if not (isinstance(wanted, dict) and isinstance(found, dict)):
+        yield name, json.dumps(wanted, ensure_ascii=False), json.dumps(found, ensure_ascii=False)
+        return
+    for key in sorted(wanted.keys() | found.keys()):
+        if key not in wanted or key not in found or wanted[key] != found[key]:
+            yield from _differing(f"{name}.{key}", wanted.get(key), found.get(key))
