@@ -3,8 +3,8 @@
 inputs: an encoder (folder or hub id), parallel/<lang>.parquet of every training language, validation.parquet;
 optionally parallel/paraphrase.parquet
 outputs: models/<run>/, a sentence-transformers folder with its model card, training.json (what was trained, on
-what, how it went), composition.json (what the batches held) and batches.parquet (the same, step by step);
-checkpoints and the texts (`pair_texts`) while it runs
+what, how it went), composition.json (what the batches held) and batches.parquet (a row for each step);
+checkpoints and the texts (`pairs.text_store`) while it runs
 
 Loss, score and early stopping follow Elmahdy et al. (arXiv 2408.10536, section 4): cosine similarity, InfoNCE
 over in-batch negatives, and the checkpoint with the lowest loss on English validation pairs. A killed training
@@ -34,7 +34,7 @@ from polybatch.core.sums import write_sums
 from polybatch.encoders.kernels import keep_few_shapes
 from polybatch.encoders.load import RECORD, carry_record
 from polybatch.pairs.table import PairTable, read_pairs
-from polybatch.training import model_card as card
+from polybatch.training import model_card
 from polybatch.training.arguments import on_this_machine, resolved, training_arguments
 from polybatch.training.batch_sampler import BatchSampler
 from polybatch.training.composition import batch_schema, composition
@@ -76,7 +76,8 @@ def train(
 
     Returns:
         In the first process: `steps`, `best_step`, `validation_loss`, `validation_losses` (step -> loss),
-        `composition` and `batches` (see `composition`), and `speed` (see `trainer.speed_of`). Nothing in the others.
+        `composition` and `batches` (see `composition.composition`), and `speed` (see `trainer.speed_of`). Nothing in
+        the others.
 
     Raises:
         ConfigError: Options that do not fit the encoder or the data.
@@ -234,11 +235,12 @@ def _save(model: SentenceTransformer, encoder: str, record: dict[str, Any], outp
         write_json(partial / "composition.json", record.pop("composition"))
         write_parquet(partial / "batches.parquet", [record.pop("batches")], batch_schema())
         write_json(partial / "training.json", record)
-        (partial / "README.md").write_text(card.render(record), "utf-8")
+        (partial / "README.md").write_text(model_card.render(record), "utf-8")
         write_sums(partial)
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The command line; `options` becomes a TrainingOptions. Faults of options end in a ConfigError."""
     parser = argparse.ArgumentParser(prog="polybatch.training.train", description=__doc__.split("\n")[0])
     parser.add_argument("--encoder", required=True, help="folder or hub id")
     parser.add_argument("--parallel", required=True, nargs="+", metavar="LANG=PATH")

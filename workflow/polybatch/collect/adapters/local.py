@@ -6,6 +6,9 @@ together, with their line numbers; nothing is dropped silently.
 
 The file is read once to be checked, and again whenever its pairs are asked for: in memory are a few bytes a row, and
 only where groups join translations.
+
+inputs: an entry of `source` or `sources` with `path`; the file
+outputs: pairs, translations and parallel strings (polybatch.collect.source.Source)
 """
 
 from __future__ import annotations
@@ -43,7 +46,7 @@ _SHOWN_GROUPS = 3
 
 
 class LocalSource:
-    """Pairs of one local file (see the module's docstring).
+    """Pairs of one local file (see the module's docstring), as a source (`polybatch.collect.source.Source`).
 
     Args:
         spec: The config's entry: name, license, format, columns, markup, delimiter, quote.
