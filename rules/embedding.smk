@@ -14,11 +14,11 @@ rule encode:
         PATHS.timing("encode", f"{{run}}/{STUDY}")
     wildcard_constraints:
         run=one_of(run for run, shards in ENCODING_SHARDS.items() if shards == 1),
-    threads: cores(jobs=len(RUNS), pretrained=16000)
     group:
         "run"
     conda:
         "../envs/train.yaml"
+    threads: cores(jobs=len(RUNS), pretrained=16000)
     resources:
         gpu=0,
         mem_mb=memory(3000, pretrained=16000),

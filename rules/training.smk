@@ -20,12 +20,12 @@ rule train_run:
         PATHS.log("train", "{trained}"),
     benchmark:
         PATHS.timing("train", "{trained}")
-    threads: cores(jobs=sum(run.trained for run in RUNS.values()), pretrained=16000)
     priority: 1  # the longest jobs first: others fill the gaps that they leave at the end
     group:
         "run"
     conda:
         "../envs/train.yaml"
+    threads: cores(jobs=sum(run.trained for run in RUNS.values()), pretrained=16000)
     resources:
         gpu=0,
         mem_mb=memory(2500, pretrained=16000),

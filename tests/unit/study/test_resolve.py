@@ -183,7 +183,7 @@ class TestSources:
         resolved = resolve(config)
         assert [source["name"] for source in resolved["source"]] == ["homeassistant", "my", "duorc"]
         assert [source["adapter"] for source in resolved["source"]] == ["homeassistant", "local", "duorc"]
-        assert resolved["collection"] == "default", "no one source's name, but the study's"
+        assert resolved["collection"] == "scratch", "no one source's name, but the study's"
 
     def test_a_local_file_takes_the_place_of_the_default_source(self, config: dict) -> None:
         config["source"] = {"path": "data/My.pairs.jsonl", "columns": {"query": "question"}}
