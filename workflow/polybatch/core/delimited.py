@@ -64,6 +64,11 @@ def delimited_rows(path: Path, dialect: Dialect) -> Iterator[tuple[str, dict[str
             header = _header(path, number, record)
         elif isinstance(record, Fault):
             yield f"line {number}", record
+        elif record == header:
+            yield (
+                f"line {number}",
+                Fault("the header again; where files were joined, leave it out of all but the first"),
+            )
         elif len(record) != len(header):
             yield f"line {number}", Fault(f"{len(record)} field(s), the header has {len(header)}")
         else:
