@@ -57,6 +57,7 @@ lint: $(TESTED)
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/python -m polybatch.study.schema --check
 	$(SNAKEMAKE) --lint
 

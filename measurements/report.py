@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import measure
+from figures_of_a_run import HERE, RESULTS, ROOT, Growth, Measurement, Of, Result
 
 from polybatch.core import stage
 from polybatch.core.files import atomic_path, read_json
@@ -80,8 +80,8 @@ def _value(goal: Mapping[str, Any]) -> str:
 
 def _paired_table(measured: Mapping[str, Any]) -> str:
     unit, peer = measured["unit"], measured["peer"]
-    cases = {name: [measure.Result(**result) for result in measured["cases"][name]] for name in measured["order"]}
-    pairs = measure.Measurement(cases, unit=unit, peer=peer)
+    cases = {name: [Result(**result) for result in measured["cases"][name]] for name in measured["order"]}
+    pairs = Measurement(cases, unit=unit, peer=peer)
     inner = all(result.inner_seconds is not None for results in cases.values() for result in results)
     several = len(cases) > 1
     rows = []
@@ -130,12 +130,12 @@ def _growth_table(measured: Mapping[str, Any]) -> str:
     return f"{table}\nExponent of {what} against {measured['unit']}: {exponent:.2f}.\n"
 
 
-def _growth(measured: Mapping[str, Any]) -> measure.Growth:
-    sizes = {int(size): [measure.Result(**result) for result in rounds] for size, rounds in measured["sizes"].items()}
-    return measure.Growth(sizes, unit=measured["unit"])
+def _growth(measured: Mapping[str, Any]) -> Growth:
+    sizes = {int(size): [Result(**result) for result in rounds] for size, rounds in measured["sizes"].items()}
+    return Growth(sizes, unit=measured["unit"])
 
 
-def _has_inner(growth: measure.Growth) -> bool:
+def _has_inner(growth: Growth) -> bool:
     return all(result.inner_seconds is not None for results in growth.sizes.values() for result in results)
 
 
@@ -228,7 +228,7 @@ def _growth_panel(measurements: Mapping[str, Mapping[str, Any]]) -> Any:
         if measured["kind"] != "growth":
             continue
         growth = _growth(measured)
-        of: measure.Of = "inner_seconds" if _has_inner(growth) else "seconds"
+        of: Of = "inner_seconds" if _has_inner(growth) else "seconds"
         rows += [{"what": title, "rows": size, "seconds": growth.median(size, of)} for size in sorted(growth.sizes)]
     if not rows:
         return None
@@ -284,8 +284,8 @@ def _cards(results: Mapping[str, Mapping[str, Any]]) -> str:
 def main(argv: list[str] | None = None) -> None:
     """Reads every stage's results and writes the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--results", type=Path, default=measure.RESULTS)
-    parser.add_argument("--docs", type=Path, default=measure.ROOT / "docs", help="folder of performance.md")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder of performance.md")
     args = parser.parse_args(argv)
     files = sorted(args.results.glob("*.json"))
     files = [path for path in files if not path.name.endswith(".vl.json")]
@@ -294,8 +294,8 @@ def main(argv: list[str] | None = None) -> None:
         if path.with_suffix(".svg").exists():
             (args.docs / "performance").mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path.with_suffix(".svg"), args.docs / "performance" / f"{path.stem}.svg")
-    notes = {path.stem: path.read_text("utf-8") for path in sorted((measure.HERE / "notes").glob("*.md"))}
-    introduction = (measure.HERE / "introduction.md").read_text("utf-8")
+    notes = {path.stem: path.read_text("utf-8") for path in sorted((HERE / "notes").glob("*.md"))}
+    introduction = (HERE / "introduction.md").read_text("utf-8")
     results = {path.stem: read_json(path) for path in files}
     text = page(results, introduction, notes)
     with atomic_path(args.docs / "performance.md") as partial:

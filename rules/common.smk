@@ -17,6 +17,7 @@ from polybatch.config.grid import runs
 from polybatch.config.paths import HELP_PACKAGES, WHEELS_FOLDER, record_name, wheel, wheel_log
 from polybatch.config.study_paths import StudyPaths
 from polybatch.core import digest, leftovers
+from polybatch.core.cores import machine_memory_mb, threads_of
 from polybatch.core.errors import ConfigError, PolybatchError
 from polybatch.prefetch.requests import hub_requests, trained_languages, translator_models, wheels
 from polybatch.retrieval import faiss_builds
@@ -79,6 +80,9 @@ TRANSLATOR_GROUP = "prepare" if SMALL else None
 # With the preparation, unless translated queries, which come between the two, are evaluation text.
 DECONTAMINATION_GROUP = "decontaminate" if DERIVED_BENCHMARKS and not SMALL else "prepare"
 
+# Threads of one training or embedding: up to 2 they were measured to help, beyond that nothing was.
+MOST_THREADS = 8
+
 # Run -> jobs among which its texts are divided to be embedded.
 ENCODING_SHARDS = {name: configuration.encoding_shards(CONFIG, run.encoder) for name, run in RUNS.items()}
 # On a cluster a training, its embeddings, indexes and scores are one job, unless embedding is divided.
@@ -118,6 +122,30 @@ def code_digest(stage):
     return STAGES[stage]
 
 
+def encoder_of(wildcards):
+    """The encoder of the run that a job is about."""
+    return vars(wildcards).get("trained", vars(wildcards).get("run", "")).split("/")[0]
+
+
+def cores(jobs, pretrained):
+    """Threads of a job with a pretrained encoder: the machine's cores, shared by such jobs as run at a time.
+
+    `jobs` is their number, `pretrained` the memory that each may take in MB. A job of a cluster has its CPUs to itself. An
+    encoder that is made here is too small for a second thread to help. `--set-threads` overrules all.
+    """
+    alone = int(os.environ.get("POLYBATCH_JOB_CPUS", 0))
+    here = workflow.cores or os.cpu_count()
+
+    def asked(wildcards):
+        if "scratch" in CONFIG["encoders"][encoder_of(wildcards)]:
+            return 1
+        if alone:
+            return min(alone, MOST_THREADS)
+        return threads_of(here, machine_memory_mb(), jobs=jobs, job_memory_mb=pretrained, most=MOST_THREADS)
+
+    return asked
+
+
 def memory(megabytes, pretrained=None, beside=False):
     """What a job asks a cluster for: twice as much with every try, up to the profile's limits.
 
@@ -127,8 +155,7 @@ def memory(megabytes, pretrained=None, beside=False):
     most //= int(os.environ.get("POLYBATCH_JOB_CPUS", 1)) if beside else 1
 
     def asked(wildcards, attempt):
-        encoder = vars(wildcards).get("trained", vars(wildcards).get("run", "")).split("/")[0]
-        large = pretrained and "scratch" not in CONFIG["encoders"][encoder]
+        large = pretrained and "scratch" not in CONFIG["encoders"][encoder_of(wildcards)]
         first = pretrained if large else megabytes
         return max(first, min(first * 2 ** (attempt - 1), most))
 

@@ -18,6 +18,7 @@ rule encode:
         "run"
     conda:
         "../envs/train.yaml"
+    threads: cores(jobs=len(RUNS), pretrained=16000)
     resources:
         gpu=0,
         mem_mb=memory(3000, pretrained=16000),

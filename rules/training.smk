@@ -25,6 +25,7 @@ rule train_run:
         "run"
     conda:
         "../envs/train.yaml"
+    threads: cores(jobs=sum(run.trained for run in RUNS.values()), pretrained=16000)
     resources:
         gpu=0,
         mem_mb=memory(2500, pretrained=16000),

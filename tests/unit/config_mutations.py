@@ -103,8 +103,16 @@ def shipped() -> dict[str, dict[str, Any]]:
 
     found = {"config.yaml": read("config.yaml")}
     for path in sorted((ROOT / "workflow/studies").glob("*.yaml")):
-        found[path.stem] = read(str(path.relative_to(ROOT)))
+        study = read(str(path.relative_to(ROOT)))
+        found[path.stem] = study if study.get("standalone") else _laid_over(found["config.yaml"], study)
     return found
+
+
+def _laid_over(config: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
+    """The config under an overlay, as Snakemake merges them: mappings in depth, all else replaced."""
+    both = {key: (config.get(key), value) for key, value in overlay.items()}
+    deep = {k: _laid_over(a, b) if isinstance(a, dict) and isinstance(b, dict) else b for k, (a, b) in both.items()}
+    return {**config, **deep}
 
 
 def mutations(config: dict[str, Any], number: int, seed: int, changes: int = 1) -> Iterator[Mutation]:

@@ -17,7 +17,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "config.yaml", "rules", "workflow", "envs", "profiles", "resources")
-STUDIES = sorted(path.stem for path in (ROOT / "workflow/studies").glob("*.yaml"))
+# Studies that take data, models or benchmarks from the hub; there are stand-ins for these.
+STUDIES = sorted(path.stem for path in (ROOT / "workflow/studies/standins").glob("*.yaml") if path.stem != "common")
+ALL_STUDIES = sorted(path.stem for path in (ROOT / "workflow/studies").glob("*.yaml"))
 # Runs of the whole grid, trained and untrained.
 RUNS = {
     "paper": 8,
@@ -52,7 +54,7 @@ def overlays(study: str) -> list[str]:
 
 def test_every_study_is_listed() -> None:
     assert sorted(RUNS) == STUDIES
-    assert all((ROOT / f"docs/studies/{study}.md").exists() for study in STUDIES)
+    assert all((ROOT / f"docs/studies/{study}.md").exists() for study in ALL_STUDIES)
 
 
 @pytest.mark.parametrize("study", STUDIES)

@@ -94,7 +94,7 @@ def overview() -> str:
 
 
 def unknown(word: str) -> str:
-    """What is told of a word that is none of ours: the nearest ones, as git tells them."""
+    """The message for a word that is no command: it names the nearest ones, as git does."""
     from difflib import get_close_matches
 
     kind = "option" if word.startswith("-") else "command"

@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from polybatch.collect import english as stage_collect
 from polybatch.collect import one_source, supplied
-from polybatch.collect.english import shares
+from polybatch.collect.english import main, shares
 from polybatch.collect.options import MixtureOptions, SplitOptions
 from polybatch.core.contracts import COLLECTED, PARALLEL, STRINGS
 from polybatch.core.errors import ConfigError, DataError
@@ -56,7 +55,7 @@ class Study:
         output = self.folder / "en.parquet"
         flags = [part for name, value in options.items() for part in (f"--{name}", json.dumps(value))]
         flags += ["--split", json.dumps(split), "--parallel-in", *parallel_in]
-        stage_collect.main([*self.inputs, "--collected", *self.collected, *flags, "--output", str(output)])
+        main([*self.inputs, "--collected", *self.collected, *flags, "--output", str(output)])
         return read_parquet(output, COLLECTED).to_pylist()
 
     @property
@@ -246,7 +245,7 @@ def test_unusable_options_are_named(study: Study) -> None:
     with pytest.raises(ConfigError, match="temperature: needs max_pairs"):
         MixtureOptions.from_json('{"temperature": 2}')
     with pytest.raises(ConfigError, match="1 entries, 2 files"):
-        stage_collect.main(
+        main(
             ["--collected", "a", "--sources", "[{}]", "--files", "a", "b", "--output", str(study.folder / "x.parquet")]
         )
 

@@ -70,8 +70,8 @@ def test_every_run_has_a_model_and_the_untrained_one_is_its_encoder() -> None:
     default = study()
     models = default.model_folders()
     assert list(models) == [run.name for run in runs(default.config)]
-    assert models["tiny/untrained"] == default.encoder("tiny")
-    assert all(models[run] == default.model(run) for run in models if run != "tiny/untrained")
+    assert models["e5-small/untrained"] == default.encoder("e5-small")
+    assert all(models[run] == default.model(run) for run in models if run != "e5-small/untrained")
 
 
 def test_embedding_jobs_serve_every_benchmark_of_the_study() -> None:

@@ -7,88 +7,88 @@ from pathlib import Path
 
 import pytest
 
-from polybatch.core import digest as code
+from polybatch.core import digest
 
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     copied = tmp_path / "polybatch"
-    shutil.copytree(Path(code.__file__).parents[1], copied, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(code, "_PACKAGE", copied)
+    shutil.copytree(Path(digest.__file__).parents[1], copied, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(digest, "_PACKAGE", copied)
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".snakemake").mkdir()
     return copied
 
 
-def digest(stage: str) -> str:
-    for cached in (code._closure, code._module, code._parsed_modules):
+def digest_of(stage: str) -> str:
+    for cached in (digest._closure, digest._module, digest._parsed_modules):
         cached.cache_clear()
-    return code.code_digest(stage)
+    return digest.code_digest(stage)
 
 
 def test_a_comment_or_docstring_changes_nothing(package: Path) -> None:
-    before = digest("collect.english")
+    before = digest_of("collect.english")
     module = package / "collect/english.py"
-    module.write_text(
-        "# a comment\n" + module.read_text("utf-8").replace("Collects English", "Gathers English"), "utf-8"
-    )
-    assert digest("collect.english") == before
+    text = module.read_text("utf-8")
+    assert text.startswith('"""')
+    module.write_text('# a comment\n"""Other words.\n' + text.removeprefix('"""'), "utf-8")
+    assert digest_of("collect.english") == before
 
 
 def test_an_edit_in_an_imported_module_changes_the_stages_that_use_it(package: Path) -> None:
-    before = {stage: digest(stage) for stage in ("collect.english", "collect.supplied", "retrieval.index")}
+    before = {stage: digest_of(stage) for stage in ("collect.english", "collect.supplied", "retrieval.index")}
     module = package / "collect/adapters/homeassistant.py"
     module.write_text(
         module.read_text("utf-8").replace("_MAX_MEMBER_BYTES = 16 << 20", "_MAX_MEMBER_BYTES = 1"), "utf-8"
     )
-    after = {stage: digest(stage) for stage in before}
+    after = {stage: digest_of(stage) for stage in before}
     assert after["collect.english"] != before["collect.english"]
     assert after["collect.supplied"] != before["collect.supplied"]
     assert after["retrieval.index"] == before["retrieval.index"]
 
 
 def test_a_second_start_parses_nothing(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = digest("collect.english")
+    first = digest_of("collect.english")
 
     def fail(text: bytes) -> None:
         raise AssertionError("A module was parsed again.")
 
-    monkeypatch.setattr(code, "_parse", fail)
-    assert digest("collect.english") == first
+    monkeypatch.setattr(digest, "_parse", fail)
+    assert digest_of("collect.english") == first
 
 
 @pytest.mark.parametrize("kept", ["", "[]", '{"a": 1}', '{"a": ["b"]}', "\x00"])
 def test_a_damaged_record_is_made_again(package: Path, kept: str) -> None:
-    first = digest("collect.english")
+    first = digest_of("collect.english")
     record = package.parent / ".snakemake/polybatch-code.json"
     good = record.read_text("utf-8")
     record.write_text(kept, "utf-8")
-    assert digest("collect.english") == first
+    assert digest_of("collect.english") == first
     assert record.read_text("utf-8") == good
 
 
 def test_without_records_of_snakemake_nothing_is_kept(package: Path) -> None:
     (package.parent / ".snakemake").rmdir()
-    digest("collect.english")
+    digest_of("collect.english")
     assert not (package.parent / ".snakemake").exists()
 
 
 def test_a_packages_own_module_counts(package: Path) -> None:
     """Python runs polybatch/collect/__init__.py before any module of that package."""
-    before = {stage: digest(stage) for stage in ("collect.english", "retrieval.index")}
+    before = {stage: digest_of(stage) for stage in ("collect.english", "retrieval.index")}
     (package / "collect/__init__.py").write_text("LIMIT = 1\n", "utf-8")
-    assert digest("collect.english") != before["collect.english"]
-    assert digest("retrieval.index") == before["retrieval.index"]
+    assert digest_of("collect.english") != before["collect.english"]
+    assert digest_of("retrieval.index") == before["retrieval.index"]
 
 
 def test_a_module_that_is_imported_by_its_package_counts(package: Path) -> None:
     """`from polybatch.core import stage` names a module, not something of polybatch.core."""
-    before = digest("collect.english")
+    before = digest_of("collect.english")
     module = package / "core/stage.py"
     module.write_text(module.read_text("utf-8") + "\nMORE = 1\n", "utf-8")
-    assert digest("collect.english") != before
+    assert digest_of("collect.english") != before
 
 
 def test_an_unknown_stage_has_no_digest(package: Path) -> None:
     with pytest.raises(KeyError):
-        digest("collect.nonsense")
+        digest_of("collect.nonsense")

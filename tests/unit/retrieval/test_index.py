@@ -12,7 +12,6 @@ from small_benchmark import unit, write_embeddings, write_parallel
 
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.embedding.vectors import VectorFile
-from polybatch.retrieval import index as stage_index
 from polybatch.retrieval.flat_index import flat_vectors
 from polybatch.retrieval.index import build_index, build_indexes, main
 from polybatch.retrieval.options import IndexOptions
@@ -124,7 +123,7 @@ def test_a_flat_index_is_what_faiss_writes_and_its_vectors_stand_in_it(
     embeddings: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("polybatch.retrieval.flat_index.ROWS_AT_A_TIME", 7)
-    monkeypatch.setattr(stage_index, "ROWS_AT_A_TIME", 7)
+    monkeypatch.setattr("polybatch.retrieval.index.ROWS_AT_A_TIME", 7)
     build(embeddings)
     path = embeddings.parent / "index" / "de.faiss"
     vectors = np.load(embeddings / "corpus" / "de.npy")
@@ -144,9 +143,9 @@ def test_blocks_and_a_sample_give_an_index_of_the_same_vectors(
     vectors = on_disk(tmp_path, unit(np.random.default_rng(0).standard_normal((3000, 8))))
     whole = faiss.serialize_index(build_index(vectors, factory, IndexOptions()))
     monkeypatch.setattr("polybatch.retrieval.flat_index.ROWS_AT_A_TIME", 700)
-    monkeypatch.setattr(stage_index, "ROWS_AT_A_TIME", 700)
+    monkeypatch.setattr("polybatch.retrieval.index.ROWS_AT_A_TIME", 700)
     assert np.array_equal(faiss.serialize_index(build_index(vectors, factory, IndexOptions())), whole)
-    monkeypatch.setattr(stage_index, "_LEAST_SAMPLE", 1000)
+    monkeypatch.setattr("polybatch.retrieval.index._LEAST_SAMPLE", 1000)
     sampled = build_index(vectors, factory, IndexOptions())
     assert sampled.ntotal == 3000
     assert not np.array_equal(faiss.serialize_index(sampled), whole)

@@ -17,10 +17,9 @@ import synthetic_study as synthetic
 from synthetic_study import inputs
 
 from polybatch.core.errors import ConfigError, DataError
-from polybatch.tables import make as tables
 from polybatch.tables.by_language import language_tables
 from polybatch.tables.forms.table import to_csv
-from polybatch.tables.make import Inputs, expected_files, make, report_entries
+from polybatch.tables.make import Inputs, _groups, expected_files, main, make, report_entries
 from polybatch.tables.making import (
     composition_table,
     read_compositions,
@@ -172,7 +171,7 @@ def test_a_grid_over_pairs_gets_a_column_and_its_own_references(tmp_path):
     synthetic.write_run(tmp_path, "untrained", -1, groups=8)
     score_files = sorted(tmp_path.rglob("scores/**/test.parquet"))
     view = View(summarise(score_files), "test")
-    groups = tables._groups(Inputs(synthetic.config(), score_files, ()))
+    groups = _groups(Inputs(synthetic.config(), score_files, ()))
     comparisons = compare_with_reference(view, groups, view.main_columns())
     table = main_table(view, comparisons)
     assert [column.label for column in table.columns[:3]] == ["sampling", "pairs", "seeds"]
@@ -542,7 +541,7 @@ def test_command_line_reads_arguments_from_a_file(small, tmp_path):
         lines += [f"--{flag}", *map(str, getattr(given, flag))]
     lines += ["--collected", str(given.collected)]
     (tmp_path / "args.txt").write_text("\n".join(lines), "utf-8")
-    tables.main([f"@{tmp_path / 'args.txt'}"])
+    main([f"@{tmp_path / 'args.txt'}"])
     assert (tmp_path / "t" / "v1" / "main-test.csv").is_file()
 
 
@@ -557,7 +556,7 @@ def test_command_line_reads_lists_of_files_and_cards_from_json(small, tmp_path):
     (tmp_path / "inputs.json").write_text(json.dumps(lists), "utf-8")
     words = ["--config", json.dumps(given.config), "--inputs", str(tmp_path / "inputs.json")]
     words += ["--collected", str(given.collected), "--root", str(tmp_path / "t")]
-    tables.main(words)
+    main(words)
     manifest = json.loads((tmp_path / "t" / "v1" / "manifest.json").read_text("utf-8"))
     assert manifest["encoders"]["tiny"]["card"]["commit"] == commit
     assert manifest["revisions"] == {"encoder tiny.card": commit, "source tiny": commit[::-1]}
@@ -568,4 +567,4 @@ def test_command_line_reads_lists_of_files_and_cards_from_json(small, tmp_path):
 def test_an_inputs_file_of_another_shape_is_refused(lists, tmp_path):
     (tmp_path / "inputs.json").write_text(json.dumps(lists), "utf-8")
     with pytest.raises(ConfigError, match="--inputs"):
-        tables.main(["--config", "{}", "--inputs", str(tmp_path / "inputs.json"), "--root", str(tmp_path)])
+        main(["--config", "{}", "--inputs", str(tmp_path / "inputs.json"), "--root", str(tmp_path)])

@@ -400,12 +400,12 @@ def test_validation_is_shared_out_whole():
 
 
 def test_only_the_end_of_another_process_is_told_as_such(monkeypatch):
-    from polybatch.training import processes as ranks
+    from polybatch.training import processes
 
     def told(of):
-        return ranks.told_once(of, together=TrainingStoppedError)
+        return processes.told_once(of, together=TrainingStoppedError)
 
-    monkeypatch.setattr(ranks, "_NOTICE_S", 0.0)
+    monkeypatch.setattr(processes, "_NOTICE_S", 0.0)
     lost = RuntimeError("[pair.cc:547] Connection closed by peer [127.0.0.1]:1234")
     with pytest.raises(TrainingError, match="Another process"), told(Ranks(0, 2)):
         raise lost

@@ -20,7 +20,6 @@ from hub_cache import HubCache
 from polybatch.core import contracts
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json, read_parquet, write_json, write_rows
-from polybatch.translation import shard as translate
 from polybatch.translation.convert import check_agreement, convert
 from polybatch.translation.distinct import check_collapse
 from polybatch.translation.model_files import open_source
@@ -110,7 +109,7 @@ def test_a_shard_in_parts_is_the_shard_at_once(folder: Path, monkeypatch: pytest
         return pa.concat_tables(round_trips(iter(rows), len(rows), forward, backward, 0.0)).to_pylist()
 
     at_once = translated()
-    monkeypatch.setattr(translate, "_PAIRS_AT_ONCE", 3)
+    monkeypatch.setattr("polybatch.translation.shard._PAIRS_AT_ONCE", 3)
     assert [row["pair_id"] for row in at_once] == [row["pair_id"] for row in rows]
     assert translated() == at_once
 

@@ -1,6 +1,6 @@
 """Makes a benchmark of the config from what was fetched for it, or from the user's own folder.
 
-inputs: the benchmark's entry in the config; the record that `fetch_request` left, or a folder
+inputs: the benchmark's entry in the config; the record that polybatch.prefetch.fetch left, or a folder
 outputs: benchmarks/<name>/
 
 Which module reads it is the entry's `adapter`: lareqa (sentence breaks in the files), mlqa (sentences split here),
@@ -24,7 +24,7 @@ from polybatch.core.languages import LANGUAGES
 def make_benchmark(
     entry: dict[str, Any], origin: Path, languages: Sequence[str], corpus_languages: Sequence[str], output: Path
 ) -> None:
-    """Reads one benchmark into our layout.
+    """Writes a benchmark in our layout (benchmark.py), read by the module of its adapter.
 
     Args:
         entry: The config's entry: adapter, and what belongs to it.

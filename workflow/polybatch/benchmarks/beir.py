@@ -49,7 +49,7 @@ def build(
     exclude_same_ids: bool = False,
     most_absent: float = MOST_ABSENT,
 ) -> dict[str, Any]:
-    """Makes the benchmark.
+    """Writes benchmarks/<name>/ from a folder in BEIR's layout.
 
     Args:
         folder: See above.
@@ -206,7 +206,7 @@ def _queries(folder: Path) -> dict[str, str]:
 
 
 def read_qrels(path: Path) -> Judgements:
-    """Judgements of a file in BEIR's layout: tabs, and a first line with the columns' names. Empty lines are none.
+    """query id -> passage id -> relevance, of a tab-separated file in BEIR's layout, with or without headers.
 
     Raises:
         DataError: It is missing, a line of it is no judgement, or two lines contradict each other.

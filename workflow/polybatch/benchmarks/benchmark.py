@@ -1,4 +1,4 @@
-"""A retrieval benchmark on disk: queries and corpus, one file a language, and who is relevant to whom.
+"""A retrieval benchmark on disk: queries and corpus, one file a language, and which passages answer which queries.
 
 inputs: benchmarks/<name>/{queries,corpus}/<lang>.parquet (contracts.QUERIES, CORPUS), benchmarks/<name>/qrels.parquet
 (contracts.QRELS); where there are such: excluded.parquet (EXCLUDED), absent.parquet (ABSENT), card.json

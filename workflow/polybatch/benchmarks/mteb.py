@@ -5,8 +5,9 @@ outputs: benchmarks/<name>/ (see benchmark.py), with the texts that mteb gives t
 
 mteb (Muennighoff et al., arXiv 2210.07316) knows each data set's place, revision, splits and languages, and reads it;
 what is scored here is what its own evaluator scores. Two things differ in the mean over queries: one that is judged,
-but has no relevant passage at all, counts as zero in mteb and is left out here (see score.py; the card counts them);
-and mteb ranks the best 1000 passages. A relevant passage that the corpus lacks counts as never found in both.
+but has no relevant passage at all, counts as zero in mteb and is left out here (polybatch.retrieval.score; the card
+counts them); and mteb ranks the best 1000 passages. A relevant passage that the corpus lacks counts as never found in
+both.
 
 The subsets of a multilingual task become one benchmark. Where mteb's own evaluator would search another corpus in a
 language for another language of the queries (MLQA), that is not one benchmark, and an error says so.
@@ -71,7 +72,7 @@ def build(
     parallel: str = "",
     most_absent: float = MOST_ABSENT,
 ) -> dict[str, Any]:
-    """Makes the benchmark.
+    """Writes benchmarks/<name>/ from a retrieval task of mteb.
 
     Args:
         name: A retrieval task of mteb, for example "SciFact" or "MIRACLRetrieval".

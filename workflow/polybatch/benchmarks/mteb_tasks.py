@@ -1,7 +1,7 @@
 """Retrieval tasks of mteb: their data sets, splits, languages and sizes, without reading any data.
 
 inputs: the name of a task
-outputs: none; for the stages that fetch, plan and read its data
+outputs: repository, split, subsets and sizes, in memory, for the stages that fetch, plan and read its data
 
 mteb (Muennighoff et al., arXiv 2210.07316) comes with all of this as metadata of its tasks.
 """

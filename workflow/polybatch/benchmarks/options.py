@@ -17,7 +17,7 @@ Counts = Annotated[dict[LanguageCode, Annotated[int, Ge(0)]], Said("numbers by l
 
 
 class BeirOptions(Options):
-    """What a folder in BEIR's layout is read with."""
+    """`benchmarks.<name>.options` of a folder in BEIR's layout: how it is read."""
 
     split: str = option("test", "Whose judgements are read.")
     exclude_same_ids: bool = option(
@@ -27,7 +27,7 @@ class BeirOptions(Options):
 
 
 class MtebOptions(Options):
-    """What a task of mteb is read with."""
+    """`benchmarks.<name>.options` of a task of mteb: how it is read."""
 
     split: str = option("", "Whose judgements are read.", otherwise="the task's only one, else `test`")
     pair_order: Literal["", "corpus-query", "query-corpus"] = option(
@@ -48,12 +48,12 @@ ADAPTER_OPTIONS: dict[str, type[Options]] = {"mteb": MtebOptions, "beir": BeirOp
 
 
 class FileSection(Section):
-    """A file of a benchmark."""
+    """An entry of `benchmarks.<name>.files`: a published file, by its address and checksum."""
 
     url: Address = option(
         REQUIRED,
         "Where it is. Addresses are https, and hold no secrets "
-        "([own-data.md](own-data.md#addresses-that-need-a-password-or-token)).",
+        "([prefetch.md](prefetch.md#addresses-that-need-a-password-or-token)).",
     )
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$"), Said("a checksum of 64 hexadecimal digits", "")] = option(
         ABSENT, "Its checksum; without one the fetch prints the one to pin."
@@ -61,14 +61,14 @@ class FileSection(Section):
 
 
 class ExpectedSection(Section):
-    """Counts that must be met."""
+    """`benchmarks.<name>.expected`: numbers of queries and candidates that the files must hold."""
 
     queries: Counts = option(ABSENT, "Language to number of queries.")
     candidates: Counts = option(ABSENT, "Language to number of passages.")
 
 
 class BenchmarkSection(Section):
-    """An entry of `benchmarks`."""
+    """An entry of `benchmarks`: held-out text, published data, or another benchmark with translated queries."""
 
     adapter: Literal["lareqa", "mlqa", "mteb", "beir"] = option(
         ABSENT,

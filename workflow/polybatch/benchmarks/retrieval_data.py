@@ -1,7 +1,7 @@
 """A retrieval data set as it was read, with its own ids, and how it becomes the rows of a benchmark.
 
-inputs: queries, corpora and judgements by language, from mteb_benchmark.py or beir_folder.py
-outputs: rows for benchmark_files.write_benchmark
+inputs: queries, corpora and judgements by language, from mteb.py or beir.py
+outputs: rows for write.write_benchmark
 
 Ids of the data set may name other texts in other languages, or translations. Where they name translations, or
 something else tells which texts are, texts are joined into groups, and judgements are completed: what is relevant to
@@ -26,7 +26,7 @@ _NAMED = 3
 
 @dataclass
 class Data:
-    """What was read of a task. Ids are the task's own.
+    """A retrieval data set as it was read, with its own ids: texts of queries in memory, corpora as streams.
 
     Attributes:
         queries: language -> id -> text.

@@ -244,7 +244,7 @@ def build(
     expected: Mapping[str, Mapping[str, int]] | None = None,
     card: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Makes the benchmark.
+    """Writes benchmarks/<name>/ from question answering data in SQuAD's layout.
 
     Args:
         files: language -> its file.

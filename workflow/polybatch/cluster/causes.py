@@ -1,7 +1,7 @@
 """Why a job failed, in words, and what a user can do about it.
 
 inputs: what Snakemake and Slurm say of the job, the ends of its logs
-outputs: Cause, in memory
+outputs: a `Cause`, in memory
 
 The surest evidence comes first: what Slurm decided, then what the stage said itself, then how its process ended.
 """

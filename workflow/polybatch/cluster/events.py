@@ -1,7 +1,7 @@
-"""What Snakemake tells of a run while it goes on, kept however quiet it was told to be.
+"""Records the events of a run of Snakemake while it goes on, however quiet it was told to be.
 
 inputs: the events of Snakemake's logger (snakemake_interface_logger_plugins.common.LogEvent)
-outputs: .snakemake/polybatch/<time>.jsonl, an event a line, of runs that start jobs; RunLog, in memory
+outputs: .snakemake/polybatch/<time>.jsonl, an event a line, of runs that start jobs; a `RunLog`, in memory
 
 `--quiet` takes events out of what Snakemake prints and of its log file, not out of its logger. A handler on that logger
 sees all of them, with their facts as values. It is attached by the Snakefile, because a logger plugin would have to be

@@ -21,8 +21,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from polybatch.cluster import causes, events, run_log
-from polybatch.cluster import jobs as slurm_job
+from polybatch.cluster import causes, events, jobs, run_log
 from polybatch.cluster.causes import Cause
 from polybatch.cluster.jobs import SlurmFacts
 from polybatch.cluster.run_log import Fault, Job, RunLog, Try
@@ -127,7 +126,7 @@ def _read(log: Path) -> RunLog:
 
 
 def _told(run: RunLog, log: Path, lines: int) -> str:
-    known = slurm_job.look_up(run.submitted, run.slurm_name)
+    known = jobs.look_up(run.submitted, run.slurm_name)
     return "\n".join(report(run, known, log=log, lines=lines))
 
 
@@ -188,16 +187,16 @@ def find(run: RunLog, known: Mapping[str, SlurmFacts]) -> list[Failure]:
     for job in run.jobs.values():
         if job.last.outcome == "failed":
             together[job.last.slurm_id or f"local {job.number}"].append(job)
-    return [_failure(jobs, known) for jobs in together.values()]
+    return [_failure(group, known) for group in together.values()]
 
 
-def _failure(jobs: list[Job], known: Mapping[str, SlurmFacts]) -> Failure:
-    last = jobs[0].last
+def _failure(group: list[Job], known: Mapping[str, SlurmFacts]) -> Failure:
+    last = group[0].last
     slurm_text = _text(last.slurm_log)
     faults = run_log.parse(slurm_text).faults
     # The Snakemake inside blames all jobs that it ran together; only the guilty have an exit or a message.
     proven = [fault for fault in faults if fault.exit or fault.message] or faults
-    culprits = [job for job in jobs if any(fault.is_of(job) for fault in proven)] or jobs
+    culprits = [job for job in group if any(fault.is_of(job) for fault in proven)] or group
     last = _completed(culprits[0].last, [fault for fault in faults if fault.is_of(culprits[0])])
     facts = _facts(last, known) if last.slurm_id else None
     log = _fresh_log(culprits[0], last)
@@ -205,7 +204,7 @@ def _failure(jobs: list[Job], known: Mapping[str, SlurmFacts]) -> Failure:
     slurm_tail = _tail(slurm_text)
     return Failure(
         jobs=culprits,
-        others=[job for job in jobs if job not in culprits],
+        others=[job for job in group if job not in culprits],
         facts=facts,
         cause=causes.explain(culprits[0].rule, last, facts, log=words, slurm_log=slurm_tail),
         tried=_tried(culprits[0], known),
@@ -223,7 +222,7 @@ def _completed(last: Try, faults: Sequence[Fault]) -> Try:
 
 def _facts(attempt: Try, known: Mapping[str, SlurmFacts]) -> SlurmFacts:
     """What Slurm says of a try, else what its log says, else what Snakemake was told while it ran."""
-    facts = slurm_job.merged(known.get(attempt.slurm_id), slurm_job.told(_tail(_text(attempt.slurm_log))))
+    facts = jobs.merged(known.get(attempt.slurm_id), jobs.told(_tail(_text(attempt.slurm_log))))
     stated = _STATE.search(attempt.message)
     return replace(facts, state=stated[1]) if stated and not facts.state else facts
 
@@ -252,7 +251,7 @@ def _shown(failure: Failure, lines: int) -> Iterable[str]:
     text = _text(failure.log)
     if str(failure.log) == failure.jobs[0].last.slurm_log:
         # Around what Slurm says stand two Snakemakes with their banners.
-        text = slurm_job.own_lines(text) or text
+        text = jobs.own_lines(text) or text
     written = [line for line in text.splitlines() if line.strip()]
     last = written[-lines:] if lines > 0 else []
     missing = [line for line in failure.said if line not in last]

@@ -1,7 +1,7 @@
 """What Slurm knows of a job that is over: its state, what it asked for and used, and what its log says.
 
 inputs: numbers of jobs; `sacct` where Slurm keeps accounts, else `scontrol`; the text of Slurm's log of a job
-outputs: SlurmFacts, in memory
+outputs: `SlurmFacts`, in memory
 
 Neither command is waited for longer than a few seconds, and neither has to exist. The fields of `sacct` are those of
 its manual (https://slurm.schedmd.com/sacct.html); `scontrol` forgets a job after Slurm's MinJobAge.
@@ -122,7 +122,7 @@ def parse_scontrol(text: str) -> SlurmFacts:
 
 
 def told(log: str) -> SlurmFacts:
-    """What Slurm's log of a job says, where nobody else knows more.
+    """The facts that stand in Slurm's log of a job, for a job that Slurm itself has forgotten.
 
     Args:
         log: Its text. Only lines of Slurm itself count, not those of what ran in the job.

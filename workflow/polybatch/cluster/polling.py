@@ -1,7 +1,7 @@
 """How soon the end of a Slurm job is noticed.
 
 inputs: a run of Snakemake that is about to start; POLYBATCH_POLL_SECONDS, which profiles/slurm sets
-outputs: none
+outputs: none; the executor's class is changed in this process
 
 Snakemake's Slurm executor (2.8) waits ten seconds longer after each look at the queue that finds nothing ended, up to
 three minutes, and has no setting for it. A chain of stages that take a minute each then stands still for a third of
@@ -44,7 +44,7 @@ def look_in_time(workflow: Any) -> None:
 
 
 def cap_wait(executor: Any, seconds: int) -> bool:
-    """Of a remote executor's class, and of what was made from it: no wait between two looks is longer than this.
+    """Bounds the wait between two looks at the queue, for a remote executor's class and its instances.
 
     Args:
         executor: The class. Its wait must be a property that can be set, as in Snakemake's interface 9.

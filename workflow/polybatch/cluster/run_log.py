@@ -2,7 +2,7 @@
 
 inputs: Slurm's log of one job, in which a Snakemake of its own ran; a message of Snakemake's that has no facts beside
     its words; a log of `.snakemake/log`, for runs whose events were not recorded (events.py)
-outputs: RunLog, in memory
+outputs: a `RunLog`, in memory
 
 The formats are those of Snakemake 9 (`snakemake/logging.py`) and of the Slurm executor plugin 2 (its `run_job` and
 `check_active_jobs`). Lines that are not known are passed over.

@@ -1,7 +1,7 @@
-"""What Slurm says: partitions, accounts, and whether it would take a job.
+"""Asks Slurm: its partitions, the user's accounts, and whether it would take a job.
 
 inputs: Slurm's commands: sinfo, sacctmgr, scontrol, `sbatch --test-only`
-outputs: none; values for check.py, offer.py and probe.py
+outputs: `Cluster` and `Answer`, in memory, for check.py, offer.py and probe.py
 """
 
 from __future__ import annotations

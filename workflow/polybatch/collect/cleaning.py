@@ -38,13 +38,14 @@ DUPLICATE, NEAR_DUPLICATE, AMBIGUOUS = "duplicate", "near duplicate", "query wit
 
 @dataclass
 class RowKeys:
-    """What is remembered of each row: 64-bit keys of its id, query and passage (`text.hash64` of `text.text_key`)."""
+    """The rows kept so far, 24 bytes each: 64-bit keys of id, query and passage (`text.hash64` of `text.text_key`)."""
 
     ids: array[int] = field(default_factory=lambda: array("Q"))
     queries: array[int] = field(default_factory=lambda: array("Q"))
     passages: array[int] = field(default_factory=lambda: array("Q"))
 
     def add(self, pair_id: int, query_key: str, passage_key: str) -> None:
+        """Remembers a row: the key of its id (`streams.id_key`), and hashes of its texts, given as `text_key`s."""
         self.ids.append(pair_id)
         self.queries.append(hash64(query_key))
         self.passages.append(hash64(passage_key))

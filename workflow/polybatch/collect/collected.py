@@ -1,7 +1,7 @@
-"""What later stages need to know of the collected English pairs, without their texts.
+"""The collected English pairs without their texts: which are held out, and which translators must not see.
 
 inputs: collected/en.parquet
-outputs: ids by what may be done with them, in memory
+outputs: sorted 64-bit keys of ids, in memory
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def texts(pairs: Iterable[Pair | dict[str, Any]]) -> set[str]:
 
 
 class Collected:
-    """What later stages need to know of collected/en.parquet: ids by what may be done with them.
+    """The ids of collected/en.parquet, by what may be done with the pairs.
 
     Attributes:
         rows: Number of pairs.

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path as FilePath
+from pathlib import Path
 
 from polybatch.collect.options import SECTIONS, SourceSection
 from polybatch.config.catalogue import Config, listed, source_name, unknown
 from polybatch.config.user_files import path_fault
-from polybatch.core.option_faults import Fault, Path, unknown_key
+from polybatch.core.option_faults import Fault, Way, unknown_key
 from polybatch.core.option_types import LONGEST_NAME, NAME_PATTERN
 from polybatch.core.options import Options, faults_of
 from polybatch.core.row_files import format_of
@@ -22,7 +22,7 @@ from polybatch.core.row_files import format_of
 def entry_faults(config: Config) -> Iterator[Fault]:
     """Faults in the shape of the entries of `sources`: which keys an entry may have hangs on its adapter."""
     for name, entry in config["sources"].items():
-        path: Path = ("sources", name)
+        path: Way = ("sources", name)
         if not isinstance(entry, dict):
             continue
         if "adapter" not in entry:
@@ -38,7 +38,7 @@ def source_faults(config: Config) -> Iterator[Fault]:
     """Faults in what is named as a source: unknown and equal names, and files that are not there."""
     entries = listed(config["source"])
     one = not isinstance(config["source"], list)
-    paths: list[Path] = [("source",) if one else ("source", i) for i in range(len(entries))]
+    paths: list[Way] = [("source",) if one else ("source", i) for i in range(len(entries))]
     for path, entry in zip(paths, entries, strict=True):
         if isinstance(entry, str) and entry not in config["sources"]:
             fault = unknown(path, entry, "sources", config)
@@ -84,7 +84,7 @@ def _file_faults(entry: dict[str, object], adapter: str) -> Iterator[Fault]:
     own = adapter in ("source", "local")
     if fault := path_fault(path, "file" if own else "file or folder"):
         yield Fault(("path",), fault)
-    elif own and "format" not in entry and format_of(FilePath(path)) is None:
+    elif own and "format" not in entry and format_of(Path(path)) is None:
         yield Fault(("path",), "its ending does not tell the format; add format: jsonl, csv, tsv, parquet or squad")
 
 

@@ -52,7 +52,7 @@ def _from_half(value: float) -> float:
 
 
 class CleaningOptions(Options):
-    """What is kept. Lengths are in words (`text.word_count`)."""
+    """`cleaning` of a configuration: which pairs are kept. Lengths are in words (`text.word_count`)."""
 
     min_words: int = option(
         3, "Shortest passage, in words (in scripts without spaces, two characters count as a word).", ge=1
@@ -86,7 +86,7 @@ class CleaningOptions(Options):
 
 
 class SplitOptions(Options):
-    """How the pairs are divided."""
+    """`split` of a configuration, but for its languages: how the pairs are divided. Sizes are in passages."""
 
     test_passages: int = option(
         400, "Distinct English passages in the test split, one query each; 0 holds none out.", ge=0
@@ -107,8 +107,11 @@ class SplitOptions(Options):
 
 
 class MixtureOptions(Options):
-    """How much of each source is taken. A source's size is its `weight` in the config, else its examples (its pairs;
-    triples for mMARCO). What a source has too few pairs for goes to the others."""
+    """`mixture` of a configuration: how much of each source is taken.
+
+    A source's size is its `weight` in the config, else its examples (its pairs; triples for mMARCO). What a source has
+    too few pairs for goes to the others.
+    """
 
     max_pairs: int = option(0, "Pairs of all sources together; 0 takes all.", ge=0)
     temperature: float = option(
@@ -124,7 +127,7 @@ class MixtureOptions(Options):
 
 
 class HubOptions(Options):
-    """What a data set of the hub is read with."""
+    """An entry of `sources` for a data set of the hub: where it is, and how its rows become pairs."""
 
     repo: HubId = option("", "Another repository with the same columns.", otherwise="the known one")
     revision: Revision = option(
@@ -178,7 +181,7 @@ class MiningOptions(HubOptions):
 
 
 class LibreOfficeOptions(Options):
-    """What LibreOffice's help is read with."""
+    """An entry of `sources` for LibreOffice's help: its languages, and how long a passage may be, in English words."""
 
     languages: LanguageCodes = option(
         [],
@@ -211,7 +214,7 @@ class LibreOfficeOptions(Options):
 
 
 class SourceSection(Section):
-    """What every source may say."""
+    """What an entry of every kind of source may say."""
 
     weight: float = option(
         ABSENT,
@@ -232,7 +235,7 @@ Quote = Annotated[str, Field(pattern="^(.|none|auto)$"), Said("a character, `non
 
 
 class ColumnsSection(Section):
-    """Our names to the file's."""
+    """`columns` of a file: our names to the file's."""
 
     query: str = option(ABSENT, "The column of queries.", otherwise="`query`")
     passage: str = option(ABSENT, "The column of passages.", otherwise="`passage`")
@@ -249,7 +252,7 @@ class LocalSourceSection(SourceSection):
         ABSENT, "What tables call the source.", otherwise="the file's name up to the first dot, in lower case"
     )
     format: Literal["jsonl", "csv", "tsv", "parquet", "squad"] = option(
-        ABSENT, "See [own-data.md](own-data.md).", otherwise="from the ending"
+        ABSENT, "See [own-data.md](own-data.md#formats).", otherwise="from the ending"
     )
     delimiter: Delimiter = option(
         ABSENT, "Of CSV and TSV: between the fields of a line.", otherwise="`,` for CSV, a tab for TSV"
@@ -325,7 +328,7 @@ class MiningSection(_FromTheHub, MiningOptions):
     url: Address = option(
         ABSENT,
         "Of `entity_questions` alone: the archive with its questions, where no `repo` is named. Secrets of an address: "
-        "[own-data.md](own-data.md#addresses-that-need-a-password-or-token).",
+        "[prefetch.md](prefetch.md#addresses-that-need-a-password-or-token).",
         otherwise="as in the catalogue",
     )
     sha256: str = option(ABSENT, "Of `entity_questions` alone: the archive's checksum.")

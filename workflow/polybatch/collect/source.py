@@ -2,6 +2,9 @@
 
 An adapter is a class with three methods, `english`, `translations` and `strings`; `adapters.registry.open_source` picks
 it from the config's `source` entry. All of them stream.
+
+inputs: none; this is the protocol that adapters follow
+outputs: `Pair`, `ParallelText`, `Source`
 """
 
 from __future__ import annotations

@@ -13,8 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from polybatch.core.option_faults import Fault
-from polybatch.core.option_faults import Path as Way
+from polybatch.core.option_faults import Fault, Way
 
 Config = dict[str, Any]
 Catalogue = dict[str, dict[str, dict[str, Any]]]
@@ -76,6 +75,7 @@ def _named(config: Config) -> dict[str, list[str]]:
 
 
 def listed(value: Any) -> list[Any]:
+    """A value that may be one or several, as a list: [] for None, a list as it is, anything else alone in a list."""
     return value if isinstance(value, list) else [] if value is None else [value]
 
 

@@ -63,10 +63,12 @@ class Run:
 
     @property
     def trained(self) -> bool:
+        """Whether it is a training, not an encoder before any."""
         return self.sampling != UNTRAINED
 
     @property
     def name(self) -> str:
+        """`<encoder>/<sampling>/n<num_pairs>[-mt<num_translated>]/<languages>/s<seed>`, or `<encoder>/untrained`."""
         if not self.trained:
             return f"{self.encoder}/{UNTRAINED}"
         size = self.num_pairs if self.num_translated == ALL else f"{self.num_pairs}-mt{self.num_translated}"

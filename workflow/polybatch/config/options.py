@@ -31,7 +31,7 @@ class ScheduleSection(Section):
 class RunSection(Section):
     """An entry of `study.runs`."""
 
-    sampling: Sampling = option(REQUIRED, "What a batch holds: [pipeline.md](pipeline.md#samplings).")
+    sampling: Sampling = option(REQUIRED, "What a batch holds: [training.md](training.md#samplings).")
     seeds: Annotated[list[Seed], DISTINCT, Field(min_length=1)] = option(REQUIRED, "One training for each.")
     alphas: Annotated[list[Share | Annotated[ScheduleSection, _SCHEDULE]], Field(min_length=1)] = option(
         ABSENT,

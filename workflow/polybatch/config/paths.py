@@ -35,6 +35,7 @@ HELP_PACKAGES = f"{WHEELS_FOLDER}/libreoffice"
 
 
 def wheel_log(requirement: str, platform: str = "any") -> str:
+    """The log of the wheel's download."""
     return f"{WHEELS_FOLDER}/logs/{_wheel_name(requirement, platform)}.log"
 
 
@@ -79,6 +80,7 @@ class Paths:
         return f"{self.base}/sources/{source}/{lang}.json"
 
     def help_log(self, source: str, lang: str) -> str:
+        """The log of that fetch."""
         return f"{self.base}/logs/sources/{source}/{lang}.log"
 
     def collected_source(self, source: str, form: str = "parquet") -> str:
@@ -102,6 +104,7 @@ class Paths:
         return f"{self.benchmark(name)}/{side}/{lang}.parquet"
 
     def qrels(self, name: str) -> str:
+        """The judgements of a benchmark, over all its languages."""
         return f"{self.benchmark(name)}/qrels.parquet"
 
     def evaluation_text(self) -> str:
@@ -133,6 +136,7 @@ class Paths:
         return f"{self.base}/translated"
 
     def translated_shard(self, lang: str, shard: int | str) -> str:
+        """The round trips of one shard (contracts.ROUND_TRIP); its .stats.json lies beside it."""
         return f"{self.translations()}/{lang}/{shard}.parquet"
 
     def translated(self, lang: str, form: str = "parquet") -> str:
@@ -160,6 +164,7 @@ class Paths:
         return f"{self.base}/models/{run}"
 
     def checkpoints(self, run: str) -> str:
+        """The folder of a training's checkpoints, which is removed when the training has ended."""
         return f"{self.base}/checkpoints/{run}"
 
     def texts(self) -> str:
@@ -187,9 +192,11 @@ class Paths:
         return f"{self.base}/index/{run}/{benchmark}/index.json"
 
     def scores(self, run: str, benchmark: str) -> str:
+        """Means over queries (contracts.SCORES)."""
         return f"{self.base}/scores/{run}/{benchmark}.parquet"
 
     def per_query(self, run: str, benchmark: str) -> str:
+        """The values of single queries (contracts.PER_QUERY)."""
         return f"{self.base}/scores/{run}/{benchmark}.per_query.parquet"
 
     def ranked(self, run: str, benchmark: str) -> str:
@@ -197,7 +204,7 @@ class Paths:
         return f"{self.base}/runs/{run}/{benchmark}.parquet"
 
     def log(self, stage: str, name: str) -> str:
-        """What a job says; `stage` is the word that `timing` has for it too."""
+        """The log of a job; `stage` is the same word as in its `timing`."""
         return f"{self.base}/logs/{stage}/{name}.log"
 
     def timing(self, stage: str, name: str) -> str:
@@ -205,6 +212,7 @@ class Paths:
         return f"{self.timings()}/{stage}/{name}.tsv"
 
     def timings(self) -> str:
+        """The folder of all timings."""
         return f"{self.base}/timings"
 
     def tables(self) -> str:
@@ -216,8 +224,9 @@ class Paths:
         return f"{self.tables()}/latest/{name}"
 
     def report(self) -> str:
+        """Snakemake's report of the study."""
         return f"{self.results}/reports/{self.study}.html"
 
     def plan(self, form: str = "md") -> str:
-        """What the study costs; with the form "log" what was said in finding it."""
+        """The plan of the study; with the form "log" the log of the job that made it."""
         return f"{self.results}/plans/{self.study}.{form}"

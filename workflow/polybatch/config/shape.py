@@ -13,7 +13,7 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
-from polybatch.core.option_faults import Fault, Path, quoted_hint, shown
+from polybatch.core.option_faults import Fault, Way, quoted_hint, shown
 from polybatch.core.option_types import LARGEST, choices_of, unwrapped
 from polybatch.core.options import Options, Section
 
@@ -38,7 +38,7 @@ class _LeftOut:
     """Stands for a value that is left out."""
 
 
-def _plain(value: Any, path: Path, faults: list[Fault], left: list[int]) -> Any:
+def _plain(value: Any, path: Way, faults: list[Fault], left: list[int]) -> Any:
     left[0] -= 1
     if len(path) > _DEEPEST:
         faults.append(Fault(path[:3], f"is nested more than {_DEEPEST} levels deep, or holds itself"))
@@ -59,7 +59,7 @@ def _plain(value: Any, path: Path, faults: list[Fault], left: list[int]) -> Any:
     return value
 
 
-def _items(mapping: dict[Any, Any], path: Path, faults: list[Fault], left: list[int]) -> Iterator[tuple[str, Any]]:
+def _items(mapping: dict[Any, Any], path: Way, faults: list[Fault], left: list[int]) -> Iterator[tuple[str, Any]]:
     for key, value in mapping.items():
         if isinstance(key, str) and not (fault := _fault_of(key)):
             yield key, _plain(value, (*path, key), faults, left)

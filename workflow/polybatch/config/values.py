@@ -1,4 +1,4 @@
-"""What a resolved configuration says of one benchmark, encoder or direction.
+"""Looks up what a resolved configuration says of one benchmark, encoder or direction of translation.
 
 inputs: a resolved configuration (polybatch.study.resolve)
 outputs: the values that a rule or stage asks for
@@ -14,7 +14,7 @@ Config = dict[str, Any]
 
 
 def benchmark_content(config: Config, name: str) -> dict[str, Any]:
-    """What a benchmark's text depends on: its entry without what is read when it is scored."""
+    """The part of a benchmark's entry that its text depends on: all but settings and scoring."""
     scored_by = ("settings", "scoring", "languages", "corpus_languages")
     return {key: value for key, value in config["benchmarks"][name].items() if key not in scored_by}
 
@@ -42,6 +42,7 @@ def benchmark_settings(config: Config, name: str) -> list[str]:
 
 
 def possible_settings(queries: list[str], corpus: list[str]) -> list[str]:
+    """The settings that languages of queries and of a corpus allow, in the order of contracts.SETTINGS."""
     possible = {
         "monolingual": bool(set(queries) & set(corpus)),
         "cross_lingual": any(query != passage for query in queries for passage in corpus),

@@ -19,7 +19,7 @@ from polybatch.core.errors import ConfigError
 
 REMEDY = (
     "put it into an environment variable and write ${NAME} in its place, as in "
-    "https://${USER}:${PASSWORD}@host/file?token=${TOKEN} (docs/own-data.md)"
+    "https://${USER}:${PASSWORD}@host/file?token=${TOKEN} (docs/prefetch.md)"
 )
 HIDDEN = "***"
 

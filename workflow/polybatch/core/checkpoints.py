@@ -4,6 +4,9 @@ A folder of checkpoints carries the fingerprint of what made them (data, encoder
 Checkpoints with another fingerprint are removed, and so is one that a killed process left half written: its checksums,
 which are written last, are missing. One that differs from its checksums is set aside, and the one before it serves.
 
+inputs: the folder of a training's checkpoints; the fingerprint of what the training depends on
+outputs: the checkpoint to continue from, if any; weights as safetensors
+
 A checkpoint holds the weights that are trained, as safetensors, and no model folder: what is not trained (a frozen
 transformer below adapters, a tokenizer, a model's own code) comes from the encoder, which the fingerprint names.
 """

@@ -201,7 +201,7 @@ def language(iso: str) -> Language:
         ) from None
 
 
-def directions(pair: str) -> tuple[str, str]:
+def parse_direction(pair: str) -> tuple[str, str]:
     """`"en-de"` -> `("en", "de")`, both known languages."""
     source, _, target = pair.partition("-")
     if not target or source == target:

@@ -1,7 +1,7 @@
 """Lines of text files, with their numbers: what cannot be read is told with its place.
 
 inputs: text files in UTF-8, plain or compressed with gzip
-outputs: none
+outputs: (number from 1, line), as a stream
 
 A line ends with a line feed, a carriage return, or both. It is at most MAX_LINE_BYTES long, so that a file without line
 ends does not fill the memory.

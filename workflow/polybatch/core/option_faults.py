@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from polybatch.core.option_types import choices_of, described, unwrapped
 
-Path = tuple[str | int, ...]
+Way = tuple[str | int, ...]
 _LONGEST_SHOWN = 60
 # Faults of a union's member that show that this member was meant.
 _MEANT = ("missing", "extra_forbidden", "option")
@@ -33,12 +33,13 @@ class Fault(NamedTuple):
         at: The way to what stands in the file, where that is no path: its last part is a key that is no text.
     """
 
-    path: Path
+    path: Way
     text: str
     at: tuple[Any, ...] = ()
 
     @property
     def where(self) -> str:
+        """The way as one text, its parts joined by dots: `languages.train.1`."""
         return ".".join(map(str, self.path)) or "the configuration"
 
     def under(self, *path: str | int) -> Fault:
@@ -53,8 +54,8 @@ class _Error(NamedTuple):
     """One of pydantic's errors, by its place in the values; `unions` are the places where a union was tried."""
 
     kind: str
-    path: Path
-    unions: frozenset[Path]
+    path: Way
+    unions: frozenset[Way]
     of_key: bool
     text: str
 
@@ -85,7 +86,7 @@ def _placed(values: Any, error: Any) -> _Error:
     return _Error(error["type"], tuple(path), frozenset(unions), of_key, text)
 
 
-def _of_the_meant_member(errors: list[_Error], union: Path) -> list[_Error]:
+def _of_the_meant_member(errors: list[_Error], union: Way) -> list[_Error]:
     """Leaves of a union's errors those of the members that have the value's shape, or one that names all members."""
     here = [error for error in errors if union in error.unions]
     close = [error for error in here if error.path != union or error.kind in (*_MEANT, "value_error")]
@@ -161,13 +162,13 @@ def _meant(value: Any, annotation: Any) -> str:
     return quoted_hint(value) if str in kinds or (texts and isinstance(value, bool)) else ""
 
 
-def _value_at(values: Any, path: Path) -> Any:
+def _value_at(values: Any, path: Way) -> Any:
     for part in path:
         values = values[part]
     return values
 
 
-def _declared(kind: Any, path: Path) -> Any:
+def _declared(kind: Any, path: Way) -> Any:
     """The declared type at a place, None where there is none."""
     annotation = kind
     for part in path:
@@ -192,12 +193,12 @@ def _child(annotation: Any, part: str | int) -> Any:
     return None
 
 
-def _described(kind: Any, path: Path) -> str:
+def _described(kind: Any, path: Way) -> str:
     annotation = _declared(kind, path)
     return "" if annotation is None else described(annotation)
 
 
-def _key_described(kind: Any, path: Path) -> str:
+def _key_described(kind: Any, path: Way) -> str:
     annotation = _declared(kind, path)
     for choice in choices_of(annotation):
         bare, _ = unwrapped(choice)
@@ -211,7 +212,7 @@ def names_of(kind: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in kind.model_fields.items()]
 
 
-def _keys_beside(kind: Any, path: Path) -> list[str]:
+def _keys_beside(kind: Any, path: Way) -> list[str]:
     """The keys that are known beside one that is not."""
     annotation = _declared(kind, path[:-1])
     return [

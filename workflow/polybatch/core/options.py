@@ -90,6 +90,7 @@ class Options(BaseModel):
             ) from None
 
     def as_dict(self) -> dict[str, Any]:
+        """All options by name with their values, defaults included, as plain JSON values."""
         return self.model_dump()
 
     def given(self) -> dict[str, Any]:

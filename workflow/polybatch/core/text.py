@@ -139,7 +139,7 @@ def same_hash(text: str) -> int:
 
 
 def word_count(text: str) -> int:
-    """Words by white space; of scripts without spaces (`unicode_sets.UNSPACED`) two characters count as one word."""
+    """Words by white space; in scripts without spaces (`unicode_sets.UNSPACED_RANGES`) two characters are one word."""
     if text.isascii():
         return len(text.split())
     words = 0

@@ -1,7 +1,10 @@
 """Two sets of characters that Python's own Unicode data do not tell, as ranges of code points.
 
-Both are read off the Unicode Character Database, version 18.0; tests/unit/test_unicode_sets.py derives them again and
-compares. In the notation of Unicode Technical Standard 18:
+inputs: none
+outputs: UNSPACED_RANGES and INVISIBLE_RANGES, the two sets of the table
+
+Both are read off the Unicode Character Database, version 18.0; tests/unit/core/test_unicode_sets.py derives them again
+and compares. In the notation of Unicode Technical Standard 18:
 
 | set         | definition                                                                                          |
 |-------------|-----------------------------------------------------------------------------------------------------|
@@ -41,7 +44,7 @@ INVISIBLE_RANGES = (
     "7FFFE-7FFFF 8FFFE-8FFFF 9FFFE-9FFFF AFFFE-AFFFF BFFFE-BFFFF CFFFE-CFFFF DFFFE-E0FFF EFFFE-EFFFF "
     "FFFFE-FFFFF 10FFFE-10FFFF "
 )
-# Scripts, by their ISO 15924 codes, most of whose letters are in UNSPACED; Hans, Hant and Jpan are ways to write them.
+# Scripts, by their ISO 15924 codes, most of whose letters are unspaced; Hans, Hant and Jpan are ways to write them.
 _NAMES_OF_UNSPACED_SCRIPTS = (
     "Ahom Bali Batk Bopo Brah Cham Diak Gran Gukh Hani Hira Java Kana Kawi Khmr Lana Laoo Maka Mymr Nshu Tale "
     "Talu Tang Tavt Thai Tibt Tutg Yiii Hans Hant Jpan "

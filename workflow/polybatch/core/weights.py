@@ -27,7 +27,7 @@ _INSTEAD = {"model": "pytorch_model", "adapter_model": "adapter_model"}
 
 
 def unsafe_weights(folder: Path) -> Iterator[str]:
-    """What loaders of the folder would read that is not safetensors."""
+    """In words, what loaders of the folder would read that is not safetensors; nothing if the folder is safe."""
     for safe, pickled in _INSTEAD.items():
         for path in sorted(folder.glob(f"{pickled}*.bin*")):
             if not any((folder / f"{safe}{_SAFE}{end}").is_file() for end in ("", ".index.json")):
@@ -74,7 +74,7 @@ def require_safe(folder: Path) -> None:
 
 @contextmanager
 def no_pickles() -> Iterator[None]:
-    """In which torch reads no pickled file, whichever library asks it to."""
+    """A context in which `torch.load` raises a DataError, whichever library calls it."""
     import torch
 
     def refuse(file: Any, *args: Any, **kwargs: Any) -> None:

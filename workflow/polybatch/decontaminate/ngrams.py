@@ -111,7 +111,7 @@ def _unspaced(points: np.ndarray) -> np.ndarray:
 
 @cache
 def _unspaced_table() -> np.ndarray:
-    """(0x110000,) bool: which code points are in `unicode_sets.UNSPACED`."""
+    """(0x110000,) bool: which code points are in `unicode_sets.UNSPACED_RANGES`."""
     table = np.zeros(0x110000, dtype=bool)
     for first, last in ranges(UNSPACED_RANGES):
         table[first : last + 1] = True

@@ -9,7 +9,7 @@ QUERY = "query"
 
 
 class OverlapOptions(Options):
-    """What counts as overlap."""
+    """What counts as overlap: n-grams in words, thresholds as shares from 0 to 1."""
 
     ngram: int = option(5, "Passages: words of an n-gram.", ge=1)
     threshold: float = option(0.5, "Passages: the share of the shorter text's n-grams that must be shared.", gt=0, le=1)
@@ -34,7 +34,7 @@ class OverlapOptions(Options):
     )
 
     def of(self, family: str) -> tuple[int, float]:
-        """n and threshold for queries or passages."""
+        """(n, threshold) for a family of texts, "query" or "passage"."""
         return (self.query_ngram, self.query_threshold) if family == QUERY else (self.ngram, self.threshold)
 
 

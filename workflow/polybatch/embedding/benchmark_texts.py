@@ -47,10 +47,12 @@ class TextFile:
 
     @property
     def label(self) -> str:
+        """How it is called in logs and messages: `corpus/de`."""
         return f"{self.side}/{self.path.stem}"
 
     @property
     def id_column(self) -> str:
+        """The name of the column of ids."""
         return "query_id" if self.side == "queries" else "passage_id"
 
     @cached_property
@@ -163,6 +165,7 @@ class Job:
         return self.output / ".parts"
 
     def languages(self, side: str) -> list[str]:
+        """The languages to embed of a side, "queries" or "corpus"."""
         return list(self.query_languages if side == "queries" else self.corpus_languages)
 
     def files(self) -> list[TextFile]:

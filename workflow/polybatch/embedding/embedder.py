@@ -62,7 +62,7 @@ class Model:
 
     @property
     def made_from(self) -> dict[str, Any]:
-        """What a record says of an embedding, besides its text."""
+        """The part of an embedding's record that is not about its text: model, options, code and library versions."""
         return {
             "model": self.digest,
             "options": self.options.affecting_values(),
@@ -72,6 +72,7 @@ class Model:
 
     @cached_property
     def loaded(self) -> SentenceTransformer:
+        """The model on its device, in its type, on a CPU multiplied by oneDNN (`encoders.kernels`)."""
         model = load_model(self.folder, device=self.options.device, compute_dtype=self.options.compute_dtype)
         layers = multiply_with_onednn(model)
         way = f", {layers} layers by oneDNN" if layers else ""
@@ -167,7 +168,7 @@ def write_to(handle: Any, content: Any) -> Any:
 
 
 def npy_header(dtype: str, shape: tuple[int, int]) -> bytes:
-    """What a .npy file begins with: two-dimensional, row by row."""
+    """The header of a .npy file that holds an array of this dtype and shape in C order."""
     import io
 
     import numpy as np

@@ -12,7 +12,7 @@ AUTO = "auto"
 
 
 class EncodeOptions(Options):
-    """How to embed. Texts are sorted by their number of tokens first."""
+    """How texts are embedded (`encoding` in the configuration). They are sorted by their number of tokens first."""
 
     batch_size: int = option(512, "Texts at a time, at most.", ge=1)
     batch_tokens: int | None = option(

@@ -5,7 +5,7 @@ outputs: of a shard embeddings/<run>/<name>/.parts/<side>/<lang>/<rows>.npy, eac
 and last the shard's summary; of the gathering what `polybatch.embedding.encode` makes, for which it removes the parts
 
 Every shard gets consecutive rows of every large file, and small files go to one shard each. Rows are dealt in whole
-chunks (embedding_files.CHUNK_ROWS), within which texts are put into batches: so all vectors are those of one job,
+chunks (benchmark_texts.CHUNK_ROWS), within which texts are put into batches: so all vectors are those of one job,
 bit by bit where the same libraries run on the same kind of device.
 
 A part is whole or not there, and a shard that runs again keeps those that are there. The gathering reads no part
@@ -126,7 +126,7 @@ def part_path(job: Job, file: TextFile, rows: range) -> Path:
 
 @dataclass(frozen=True)
 class Part:
-    """The embeddings of some rows of a file, and what they must have been made from."""
+    """The embeddings of some rows of a file, and what their record must say (`wanted`)."""
 
     path: Path
     rows: range
@@ -134,6 +134,7 @@ class Part:
 
     @property
     def record(self) -> dict[str, Any]:
+        """The JSON beside its array: rows, dim, checksum, and what it was made from."""
         found: dict[str, Any] = read_json(self.path.with_suffix(".json"))
         return found
 
@@ -153,7 +154,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Array:
-    """The array of one file, to be kept or to be put together from parts."""
+    """The array of one file: up to date already (`kept` is its record), or to be put together from `parts`."""
 
     file: TextFile
     wanted: dict[str, Any]
@@ -161,7 +162,7 @@ class Array:
     parts: list[Part]
 
     def faults(self) -> Iterator[str]:
-        """What is wrong with its parts."""
+        """What is wrong with its parts, each with its path; nothing if they can be put together."""
         faults = [(part, part.fault()) for part in self.parts]
         yield from (f"{part.path}: {fault}" for part, fault in faults if fault)
         if not any(fault for _, fault in faults):

@@ -1,4 +1,7 @@
-"""Files that were made one language at a time, each with a record beside it of what it was made from.
+"""Arrays of vectors, a file a language, each with a record beside it of what it was made from.
+
+inputs: embeddings/<run>/<name>/<side>/<lang>.npy and .json
+outputs: vectors, block by block; whether a file is up to date
 
 A record is a JSON file with the array's or index's name. It decides what a rerun may keep: not the file that lists
 all records, because a killed run has not written that one, and Snakemake may have deleted it.

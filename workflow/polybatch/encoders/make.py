@@ -68,6 +68,7 @@ class Origin:
 
     @property
     def known(self) -> KnownEncoder | None:
+        """What is known of the model whose weights these are; None if it is in no table."""
         return known(self.wheel.weights_of if self.wheel else self.repo_id)
 
 

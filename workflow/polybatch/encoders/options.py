@@ -46,7 +46,7 @@ class EncoderSource(Options):
     query_prompt: Prompt = option(
         None,
         "Put before every query; null keeps the model's own, or takes what is known of it. A model whose prompts have "
-        "[unusual names](own-data.md#your-own-encoder) is refused without it.",
+        "[unusual names](encoders.md#your-own-encoder) is refused without it.",
     )
     passage_prompt: Prompt = option(None, "The same for passages.")
     max_length: int | None = option(None, "Longest input in tokens; null keeps the model's own.", ge=8)

@@ -68,6 +68,7 @@ class Pairs:
 
     @property
     def train(self) -> np.ndarray:
+        """Sorted keys of all training pairs, whatever their kind: (n,) uint64."""
         return np.sort(np.concatenate([self.parallel, self.english_only, self.english]))
 
 

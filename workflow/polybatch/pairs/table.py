@@ -5,7 +5,7 @@ parallel/paraphrase.parquet, a second English text of some pairs
 outputs: a `PairTable`, the one structure that batch sampling and training read
 
 A pair costs memory for its numbers alone (26 bytes, and 6 more a language; the sampler takes up to 4 more a language);
-texts stay on disk (`pair_texts`). Forty million pairs in nine languages need about 5 GB.
+texts stay on disk (`text_store`). Forty million pairs in nine languages need about 5 GB.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ def read_pairs(
             Nested as `num_pairs`.
         paraphrases: parallel/paraphrase.parquet, second English texts of pairs; further pairs in it are left aside.
         hard_negatives: How many hard negatives of a text may be used; the first ones are.
-        text_cache: Folder for the texts (`pair_texts`); None takes a temporary one.
+        text_cache: Folder for the texts (`text_store`); None takes a temporary one.
 
     Raises:
         ConfigError: An unknown language, or no English.

@@ -81,7 +81,7 @@ def pack_places(there: np.ndarray) -> np.ndarray:
 
 
 def unpack_places(packed: np.ndarray, places: int) -> np.ndarray:
-    """The other way round."""
+    """The inverse of `pack_places`: (..., bytes) uint8 -> (..., places) bool."""
     return np.unpackbits(packed, axis=-1, count=places).astype(bool)
 
 

@@ -1,4 +1,4 @@
-"""What a study needs from a network, as requests that `fetch_request` carries out one at a time.
+"""What a study needs from a network, as requests that `fetch.fetch_request` carries out one at a time.
 
 inputs: the resolved config
 outputs: record name -> request: {kind: model | dataset, repo, revision, files}, {kind: task, task, languages} for a
@@ -77,7 +77,7 @@ def sources_read(config: Config) -> list[dict[str, Any]]:
 
 
 def encoder_request(entry: dict[str, Any]) -> Request:
-    """What an encoder of the hub is made from; without a revision in the config, the known one, else main."""
+    """The request of an encoder of the hub; without a revision in the config, the known one, else main."""
     from polybatch.encoders.known import file_patterns, known
 
     repo = entry["model"]
@@ -105,7 +105,7 @@ def trained_languages(config: Config) -> list[str]:
 
 
 def translator_request(translator: dict[str, Any]) -> Request:
-    """What a translator of the hub is converted from."""
+    """The request of a translator of the hub: the files that it is converted from."""
     from polybatch.translation.model_files import FILE_PATTERNS
 
     repo = translator["model"]
@@ -114,7 +114,7 @@ def translator_request(translator: dict[str, Any]) -> Request:
 
 
 def benchmark_request(config: Config, name: str) -> Request | None:
-    """What a benchmark is made from, None if nothing of it comes from a network."""
+    """The request of a benchmark's data; None if nothing of it comes from a network."""
     entry = config["benchmarks"][name]
     if "path" in entry or "adapter" not in entry:
         return None

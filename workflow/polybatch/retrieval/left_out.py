@@ -1,4 +1,8 @@
-"""Modules that a library imports for uses of its own, and that nothing here calls: they are not imported with it."""
+"""Imports a library without modules that it wants for uses of its own, and that nothing here calls.
+
+inputs: names of modules
+outputs: none; stand-ins in sys.modules while the library is imported
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,7 @@ class _Late(ModuleType):
 
 @contextmanager
 def left_out(*names: str) -> Iterator[None]:
-    """In which a library is imported without these modules; a function of one that is called after all imports it.
+    """A context in which a library is imported without these modules; a function of one, called after all, imports it.
 
     A module that was imported before is not replaced. Stand-ins are of no use to a library that asks more of a module
     at its import than its functions.

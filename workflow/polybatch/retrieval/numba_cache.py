@@ -52,7 +52,7 @@ class SharedLocator(UserProvidedCacheLocator):
 
 @contextmanager
 def kept() -> Iterator[Path]:
-    """Has numba keep what is compiled of the functions that are defined within; gives the folder."""
+    """A context: numba keeps on disk what it compiles of functions that are defined in it; yields the folder."""
     folder = _folder()
     before = config.CACHE_DIR, config.CACHE_LOCATOR_CLASSES
     config.CACHE_DIR = str(folder)
@@ -65,7 +65,7 @@ def kept() -> Iterator[Path]:
 
 @contextmanager
 def one_at_a_time(folder: Path) -> Iterator[None]:
-    """Has jobs take turns, so that what the first one compiles serves the others.
+    """A context that one job at a time is in (a lock in the folder), so that what the first compiles serves the others.
 
     A job that waited long, or cannot lock the folder, goes on without: the same code is then compiled twice, no more.
     """

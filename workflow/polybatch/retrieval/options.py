@@ -31,7 +31,7 @@ _DIMENSIONS = (768, 384, 1024, 256, 512, 640, 720, 64)
 
 
 class IndexOptions(Options):
-    """How to build an index."""
+    """How an index is built (`index` in the configuration)."""
 
     build_parameters: str = option(
         "", "FAISS parameters set before vectors are added, such as `efConstruction=200`.", otherwise="empty"
@@ -42,7 +42,7 @@ class IndexOptions(Options):
 
 
 class ScoreOptions(Options):
-    """What to measure, and how deep to search.
+    """What is measured, and how deep is searched (`scoring` in the configuration).
 
     The paper's mAP is over the full ranking, for which the vectors have to fit into memory. With a number as `depth`
     they pass by in blocks, if the index is a Flat one; with another index, FAISS decides which of several passages of
@@ -52,7 +52,9 @@ class ScoreOptions(Options):
     settings: Settings = option(
         list(SETTINGS), "What is computed.", otherwise="those that the benchmark's languages allow"
     )
-    metrics: Metrics = option(list(METRICS), "[results.md](results.md#metrics) says what they mean.", otherwise="below")
+    metrics: Metrics = option(
+        list(METRICS), "[retrieval.md](retrieval.md#metrics) says what they mean.", otherwise="below"
+    )
     depth: Literal["all"] | Annotated[int, Ge(1)] = option(
         "all",
         "Passages in a ranked list. In the multilingual setting `rank_distance`, `last_relevant_rank` and "

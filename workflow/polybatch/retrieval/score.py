@@ -130,7 +130,7 @@ def _alpha(value: Any) -> str | None:
 
 @dataclass(frozen=True)
 class Job:
-    """One benchmark to score, and where the results go."""
+    """One benchmark to score: the folders that are read, the options, and the files that are written."""
 
     embeddings: Path
     index: Path

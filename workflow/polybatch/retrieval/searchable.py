@@ -43,7 +43,7 @@ _RECALL_QUERIES, _RECALL_DEPTHS = 100, (10, 100)
 
 @dataclass(frozen=True)
 class Ranking:
-    """What there is to know of the rankings of n queries.
+    """The rankings of n queries: their best passages, and the ranks of the relevant ones.
 
     Attributes:
         keys: (n, k) the best passages, see ranking.py; k is what was asked for or more, where there are so many.
@@ -156,7 +156,7 @@ class Collection:
         return langs, places
 
     def index_recall(self) -> dict[str, dict[str, float]]:
-        """What the indexes that are not exact find of the exact best passages, with their search parameters.
+        """The share of the exact best passages that indexes find which are not exact, with their search parameters.
 
         Returns:
             corpus language -> "recall@10", "recall@100" (less where the corpus is smaller): the mean share over 100

@@ -1,5 +1,6 @@
 """TREC's text files of a ranking, for tools outside Polybatch.
 
+inputs: a cell's ranked lists and judgements
 outputs: <folder>/<setting>/<query_lang>-<corpus_lang>.run and .qrels; one pair of files for each corpus, because a
 query has another ranking, and other relevant passages, in each of them
 """

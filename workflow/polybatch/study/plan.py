@@ -41,7 +41,13 @@ class Amount(NamedTuple):
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the plan."""
+    """One line of the plan.
+
+    Attributes:
+        stage, work, rate: In words, as the plan prints them.
+        hours: Of one device; None if the stage takes next to none, or nothing is known.
+        disk: In bytes; None likewise.
+    """
 
     stage: str
     work: str

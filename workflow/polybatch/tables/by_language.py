@@ -19,7 +19,7 @@ from polybatch.tables.summary import better, digits, languages_of, metric_label
 
 
 class Kind(NamedTuple):
-    """What a table of arms against query languages shows."""
+    """A table of arms against query languages: its name, whose scores it shows, and its words."""
 
     name: str
     setting: str

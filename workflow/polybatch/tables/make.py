@@ -14,7 +14,6 @@ Keys of the config that are read: `study` (all but its seeds), `tables` (TableOp
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polybatch.core import stage
+from polybatch.core.arguments import json_argument
 from polybatch.core.contracts import SCORES
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json
@@ -52,7 +52,11 @@ _PER_QUERY_SUFFIX = ".per_query.parquet"
 
 @dataclass(frozen=True)
 class Inputs:
-    """Everything that a version is made from."""
+    """Everything that a version is made from: the resolved config, and the files by their kind.
+
+    `encoder_cards`, `translator_cards` and `benchmark_cards` are name -> JSON file; `records` are records of what was
+    fetched; `timings` is the folder of Snakemake's benchmark files. The other names are those of the tables.
+    """
 
     config: Mapping[str, Any]
     scores: Sequence[Path]
@@ -213,19 +217,19 @@ def _tables(inputs: Inputs, views: Sequence[View], groups: pd.DataFrame) -> list
 
 def _data_tables(inputs: Inputs, mark: str) -> list[Table]:
     """What the training text was made from, and what was taken out of it."""
-    from polybatch.tables import data as data_tables
+    from polybatch.tables import data
 
     tables = []
     if inputs.collected:
-        tables.append(data_tables.cleaning_table(data_tables.read_cleaning(inputs.collected), mark))
+        tables.append(data.cleaning_table(data.read_cleaning(inputs.collected), mark))
     if inputs.supplied:
-        tables.append(data_tables.supplied_table(data_tables.read_supplied(inputs.supplied), mark))
+        tables.append(data.supplied_table(data.read_supplied(inputs.supplied), mark))
     if inputs.contamination:
-        statistics = data_tables.read_contamination(inputs.contamination)
-        tables.append(data_tables.contamination_table(statistics, mark))
-        tables.append(data_tables.contamination_examples_table(statistics, mark))
+        statistics = data.read_contamination(inputs.contamination)
+        tables.append(data.contamination_table(statistics, mark))
+        tables.append(data.contamination_examples_table(statistics, mark))
     if inputs.exposure:
-        tables.append(data_tables.exposure_table(data_tables.read_exposure(inputs.exposure), mark))
+        tables.append(data.exposure_table(data.read_exposure(inputs.exposure), mark))
     return tables
 
 
@@ -260,15 +264,14 @@ def _write_tables(folder: Path, manifest: Mapping[str, Any], tables: Sequence[Ta
     from polybatch.core.files import write_json
     from polybatch.tables.figures.draw import FIGURES
     from polybatch.tables.figures.style import save
-    from polybatch.tables.forms import latex, webpage
-    from polybatch.tables.forms import table as render
+    from polybatch.tables.forms import latex, table, webpage
     from polybatch.tables.front import front_page
     from polybatch.tables.story import story_of, to_page
 
-    forms = dict(zip(TABLE_FORMS, (render.to_csv, render.to_markdown, latex.to_latex, webpage.to_html), strict=True))
-    for table in tables:
-        for form, render_form in forms.items():
-            (folder / f"{table.name}.{form}").write_text(render_form(table), "utf-8")
+    forms = dict(zip(TABLE_FORMS, (table.to_csv, table.to_markdown, latex.to_latex, webpage.to_html), strict=True))
+    for made in tables:
+        for form, render in forms.items():
+            (folder / f"{made.name}.{form}").write_text(render(made), "utf-8")
     drawn = [(figure, view) for view in views for figure in figures_of(manifest["config"], view.benchmark)]
     for figure, view in drawn:
         save(FIGURES[figure.kind](replace(view, headline=figure.metric or view.headline)), folder, figure.name)
@@ -276,7 +279,7 @@ def _write_tables(folder: Path, manifest: Mapping[str, Any], tables: Sequence[Ta
     (folder / "README.md").write_text(front_page(manifest, tables, figures), "utf-8")
     (folder / SUMMARY).write_text(to_page(story_of(manifest, tables, figures), folder), "utf-8")
     write_json(folder / "manifest.json", manifest)
-    write_json(folder / "tables.json", [table.to_dict() for table in tables])
+    write_json(folder / "tables.json", [made.to_dict() for made in tables])
 
 
 def _write_data(folder: Path, scores: pd.DataFrame, groups: pd.DataFrame) -> None:
@@ -383,17 +386,6 @@ def _named_files(words: Sequence[str], flag: str) -> dict[str, Path]:
     if wrong:
         raise ConfigError(f"--{flag.replace('_', '-')} takes NAME=PATH.", found=" ".join(wrong))
     return _paths(dict(word.split("=", 1) for word in words))
-
-
-def json_argument(text: str, flag: str) -> dict[str, Any]:
-    """A JSON object given as text or as the path of a file."""
-    try:
-        value = json.loads(text) if text.lstrip().startswith("{") else read_json(text, object)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{flag} is not JSON.", found=str(error)) from error
-    if not isinstance(value, dict):
-        raise ConfigError(f"{flag} is not a JSON object.", found=type(value).__name__)
-    return value
 
 
 if __name__ == "__main__":

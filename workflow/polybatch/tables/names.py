@@ -109,6 +109,7 @@ def _entry(kind: str, category: str, name: str, detail: str = "") -> dict[str, A
 
 
 def is_translated(config: Mapping[str, Any]) -> bool:
+    """Whether the study machine-translates pairs: then there are tables about it."""
     return bool((config.get("translation") or {}).get("languages"))
 
 
@@ -143,6 +144,7 @@ def supplied_languages(config: Mapping[str, Any]) -> list[str]:
 
 
 def is_decontaminated(config: Mapping[str, Any]) -> bool:
+    """Whether decontamination is on, as it is by default: then there is a table about it."""
     return bool((config.get("decontamination") or {}).get("enabled", True))
 
 
@@ -159,7 +161,7 @@ def hub_encoders(config: Mapping[str, Any]) -> list[str]:
 
 
 def scoring_of(config: Mapping[str, Any], benchmark: str) -> dict[str, Any]:
-    """The values of ScoreOptions for a benchmark, as config.scoring_options; here they may still be incomplete."""
+    """Values of ScoreOptions for a benchmark, as `config.values.scoring_options`; they may still be incomplete."""
     benchmarks = config.get("benchmarks") or {}
     named = benchmarks.get(benchmark) or {}
     original = benchmarks.get(named.get("queries_of", "")) or {}
@@ -206,7 +208,7 @@ class Figure(NamedTuple):
     """A figure of a study.
 
     Attributes:
-        kind: Which of figures.FIGURES draws it.
+        kind: Which function of `figures.draw.FIGURES` draws it.
         benchmark: Whose scores it shows.
         metric: The metric that it shows, where that is another than the headline metric, else "".
     """
@@ -223,7 +225,7 @@ class Figure(NamedTuple):
 
     @property
     def of_metric(self) -> str:
-        """What its label in the report says of the metric: nothing of the headline metric."""
+        """What its label in the report adds for the metric; empty for the headline metric."""
         from polybatch.tables.summary import metric_label
 
         return f", {metric_label(self.metric)}" if self.metric else ""

@@ -15,7 +15,7 @@ from polybatch.retrieval.options import Metric
 
 
 class TableOptions(Options):
-    """What the main table and the figures show."""
+    """`tables` of a configuration: what the main table and the figures show."""
 
     headline: Metric = option(
         "map", "First column of each setting in the main table; the metric of the tables and figures by language."
@@ -55,4 +55,5 @@ class TableOptions(Options):
 
     @property
     def published_files(self) -> list[str]:
+        """The csv files of published scores; [] if there are none."""
         return [self.published] if isinstance(self.published, str) else list(self.published)

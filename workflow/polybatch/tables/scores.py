@@ -89,7 +89,7 @@ class Comparison(NamedTuple):
 
 @dataclass(frozen=True)
 class View:
-    """What every score table and figure of one benchmark is made from.
+    """One benchmark's scores with what the study wants shown of them: what all its tables and figures are made from.
 
     `parameters`: encoder -> number of its parameters, None where it is not known; in the study's order. `notes`: what
     a reader must know of the benchmark itself. `scratch`: encoders that start from random weights. `steps`: "encoder/

@@ -126,7 +126,7 @@ class Missing(NamedTuple):
 
 @dataclass(frozen=True)
 class Summary:
-    """All that the score tables need.
+    """The scores of all runs, averaged, and what is missing of them.
 
     Attributes:
         scores: SCORES rows of all runs, with an `arm` column of `Arm`s in place of its parts.

@@ -1,4 +1,4 @@
-"""What the library is told of a training: our options, as they are on this machine, as its arguments.
+"""Turns our training options into the arguments of sentence-transformers' trainer, as this machine resolves them.
 
 inputs: TrainingOptions, the number of pairs, the processes that train together
 outputs: the options without `auto` and `epochs`; SentenceTransformerTrainingArguments

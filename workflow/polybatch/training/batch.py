@@ -1,4 +1,8 @@
-"""A batch: which pairs it holds, in which languages, and counts of what batches hold."""
+"""A batch: which pairs it holds, in which languages; and counts over many batches.
+
+inputs: row and column numbers of a `pairs.table.PairTable`
+outputs: `Batch`, `Example`, `Tally`
+"""
 
 from __future__ import annotations
 
@@ -48,6 +52,7 @@ class Example(NamedTuple):
 
 
 def examples(batch: Batch, part: slice) -> list[Example]:
+    """The rows `part` of a batch as the data loader takes them, one `Example` a row."""
     negatives = zip(batch.negative_rows[part].tolist(), batch.negative_places[part].tolist(), strict=True)
     columns = (batch.rows, batch.query_langs, batch.passage_langs, batch.query_paraphrased, batch.passage_paraphrased)
     rows = zip(*(column[part].tolist() for column in columns), strict=True)
@@ -85,7 +90,7 @@ class Tally:
         self._negatives["random"] += batch.negative_places.size - given
 
     def counts(self) -> dict[str, Any]:
-        """What `composition` returns, but for the distinct pairs and alpha."""
+        """The counts that `composition.composition` returns, but for the distinct pairs and alpha."""
         size = self.rows // max(self.steps, 1)
         langs = self._table.languages
         return {

@@ -1,6 +1,6 @@
 """Which rows, in which languages, make up a training batch.
 
-inputs: a `pairs.PairTable`, a `sampling.Sampling`, `sampling.Shares`
+inputs: a `pairs.table.PairTable`, a `sampling.Sampling`, `sampling.Shares`
 outputs: batch k, a pure function of (seed, k)
 
 All rows of a batch come from one data source, drawn in proportion to how many pairs of that kind (and language, in an

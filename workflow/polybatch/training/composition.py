@@ -1,6 +1,6 @@
-"""What batches hold: counts over a training, and the same step by step.
+"""Counts what the batches of a training hold: over all of it, and a row for each step.
 
-inputs: a `pairs.PairTable` and the batches that a `batch_sampler.BatchSampler` draws from it
+inputs: a `pairs.table.PairTable` and the batches that a `batch_sampler.BatchSampler` draws from it
 outputs: composition.json and batches.parquet of a trained model, and a line of shares for the log
 """
 

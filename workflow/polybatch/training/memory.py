@@ -40,7 +40,7 @@ _MOST_OVER = 1.5
 
 @dataclass(frozen=True)
 class Memory:
-    """What a training takes beyond the loaded encoder, in bytes.
+    """The memory that a training takes beyond the loaded encoder, in bytes.
 
     Attributes:
         gradients, optimizer: Of the trained weights; of the largest ones three gradients are among them, because those
@@ -57,11 +57,12 @@ class Memory:
 
     @property
     def total(self) -> int:
+        """All of it, in bytes."""
         return self.gradients + self.optimizer + self.activations
 
 
 def check(model: SentenceTransformer, table: PairTable, options: TrainingOptions, ranks: Ranks) -> Memory | None:
-    """Tells what a training will take, and refuses one that cannot fit.
+    """Logs how much memory a training will take, and refuses one that cannot fit.
 
     Args:
         model: As it is trained: what is frozen is frozen, adapters are in.
@@ -101,7 +102,7 @@ def check(model: SentenceTransformer, table: PairTable, options: TrainingOptions
 def estimate(
     model: SentenceTransformer, lengths: Mapping[str, Sequence[np.ndarray]], options: TrainingOptions, world_size: int
 ) -> Memory:
-    """What a training takes beyond the loaded encoder.
+    """Estimates the memory that a training takes beyond the loaded encoder.
 
     Args:
         model: As it is trained.
@@ -155,7 +156,7 @@ def _inputs(sides: Sequence[Sequence[np.ndarray]], rows: int, floats: int) -> in
 
 
 def measure_kept(model: SentenceTransformer, bf16: bool) -> Kept:
-    """What autograd keeps of texts, by three passes of short ones."""
+    """Measures what autograd keeps of texts, by three passes of short ones."""
     shortest = max(1, min(_LONGEST_PROBED, model.max_seq_length or _LONGEST_PROBED) // 4)
     lengths = np.array([shortest, 2 * shortest, 4 * shortest])
     kept = [_kept(model, int(length), bf16) for length in lengths]

@@ -1,6 +1,6 @@
 """The model card of a trained retriever: where it stands in the grid, what it learned from, how to use it.
 
-inputs: the record that `train` makes
+inputs: the content of training.json
 outputs: README.md as text (YAML header and Markdown)
 """
 

@@ -17,7 +17,7 @@ LANGUAGE_WEIGHTS = get_args(LanguageWeights)
 
 
 class TrainingOptions(Options):
-    """How to train."""
+    """How a run is trained (`training` in the configuration): lengths in tokens, intervals in steps."""
 
     max_steps: int = option(1000, "Steps at most; early stopping may end the training before.", ge=1)
     epochs: float | None = option(
@@ -37,7 +37,7 @@ class TrainingOptions(Options):
     temperature: float = option(0.05, "Cosine similarities are divided by it.", gt=0)
     hard_negatives: int = option(
         0,
-        "Hard negatives a pair at most, the first ones: [pipeline.md](pipeline.md#samplings). Batches of pairs "
+        "Hard negatives a pair at most, the first ones: [training.md](training.md#samplings). Batches of pairs "
         "without any go without.",
         ge=0,
         le=100,

@@ -1,7 +1,7 @@
 """A training that is asked to stop (SIGTERM) saves a checkpoint at the end of its step, and ends.
 
 inputs: SIGTERM: from Slurm before a job is preempted, cancelled or out of time, from a shell, from torch's launcher
-outputs: a checkpoint, and an `TrainingStoppedError` that says how to go on
+outputs: a checkpoint, and a `TrainingStoppedError` that says how to go on
 
 The checkpoint is one like any other: it holds no validation that was not due, does not count as the end, is the best
 one only if it is, and a training that continues from it ends with the weights of one that was never stopped.
@@ -30,7 +30,7 @@ class TrainingStoppedError(TrainingError):
 
 @contextmanager
 def noticing() -> Iterator[Callable[[], bool]]:
-    """Within the block SIGTERM does not end the process; gives what tells whether it has come."""
+    """A context in which SIGTERM does not end the process; yields a function that says whether it has come."""
     came = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield came.is_set  # only the main thread may handle signals
@@ -75,7 +75,7 @@ class AgreeAtStepEnd(TrainerCallback):
 
 
 def stopped(step: int, num_steps: int) -> TrainingStoppedError:
-    """What a user is told."""
+    """The error that ends a training which was asked to stop: how far it came, and how it goes on."""
     return TrainingStoppedError(
         f"The training was asked to stop (SIGTERM), and saved a checkpoint at step {step} of {num_steps}.",
         remedy="run the same command again: it continues from there, to the same result",

@@ -1,7 +1,7 @@
 """The processes that train one model together: how many there are, whether they can start, what they agree on.
 
 inputs: RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE as torch's launcher sets them; none of them for one process
-outputs: answers that are the same in every process
+outputs: `Ranks`, whose answers are the same in every process
 
 Flags travel over the CPU (gloo) even where gradients do not, so that no step waits for its card just to be asked
 whether it should stop.
@@ -45,7 +45,7 @@ class Ranks:
 
     @classmethod
     def of_environment(cls, environ: Mapping[str, str] | None = None) -> Ranks:
-        """As torch's launcher tells it."""
+        """The process as torch's launcher describes it in the environment; `Ranks()` where there is no launcher."""
         environ = os.environ if environ is None else environ
         world_size = int(environ.get("WORLD_SIZE", "1"))
         local = int(environ.get("LOCAL_WORLD_SIZE", str(world_size)))
@@ -53,10 +53,12 @@ class Ranks:
 
     @property
     def first(self) -> bool:
+        """Whether this is the process that logs, writes and deletes."""
         return self.rank == 0
 
     @property
     def several(self) -> bool:
+        """Whether there are more processes than this one."""
         return self.world_size > 1
 
     def share(self, batch_size: int) -> slice:
@@ -97,7 +99,7 @@ class Ranks:
     # What follows has to be called by all processes, in the same order.
 
     def any(self, *flags: bool) -> list[bool]:
-        """Each flag: whether it is set in at least one process."""
+        """For each flag, whether it is set in at least one process."""
         if not self.several:
             return list(flags)
         import torch
@@ -135,7 +137,7 @@ class Ranks:
         self.any(False)
 
     def part(self) -> None:
-        """Ends what connects the processes."""
+        """Closes torch's process group, if there is one."""
         import torch.distributed as dist
 
         if self.several and dist.is_initialized():
@@ -153,7 +155,7 @@ class Ranks:
 
 @contextmanager
 def told_once(ranks: Ranks, *, together: type[PolybatchError]) -> Iterator[None]:
-    """Lets the first process say what all of them meet, and each what it alone met.
+    """A context: an error that all processes meet is raised by the first one, any other by the process that met it.
 
     A process that ends makes the launcher end the others. So the first one to end is the one with something to say:
     the others wait a little before they do.

@@ -94,7 +94,7 @@ class Sampling:
 
     @property
     def schedule(self) -> AlphaSchedule | None:
-        """Of hybrid; None elsewhere."""
+        """How alpha goes over the training, for hybrid; None for all other samplings."""
         return self.alpha if isinstance(self.alpha, AlphaSchedule) and self.name == "hybrid" else None
 
     @property

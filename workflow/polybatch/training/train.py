@@ -3,8 +3,8 @@
 inputs: an encoder (folder or hub id), parallel/<lang>.parquet of every training language, validation.parquet;
 optionally parallel/paraphrase.parquet
 outputs: models/<run>/, a sentence-transformers folder with its model card, training.json (what was trained, on
-what, how it went), composition.json (what the batches held) and batches.parquet (the same, step by step);
-checkpoints and the texts (`pair_texts`) while it runs
+what, how it went), composition.json (what the batches held) and batches.parquet (a row for each step);
+checkpoints and the texts (`pairs.text_store`) while it runs
 
 Loss, score and early stopping follow Elmahdy et al. (arXiv 2408.10536, section 4): cosine similarity, InfoNCE
 over in-batch negatives, and the checkpoint with the lowest loss on English validation pairs. A killed training
@@ -15,7 +15,6 @@ launcher; `polybatch.cluster.launch --gpu N --distributed`) share every batch an
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import shutil
 import warnings
@@ -25,18 +24,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polybatch import __version__
-from polybatch.core import checkpoints, contracts, made_from, stage
-from polybatch.core.arguments import parse_paths
+from polybatch.core import checkpoints, made_from, stage
 from polybatch.core.device import tell_torch_device
-from polybatch.core.errors import ConfigError
 from polybatch.core.files import atomic_path, read_json, write_json, write_parquet
 from polybatch.core.sums import write_sums
 from polybatch.encoders.kernels import keep_few_shapes
 from polybatch.encoders.load import RECORD, carry_record
 from polybatch.pairs.table import PairTable, read_pairs
-from polybatch.training import model_card as card
+from polybatch.training import model_card
 from polybatch.training.arguments import on_this_machine, resolved, training_arguments
 from polybatch.training.batch_sampler import BatchSampler
+from polybatch.training.command_line import number_of, parse
 from polybatch.training.composition import batch_schema, composition
 from polybatch.training.inputs import load_encoder, read_validation, set_up
 from polybatch.training.loss import loss_of
@@ -76,7 +74,8 @@ def train(
 
     Returns:
         In the first process: `steps`, `best_step`, `validation_loss`, `validation_losses` (step -> loss),
-        `composition` and `batches` (see `composition`), and `speed` (see `trainer.speed_of`). Nothing in the others.
+        `composition` and `batches` (see `composition.composition`), and `speed` (see `trainer.speed_of`). Nothing in
+        the others.
 
     Raises:
         ConfigError: Options that do not fit the encoder or the data.
@@ -216,6 +215,7 @@ def fingerprint_of(args: argparse.Namespace, model: SentenceTransformer) -> dict
         "num_pairs": args.num_pairs,
         "num_translated": args.num_translated,
         "seed": args.seed,
+        "threads": torch.get_num_threads(),
         "options": args.options.as_dict(),
         "versions": {
             "polybatch": __version__,
@@ -233,58 +233,8 @@ def _save(model: SentenceTransformer, encoder: str, record: dict[str, Any], outp
         write_json(partial / "composition.json", record.pop("composition"))
         write_parquet(partial / "batches.parquet", [record.pop("batches")], batch_schema())
         write_json(partial / "training.json", record)
-        (partial / "README.md").write_text(card.render(record), "utf-8")
+        (partial / "README.md").write_text(model_card.render(record), "utf-8")
         write_sums(partial)
-
-
-def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="polybatch.training.train", description=__doc__.split("\n")[0])
-    parser.add_argument("--encoder", required=True, help="folder or hub id")
-    parser.add_argument("--parallel", required=True, nargs="+", metavar="LANG=PATH")
-    parser.add_argument("--paraphrases", type=Path, help="second English texts of pairs")
-    parser.add_argument("--validation", required=True, type=Path)
-    parser.add_argument("--sampling", required=True, help=", ".join(contracts.SAMPLINGS))
-    parser.add_argument("--alpha", help="share of monolingual batches, for hybrid: 0.5, or 1to0.5 from first to last")
-    parser.add_argument("--num-pairs", default="all", help="all, or how many training pairs to use")
-    parser.add_argument("--num-translated", default="all", help="all, or how many pairs keep machine translations")
-    parser.add_argument("--source-weights", default="{}", help="JSON: source to what stands for its number of pairs")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--options", default="{}", help="TrainingOptions, as JSON")
-    parser.add_argument("--license", default="", help="of the training data, for the model card: text, or as JSON "
-                        "source to licence")  # fmt: skip
-    parser.add_argument("--checkpoints", required=True, type=Path)
-    parser.add_argument("--keep-checkpoints", action="store_true", help="also after the model is saved")
-    parser.add_argument("--text-cache", type=Path, help="folder of uncompressed texts that trainings share, which is "
-                        "kept; without it they lie beside the checkpoints while the training runs")  # fmt: skip
-    parser.add_argument("--output", required=True, type=Path)
-    args = parser.parse_args(argv)
-    args.parallel = parse_paths(args.parallel)
-    args.sampling = Sampling(args.sampling, args.alpha if args.sampling == "hybrid" else None)
-    args.options = TrainingOptions.from_json(args.options)
-    args.source_weights = _json_object("--source-weights", args.source_weights)
-    if args.license.startswith("{"):
-        args.license = _json_object("--license", args.license)
-    if args.seed < 0:
-        raise ConfigError("The seed is negative.", expected="0 or more", found=str(args.seed))
-    for name in ("num_pairs", "num_translated"):
-        value = getattr(args, name)
-        if value != "all" and not value.isdecimal():
-            raise ConfigError(f"{name} is no number.", expected="all, or a whole number", found=value)
-    return args
-
-
-def _json_object(flag: str, text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
-        value = None
-    if not isinstance(value, dict):
-        raise ConfigError(f"{flag} is no JSON object.", expected='{"source": ...}', found=text)
-    return value
-
-
-def _number(value: str) -> int | None:
-    return None if value == "all" else int(value)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -310,8 +260,8 @@ def _train_and_save(args: argparse.Namespace, ranks: Ranks) -> None:
     own_texts = args.checkpoints.with_name(args.checkpoints.name + ".texts")
     table = read_pairs(
         args.parallel,
-        _number(args.num_pairs),
-        num_translated=_number(args.num_translated),
+        number_of(args.num_pairs),
+        num_translated=number_of(args.num_translated),
         paraphrases=args.paraphrases,
         hard_negatives=args.options.hard_negatives,
         text_cache=args.text_cache or own_texts,
@@ -369,6 +319,7 @@ def _record(
     args: argparse.Namespace, table: PairTable, validation_pairs: int, result: dict[str, Any]
 ) -> dict[str, Any]:
     """The content of training.json, and of the files that `_save` takes out of it."""
+
     encoder_record = Path(args.encoder) / RECORD
     return {
         "encoder": args.encoder,

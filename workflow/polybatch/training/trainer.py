@@ -1,6 +1,6 @@
 """The library's trainer with our batches, and what watches it: faults, progress, checkpoints worth keeping.
 
-inputs: a sentence-transformers model, a `pairs.PairTable`, a `batch_sampler.BatchSampler`
+inputs: a sentence-transformers model, a `pairs.table.PairTable`, a `batch_sampler.BatchSampler`
 outputs: checkpoints (`checkpoints`)
 
 Only where batches come from, how they are shared out, and how weights are kept is ours; loss, optimiser, schedule,
@@ -367,7 +367,7 @@ class EarlyStopping(EarlyStoppingCallback):
 def callbacks(
     sampler: BatchSampler, patience: int, ranks: Ranks, asked_to_stop: Callable[[], bool]
 ) -> Sequence[TrainerCallback]:
-    """What watches a training; `patience` evaluations without a better loss end it, 0 never does."""
+    """The callbacks that watch a training; `patience` evaluations without a better loss end it, 0 never does."""
     progress = LogProgress(sampler)
     agree = AgreeAtStepEnd(ranks, asked_to_stop, lambda: ranks.first and progress.due())
     watching: list[TrainerCallback] = [agree, StopOnDivergence(), SaveBest(), progress, Stopwatch()]

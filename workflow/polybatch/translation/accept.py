@@ -47,7 +47,7 @@ _BATCH_ROWS = 2_000
 
 @dataclass(frozen=True)
 class Expected:
-    """What was to be translated.
+    """The English pairs that were to be translated, by their ids.
 
     Attributes:
         count: Pairs.

@@ -1,4 +1,8 @@
-"""Translates each distinct text once, and tells when a translator has collapsed."""
+"""Translates each distinct text once, and tells when a translator has collapsed.
+
+inputs: a `Translator`, texts
+outputs: text -> translation, in memory
+"""
 
 from __future__ import annotations
 

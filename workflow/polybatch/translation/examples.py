@@ -1,4 +1,8 @@
-"""Parallel strings as examples of a direction, for training and for scoring translators."""
+"""Parallel strings as examples of a direction, for training and for scoring translators.
+
+inputs: strings/<lang>.parquet (contracts.STRINGS)
+outputs: `Example`s, in memory
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from pathlib import Path
 from polybatch.core import contracts
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_parquet
-from polybatch.core.languages import directions as parse_direction
+from polybatch.core.languages import parse_direction
 
 
 @dataclass(frozen=True)

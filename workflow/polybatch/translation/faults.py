@@ -12,14 +12,14 @@ from typing import Any
 
 from polybatch.config.user_files import path_fault
 from polybatch.config.values import Config, translator_entry, used_directions
-from polybatch.core.option_faults import Fault, Path
+from polybatch.core.option_faults import Fault, Way
 
 
 def translation_faults(config: Config) -> Iterator[Fault]:
     """Languages without a translator, and translators that are not there."""
     translation = config["translation"]
     for i, code in enumerate(translation["languages"]):
-        where: Path = ("translation", "languages", i)
+        where: Way = ("translation", "languages", i)
         if code not in config["languages"]["train"]:
             yield Fault(where, f"{code!r} is not among languages.train")
         if code == "en":

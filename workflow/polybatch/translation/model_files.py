@@ -15,7 +15,7 @@ from typing import Any
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json
 from polybatch.core.hub import Snapshot
-from polybatch.core.languages import LANGUAGES, Language, directions, language
+from polybatch.core.languages import LANGUAGES, Language, language, parse_direction
 from polybatch.core.weights import has_weights, unsafe_weights
 from polybatch.translation.families import FILES, code, language_token, pieces
 
@@ -46,6 +46,7 @@ class Source:
 
     @property
     def id(self) -> str:
+        """The repository's id, or the folder's name."""
         return self.snapshot.repo_id if self.snapshot else self.folder.name
 
 
@@ -215,7 +216,7 @@ def _embedding_faults(source: Source, family: str) -> Iterator[str]:
 
 def _direction_token(source: Source, family: str, direction: str) -> str:
     """The token that asks for the target, "" where the family or the model needs none; a ConfigError if it has none."""
-    here, there = (language(iso) for iso in directions(direction))
+    here, there = (language(iso) for iso in parse_direction(direction))
     if family == "marian":
         return _marian_token(source, here, there)
     known = set(_own_tokens(source, family))

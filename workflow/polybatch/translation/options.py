@@ -50,7 +50,7 @@ DirectionName = Annotated[
 
 
 class DecodingOptions(Options):
-    """How sentences are decoded."""
+    """How sentences are decoded (`translation.decoding`); lengths and batches in tokens."""
 
     beam_size: int = option(4, "Beam width; 1 is greedy search.", ge=1)
     batch_tokens: int = option(2048, "Source tokens a batch, padding included; bounds memory.", ge=1)
@@ -100,7 +100,7 @@ class AcceptOptions(Options):
 
 
 class TranslatorSource(Options):
-    """How a model of the hub is converted."""
+    """How a model of the hub is converted to CTranslate2."""
 
     quantization: Quantization = option(
         "int8",
@@ -149,7 +149,7 @@ class TranslatorOptions(Options):
 class TranslatorSection(Section):
     """One of a folder, a translator trained here, or a model of the hub."""
 
-    path: FilePath = option(ABSENT, "A translator folder: [own-data.md](own-data.md#your-own-translator).")
+    path: FilePath = option(ABSENT, "A translator folder: [translation.md](translation.md#your-own-translator).")
     trained: str = option(ABSENT, "An entry of `translator_training`, trained from the source's own strings.")
     model: HubId = option(
         ABSENT,

@@ -4,7 +4,7 @@ inputs: a record of a fetched repository (polybatch.core.hub), or a folder laid 
 outputs: a translator folder (see polybatch.translation.translator): the CTranslate2 model, its SentencePiece models,
     and translator.json, which says what it was made from and under which licence
 
-The families are those of `translator_families`: OPUS-MT (Marian), M2M100, NLLB-200, mBART-50 and MADLAD-400 (T5).
+The families are those of `families`: OPUS-MT (Marian), M2M100, NLLB-200, mBART-50 and MADLAD-400 (T5).
 Weights are read from safetensors alone, since a pickled file can run code, and no code of a repository is run. Many
 repositories of that age hold safetensors not on their main branch but on one that the hub's own converter opened,
 `refs/pr/<number>`; naming its commit as the revision is enough.

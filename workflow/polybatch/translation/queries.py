@@ -1,4 +1,4 @@
-"""Asks an English benchmark in other languages: its queries machine-translated, its corpus as it is.
+"""Makes a benchmark with machine-translated queries of an English one, whose corpus stays as it is.
 
 inputs: benchmarks/<name>, a translator folder for each language
 outputs: another benchmark: the English queries, their translations as "<query id>.<lang>", the same corpus

@@ -58,7 +58,7 @@ def read_shard(
     """How many rows a shard has, and the rows.
 
     Hard negatives beyond those that are translated are "": they keep their places, so that a translated list is as long
-    as the English one, which tells that k translates k (`pairs`).
+    as the English one, which tells that k translates k (polybatch.pairs.table).
     """
     count = sum(1 for _ in shard_rows(_collected(path, _CHOSEN_BY), shard, shards, excluded))
     rows = shard_rows(_collected(path, _NEEDED), shard, shards, excluded)
@@ -115,7 +115,7 @@ def round_trip(
 
 
 def measured(pairs: int, forward: Translator, backward: Translator) -> dict[str, Any]:
-    """What was done: both directions together, and each."""
+    """The content of <shard>.stats.json: pairs, device, and the `Work` of both directions together and of each."""
     both = [asdict(translator.work) for translator in (forward, backward)]
     return {
         **{name: sum(work[name] for work in both) for name in both[0]},

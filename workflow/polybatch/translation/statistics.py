@@ -1,4 +1,8 @@
-"""Counts and corpus scores of the machine translations into one language."""
+"""Counts and corpus scores of the machine translations into one language.
+
+inputs: round trips and what was judged of them, a batch at a time
+outputs: the content of translated/<lang>.json
+"""
 
 from __future__ import annotations
 

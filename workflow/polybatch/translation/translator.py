@@ -25,7 +25,7 @@ from polybatch.core import stage
 from polybatch.core.device import given_cards
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json
-from polybatch.core.languages import directions, language
+from polybatch.core.languages import language, parse_direction
 from polybatch.core.sums import check_sums
 from polybatch.translation.families import FILES, tokenizer
 from polybatch.translation.options import AUTO, DecodingOptions
@@ -40,7 +40,7 @@ _CLAUSE_END = ",;:)\u2013\u2014\u3001\uff0c\uff1b\uff1a\u3002\u060c\u061b"
 
 @dataclass
 class Work:
-    """What a translator has done so far.
+    """Counts of what a translator has done so far.
 
     Attributes:
         sentences: Sentences, or parts of too long ones, that were translated.
@@ -94,7 +94,7 @@ class Translator:
                 remedy="name a translator for this direction in translation.translators",
             )
         self.folder, self.options, self.card, self.work = folder, options, card, Work()
-        self.source_lang, self.target_lang = directions(direction)
+        self.source_lang, self.target_lang = parse_direction(direction)
         self._tokenizer = tokenizer(folder, card, self.source_lang, self.target_lang)
         self._model = _load(folder, card, options, threads)
         cards = len(self._model.device_index)

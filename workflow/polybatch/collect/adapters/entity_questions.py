@@ -53,7 +53,7 @@ def request(spec: dict[str, Any]) -> dict[str, Any]:
         raise ConfigError(
             f"The source {spec['adapter']} has no repository of its own on the hub.",
             expected="sources.<name>.repo with its revision, or sources.<name>.path",
-            remedy="see docs/own-data.md",
+            remedy="see docs/collect.md",
         )
     return {
         "repo": options.repo,

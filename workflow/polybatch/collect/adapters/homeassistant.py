@@ -3,6 +3,9 @@
 A string is known by its component and key path; the same key path in another language is its translation.
 (query, passage) pairs are a thing's `name` or `title` with its sibling `description`, and an input's label
 (`data/<key>`) with its explanation (`data_description/<key>`).
+
+inputs: the wheel `homeassistant==<version>`, which is read as an archive
+outputs: pairs, translations and parallel strings (polybatch.collect.source.Source)
 """
 
 from __future__ import annotations

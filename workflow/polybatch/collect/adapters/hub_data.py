@@ -1,4 +1,8 @@
-"""What the adapters of data sets of the Hugging Face hub share: their options, and where their files are."""
+"""What the adapters of data sets of the Hugging Face hub share: their options, and where their files are.
+
+inputs: an entry of `sources`; the record of a fetched repository, or a folder laid out like one
+outputs: `HubOptions`; a `core.hub.Snapshot`
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ _NOT_OPTIONS = {"name", "adapter", "passages", "path", "translate", "url", "sha2
 
 
 def hub_options(spec: dict[str, Any], kind: type[HubOptions] = HubOptions) -> Any:
-    """The options in a config entry.
+    """The options in an entry of `sources`, as `kind` declares them.
 
     Raises:
         ConfigError: Unknown or unusable ones, all at once.

@@ -57,11 +57,21 @@ class Section:
 
     @property
     def passage(self) -> str:
+        """The texts of the paragraphs, joined by single spaces."""
         return " ".join(block.text for block in self.paragraphs)
 
 
 class LibreOffice:
-    """LibreOffice's help (see the module's docstring)."""
+    """LibreOffice's help (see the module's docstring), as a source (`polybatch.collect.source.Source`).
+
+    Args:
+        spec: The entry, `{name, adapter, ...LibreOfficeOptions}`.
+        record: The record of the English help; those of the other languages lie beside it, as <lang>.json.
+
+    Raises:
+        ConfigError: An unknown option.
+        DataError: The English help was not fetched, or changed since.
+    """
 
     def __init__(self, spec: Mapping[str, Any], record: Path) -> None:
         self.options = options_of(spec)
@@ -78,7 +88,7 @@ class LibreOffice:
         self._last: tuple[str, Texts] = "", {}
 
     def english(self) -> Iterator[Pair]:
-        """Headings with what stands below them."""
+        """The English pairs: a heading, and what stands below it; see the module's docstring for what is left out."""
         for section in self._read():
             yield Pair(self._identity(section), section.heading.text, section.passage, document=self._document(section))
 

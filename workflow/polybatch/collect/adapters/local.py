@@ -6,6 +6,9 @@ together, with their line numbers; nothing is dropped silently.
 
 The file is read once to be checked, and again whenever its pairs are asked for: in memory are a few bytes a row, and
 only where groups join translations.
+
+inputs: an entry of `source` or `sources` with `path`; the file
+outputs: pairs, translations and parallel strings (polybatch.collect.source.Source)
 """
 
 from __future__ import annotations
@@ -44,7 +47,7 @@ _TEXTS = ("query", "passage")
 
 
 class LocalSource:
-    """Pairs of one local file (see the module's docstring).
+    """Pairs of one local file (see the module's docstring), as a source (`polybatch.collect.source.Source`).
 
     Args:
         spec: The config's entry: name, license, format, columns, markup, delimiter, quote.

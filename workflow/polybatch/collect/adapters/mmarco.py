@@ -55,7 +55,12 @@ def _queries(lang: str) -> str:
 
 
 class MMarco:
-    """Pairs of mMARCO and their translations (see the module's docstring)."""
+    """Pairs of mMARCO and their translations (see the module's docstring), as a source.
+
+    Args:
+        spec: The entry, `{name, adapter, ...MMarcoOptions}`.
+        record: What `hub.write_record` wrote, or a folder with the repository's files.
+    """
 
     def __init__(self, spec: dict[str, Any], record: Path) -> None:
         self.options = hub_options(spec, MMarcoOptions)

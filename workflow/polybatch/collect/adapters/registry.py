@@ -1,4 +1,8 @@
-"""The adapters of data sources, by the names that a config gives them."""
+"""The adapters of data sources, by the names that a config gives them.
+
+inputs: an entry of `source` or `sources`; the file or record that it is read from
+outputs: a `Source`; what must be fetched for it
+"""
 
 from __future__ import annotations
 

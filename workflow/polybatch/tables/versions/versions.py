@@ -113,7 +113,7 @@ def newest(root: Path | str) -> Version:
 
 
 def _no_tables(root: Path) -> DataError:
-    """What is told where a study has no tables: it may have another name, or another folder may be meant."""
+    """The remedy for a study without tables: it may have another name, or another folder may be meant."""
     studies = sorted(path.name for path in root.parent.glob("*") if list_versions(path))
     if studies:
         found, remedy = f"tables of the studies {', '.join(studies)}", "name one of these studies, or run the pipeline"
