@@ -183,7 +183,8 @@ def _require_distinct(folder: Path, keys: array[int]) -> None:
     repeated = set(found[counts > 1].tolist())
     if not repeated:
         return
-    faults, first = Faults(_found(folder, "corpus")), {}
+    faults = Faults(_found(folder, "corpus"))
+    first: dict[str, str] = {}
     for where, identity, _, _ in _lines(folder, "corpus"):
         if hash64(identity) in repeated and (known := first.setdefault(identity, where)) != where:
             faults.add(where, f"a passage has the id {shown(identity)} in {known} already")
