@@ -74,6 +74,7 @@ onstart:
         cluster.check(workflow)
         polling.look_in_time(workflow)
     except PolybatchError as error:
+        events.tell_refusal(workflow, error)
         raise WorkflowError(str(error)) from None
     if found := str(leftovers.clear([PATHS.base, PATHS.tables(), WHEELS_FOLDER])):
         logger.warning(found)

@@ -43,6 +43,7 @@ try:
     TABLE_FILES = expected_files(CONFIG)
     REPORTED = report_entries(CONFIG)
 except PolybatchError as error:
+    events.tell_refusal(workflow, error)
     raise WorkflowError(str(error)) from None
 
 STUDY = CONFIG["study"]["name"]

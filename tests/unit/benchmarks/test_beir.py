@@ -171,3 +171,21 @@ def test_judgements_and_passages_stand_in_one_place(tmp_path: Path) -> None:
     write(folder, {"p1": "one"}, {"q1": "1?"})
     with pytest.raises(DataError, match="beside its languages' folders"):
         build(folder, tmp_path / "mine", ["en"])
+
+
+def test_passages_of_one_id_are_told_with_their_lines(english: Path, tmp_path: Path) -> None:
+    corpus = english / "corpus.jsonl.gz"
+    again = [{"_id": "p1", "text": "other"}, {"_id": 7, "text": "a"}, {"_id": "7", "text": "b"}]
+    lines = [gzip.decompress(corpus.read_bytes()).decode(), *map(json.dumps, again)]
+    corpus.write_bytes(gzip.compress("\n".join(lines).encode()))
+    with pytest.raises(DataError) as caught:
+        build(english, tmp_path / "mine", ["en"])
+    told = str(caught.value)
+    assert told.startswith("2 passage(s) have an id that another one has.")
+    assert str(corpus) in told
+    assert "line 4: a passage has the id 'p1' in line 1 already; line 6: a passage has the id '7' in line 5" in told
+
+
+def test_empty_lines_before_the_header_are_no_fault(english: Path, tmp_path: Path) -> None:
+    damage(english, "qrels/test.tsv", lambda raw: b"\n\n" + raw)
+    assert build(english, tmp_path / "mine", ["en"])["judgements"] == 2

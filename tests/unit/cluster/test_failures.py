@@ -9,10 +9,11 @@ import sys
 import time
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from polybatch.cluster import causes, failures, jobs, run_log
+from polybatch.cluster import causes, events, failures, jobs, run_log
 from polybatch.cluster.jobs import SlurmFacts
 from polybatch.cluster.run_log import Try
 from polybatch.core.errors import DataError
@@ -345,3 +346,27 @@ def test_a_node_that_cannot_open_the_jobs_log_is_told():
     cause = causes.explain("collect", Try(outcome="failed"), facts, log="", slurm_log="")
     assert cause.words.startswith("far1 could not open the job's log")
     assert "polybatch cluster probe" in cause.to_do
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (137, "killed (SIGKILL)"),
+        (139, "ended by the signal SIGSEGV"),
+        (255, "ended with exit status 255"),
+        (2, "ended"),
+    ],
+)
+def test_a_shell_that_ran_what_was_killed_tells_of_it_by_its_status(status, words):
+    attempt = Try(exit=f"returned non-zero exit status {status}")
+    assert causes.explain("r", attempt, None, log="", slurm_log="").words.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("quiet", "dryrun", "told"), [("ALL", False, True), ("RULES", False, False), ("ALL", True, False)]
+)
+def test_a_refusal_is_told_where_snakemake_keeps_it_to_itself(capsys, quiet, dryrun, told):
+    settings = SimpleNamespace(quiet=[SimpleNamespace(name=quiet)])
+    workflow = SimpleNamespace(output_settings=settings, dryrun=dryrun)
+    events.tell_refusal(workflow, DataError("It is wrong."))
+    assert ("It is wrong." in capsys.readouterr().err) == told

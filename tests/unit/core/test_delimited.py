@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from polybatch.core.delimited import CSV, NO_QUOTES, TSV, Dialect, delimited_rows
-from polybatch.core.errors import DataError
+from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.values import Fault
 
 
@@ -33,6 +33,7 @@ def test_any_line_end_and_a_mark_of_byte_order(tmp_path: Path, end: bytes) -> No
     [
         (b"1,2,3", "3 field(s), the header has 2"),
         (b"1", "1 field(s), the header has 2"),
+        (b"a,b", "the header again"),
         (b'1,5" screen', "a quote within a field without quotes at column 4"),
         (b'"a" b,2', "text after the closing quote at column 4"),
         (b'1,"never', "a quote opened at column 3 is never closed"),
@@ -77,3 +78,8 @@ def test_long_fields(tmp_path: Path) -> None:
 def test_a_header_that_names_a_column_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="twice"):
         read(tmp_path, b"a,b,a\n1,2,3\n")
+
+
+def test_a_delimiter_that_quotes_too_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be both"):
+        read(tmp_path, b"a;b\n1;2\n", Dialect(";", ";"))

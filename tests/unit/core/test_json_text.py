@@ -92,3 +92,24 @@ def test_other_encodings_are_told_with_line_and_column(tmp_path: Path, raw: byte
     path.write_bytes(raw)
     with pytest.raises(DataError, match=words):
         list(numbered_lines(path))
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (b"PAR1\x15\x04", "Parquet"),
+        (b"PK\x03\x04\x14\x00", "ZIP"),
+        (gzip.compress(b"{}"), "gzip twice"),
+        ('{"a": 1}'.encode("utf-16-le"), "UTF-16LE"),
+        ('{"a": 1}'.encode("utf-16-be"), "UTF-16BE"),
+        ('{"a": "\u201cx\u201d"}'.encode("cp1252"), "windows-1252"),
+    ],
+)
+def test_what_is_no_text_of_ours_is_named(tmp_path: Path, raw: bytes, words: str) -> None:
+    path = tmp_path / "file.jsonl.gz"
+    path.write_bytes(gzip.compress(raw))
+    with pytest.raises(DataError, match=words):
+        list(numbered_lines(path))
+    if words != "windows-1252":
+        with pytest.raises(DataError, match=words):
+            read_document(path)

@@ -46,6 +46,9 @@ def test_plain_text_has_no_markup(text: str) -> None:
         ("<script>never closed", " never closed", 1),
         ("Tom &amp; Jerry &#39;s caf&eacute;", "Tom & Jerry 's café", 3),
         ("a &lt;b&gt; c", "a <b> c", 2),
+        ("<![CDATA[a < b]]> c ]]>", "a < b c ]]>", 1),
+        ('<?xml version="1.0"?>x', " x", 1),
+        ("a&#" + "1" * 5000 + ";b", "a\ufffdb", 1),
     ],
 )
 def test_html_is_taken_out(text: str, plain: str, marks: int) -> None:
@@ -78,6 +81,9 @@ def test_links_show_their_text() -> None:
         "<!--",
         "<script>",
         '<b a="',
+        "<![CDATA[",
+        "<?xml ",
+        "&#1",
         "<b ",
         "[",
         "[a](",

@@ -112,3 +112,13 @@ def test_imports_are_never_looked_through_for_garbage() -> None:
     assert gc.isenabled()
     assert gc.get_freeze_count() > frozen
     gc.unfreeze()
+
+
+def test_ctrl_c_is_told_without_a_traceback(capsys: pytest.CaptureFixture) -> None:
+    def main(argv: list[str] | None) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as caught:
+        stage.run(main, [])
+    assert caught.value.code == 130
+    assert capsys.readouterr().err.startswith("error: It was stopped (Ctrl-C).\n  to do: run the same command again")

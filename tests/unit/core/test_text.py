@@ -40,14 +40,43 @@ def test_keys_ignore_case_punctuation_and_width() -> None:
     assert text_key("!!!") != text_key("???"), "texts without letters must not fall together"
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("كَيْفَ أُعِيدُ ضَبْطَ الْمُوَجِّهِ", "كيف أعيد ضبط الموجه"),
+        ("الموجه", "المـــوجه"),
+        ("כֵּיצַד לְאַפֵּס", "כיצד לאפס"),
+        ("İŞLEM IŞIĞI", "işlem ışığı"),
+        ("<![CDATA[<p>Turn it on</p>]]>", "Turn it on"),
+        ('<?xml version="1.0"?><p>Turn it on</p>', "Turn it on"),
+        ("turn ＜b＞it＜/b＞ on", "turn it on"),
+        ("[turn it]\u200b(https://example.org) on", "turn it on"),
+        ("turn&#" + "9" * 5000 + ";it on", "turn it on"),
+    ],
+)
+def test_texts_count_as_the_same(one: str, other: str) -> None:
+    assert same_key(one) == same_key(other)
+
+
+@pytest.mark.parametrize(("one", "other"), [("कि", "का"), ("اب", "أب"), ("آ", "ا"), ("\u0640", "\u0640\u0640")])
+def test_marks_that_tell_words_apart_stay(one: str, other: str) -> None:
+    assert same_key(one) != same_key(other)
+
+
 def test_keys_are_those_of_the_definition_for_every_character() -> None:
     marks = "".join(c for c in map(chr, range(0x300, 0x1F000)) if unicodedata.category(c) in ("Mn", "Mc"))
     not_word = re.compile(rf"(?:[^\w{marks}]|_)+")
     invisible = re.compile(f"[{character_class(INVISIBLE_RANGES)}]")
+    hebrew = [chr(c) for c in range(0x591, 0x5C8) if unicodedata.category(chr(c)) == "Mn"]
+    arabic = [chr(c) for c in [*range(0x610, 0x61B), *range(0x64B, 0x653), 0x670, *range(0x6D6, 0x6EE)]]
+    syriac = map(chr, range(0x730, 0x74B))
+    points = [c for c in [*hebrew, *arabic, *syriac] if unicodedata.category(c) == "Mn"]
+    optional = re.compile(f"[{''.join(points)}\u0640\u07fa]")
 
     def plain(text: str) -> str:
         folded = unicodedata.normalize("NFKC", invisible.sub("", text)).casefold()
-        return not_word.sub(" ", folded).strip() or " ".join(folded.split())
+        folded = folded.replace("i\u0307", "i").replace("\u0131", "i")
+        return not_word.sub(" ", optional.sub("", folded) or folded).strip() or " ".join(folded.split())
 
     for start in range(0, 0x30000, 16):
         characters = [chr(code) for code in range(start, start + 16)]

@@ -7,7 +7,7 @@ import datetime
 import pytest
 
 from polybatch.core.errors import DataError
-from polybatch.core.values import Fault, Faults, grade, identifier, is_missing, text, texts
+from polybatch.core.values import Fault, Faults, grade, identifier, is_missing, looks_converted, text, texts
 
 NAN = float("nan")
 
@@ -83,3 +83,13 @@ def test_the_first_faults_are_shown_and_all_are_counted() -> None:
         faults.tell("{number} rows cannot be used.")
     assert "25 rows cannot be used." in str(caught.value)
     assert "line 9: empty query; and 15 more" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["nan", "None", "<NA>", "['a', 'b']", '["a"]'])
+def test_printed_forms_are_noticed(value: str) -> None:
+    assert looks_converted(value)
+
+
+@pytest.mark.parametrize("value", ["none of them", "[a]", "Nanna", "['a'] and more", ""])
+def test_other_texts_are_no_printed_forms(value: str) -> None:
+    assert not looks_converted(value)

@@ -14,7 +14,7 @@ from polybatch.core.errors import ConfigError, DataError
 from polybatch.embedding.vectors import VectorFile
 from polybatch.retrieval.flat_index import flat_vectors
 from polybatch.retrieval.index import build_index, build_indexes, main
-from polybatch.retrieval.options import IndexOptions
+from polybatch.retrieval.options import IndexOptions, index_fault
 
 LANGUAGES = ["en", "de"]
 ROWS = 40
@@ -149,3 +149,13 @@ def test_blocks_and_a_sample_give_an_index_of_the_same_vectors(
     sampled = build_index(vectors, factory, IndexOptions())
     assert sampled.ntotal == 3000
     assert not np.array_equal(faiss.serialize_index(sampled), whole)
+
+
+@pytest.mark.parametrize("factory", ["IVF0,Flat", "PQ8x0", "HNSW0", "PCA0,Flat"])
+def test_parts_of_no_size_are_told_before_anything_is_trained(factory: str) -> None:
+    assert "the size 0" in index_fault(factory)
+
+
+@pytest.mark.parametrize("factory", ["IVF10,Flat", "HNSW32", "PCA80,Flat", "SQ8"])
+def test_other_parts_are_taken(factory: str) -> None:
+    assert index_fault(factory) == ""

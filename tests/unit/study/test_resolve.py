@@ -216,6 +216,11 @@ class TestSources:
             ({"path": "data/tables.jsonl"}, "results/tables/ holds something else"),
             ({"path": "data/My.pairs.jsonl", "name": "x" * 151}, "source.name: must be a name"),
             ({"path": "data/My.pairs.jsonl", "name": "pairs\n"}, "source.name: must be a name"),
+            (
+                {"path": "data/My.pairs.jsonl", "delimiter": "\n"},
+                "source.delimiter: must be a character, and no line end",
+            ),
+            ({"path": "data/My.pairs.jsonl", "delimiter": ";", "quote": ";"}, "';' cannot be both"),
         ],
     )
     def test_files_and_names_are_looked_at_before_any_job(self, config: dict, source: Any, message: str) -> None:
@@ -226,6 +231,8 @@ class TestSources:
         resolve(config)
         config["validation"] = {"source": "duorc"}
         assert "sources.duorc.path: there is no file or folder nowhere" in faults(config)
+        config["sources"] |= {"help": {"adapter": "libreoffice", "folder": "nowhere"}}
+        assert "sources.help.folder: there is no folder nowhere" in faults(config | {"source": "help"})
 
 
 class TestBenchmarks:

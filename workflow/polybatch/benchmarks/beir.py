@@ -11,6 +11,7 @@ says that they are not: a judgement holds inside its language. Queries that the 
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.languages import language
 from polybatch.core.lines import numbered_lines
 from polybatch.core.row_files import file_rows
-from polybatch.core.text import is_blank
+from polybatch.core.text import hash64, is_blank
 from polybatch.core.values import Fault, Faults, grade, identifier, is_missing, shown, text
 
 _HEADER = ["query-id", "corpus-id", "score"]
@@ -164,11 +165,30 @@ def _lines(folder: Path, name: str) -> Iterator[tuple[str, str, str, str]]:
 
 def _passages(folder: Path) -> Callable[[], Iterator[tuple[str, str]]]:
     def rows() -> Iterator[tuple[str, str]]:
+        keys = array("Q")  # eight bytes a passage: corpora have millions
         for _, identity, title, body in _lines(folder, "corpus"):
+            keys.append(hash64(identity))
             passage = joined("" if is_blank(title) else title, body)
             yield identity, "" if is_blank(passage) else passage
+        _require_distinct(folder, keys)
 
     return rows
+
+
+def _require_distinct(folder: Path, keys: array[int]) -> None:
+    """Raises a DataError if two passages have one id; only then is the corpus read again, for the lines."""
+    import numpy as np
+
+    found, counts = np.unique(np.frombuffer(keys, dtype=np.uint64), return_counts=True)
+    repeated = set(found[counts > 1].tolist())
+    if not repeated:
+        return
+    faults = Faults(_found(folder, "corpus"))
+    first: dict[str, str] = {}
+    for where, identity, _, _ in _lines(folder, "corpus"):
+        if hash64(identity) in repeated and (known := first.setdefault(identity, where)) != where:
+            faults.add(where, f"a passage has the id {shown(identity)} in {known} already")
+    faults.tell("{number} passage(s) have an id that another one has.", remedy="give each passage an id of its own")
 
 
 def _queries(folder: Path) -> dict[str, str]:
@@ -202,10 +222,13 @@ def read_qrels(path: Path) -> Judgements:
         )
     found: Judgements = {}
     lines: dict[tuple[str, str], int] = {}
-    faults, again = Faults(path), 0
+    faults, again, first_row = Faults(path), 0, True
     for number, line in numbered_lines(path):
         row = line.rstrip("\r\n").split("\t")
-        if not line.strip() or (number == 1 and row == _HEADER):
+        if not line.strip():
+            continue
+        is_header, first_row = first_row and row == _HEADER, False
+        if is_header:
             continue
         try:
             query, passage, relevance = _judgement(row)

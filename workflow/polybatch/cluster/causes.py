@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from signal import Signals
 
 from polybatch.cluster.jobs import SlurmFacts
 from polybatch.cluster.run_log import Try
@@ -212,14 +213,22 @@ def _by_missing_output(attempt: Try) -> Cause | None:
 
 
 def _by_exit(rule: str, attempt: Try) -> Cause:
-    signal = _SIGNAL.search(attempt.exit)
-    if signal and signal[1] == "SIGKILL":
+    name, status = _signal(attempt.exit), _STATUS.search(attempt.exit)
+    if name == "SIGKILL":
         return Cause(
             "killed (SIGKILL), mostly by the system for want of memory, else by a user",
             f"{_AGAIN}; if it is memory, fewer jobs at a time (--cores) or {_more(rule, attempt, 'mem_mb')}",
         )
-    if signal:
-        return Cause(f"ended by the signal {signal[1]}", f"{_AGAIN}; if it comes again, report it with the log")
-    status = _STATUS.search(attempt.exit)
+    if name:
+        return Cause(f"ended by the signal {name}", f"{_AGAIN}; if it comes again, report it with the log")
     words = f"ended with exit status {status[1]}, and does not say why" if status else "failed, and nothing says why"
     return Cause(words, f"look at its logs; to run it alone: the same command with `--until {rule} --verbose`")
+
+
+def _signal(ended: str) -> str:
+    """The signal that ended a command, or what the shell ran for it (a status of 128 and more); "" if none did."""
+    found, status = _SIGNAL.search(ended), _STATUS.search(ended)
+    if found:
+        return found[1]
+    number = int(status[1]) - 128 if status else 0
+    return Signals(number).name if number in set(Signals) else ""

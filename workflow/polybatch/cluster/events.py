@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -293,3 +294,15 @@ def _texts(values: Any) -> list[str]:
 
 def _text(value: Any) -> str:
     return "" if value is None else str(value)[:_MOST_TEXT]
+
+
+def tell_refusal(workflow: Any, error: Exception) -> None:
+    """Prints why nothing is begun where Snakemake will not: `--quiet all` keeps even that from its user.
+
+    Args:
+        workflow: Snakemake's.
+        error: What is wrong with the configuration or the machine.
+    """
+    quiet = {kind.name for kind in workflow.output_settings.quiet or ()}
+    if "ALL" in quiet and not workflow.dryrun:
+        print(error, file=sys.stderr, flush=True)

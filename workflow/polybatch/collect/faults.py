@@ -77,6 +77,8 @@ def _named_file_faults(config: Config, names: list[str]) -> Iterator[Fault]:
         entry = config["sources"].get(name)
         if isinstance(entry, dict) and "path" in entry:
             yield from (fault.under("sources", name) for fault in _file_faults(entry, entry.get("adapter", "")))
+        if isinstance(entry, dict) and entry.get("folder") and (text := path_fault(str(entry["folder"]), "folder")):
+            yield Fault(("sources", name, "folder"), text)
 
 
 def _file_faults(entry: dict[str, object], adapter: str) -> Iterator[Fault]:

@@ -230,8 +230,8 @@ class SourceSection(Section):
     )
 
 
-Delimiter = Annotated[str, Field(min_length=1, max_length=1), Said("a character", "characters")]
-Quote = Annotated[str, Field(pattern="^(.|none|auto)$"), Said("a character, `none` or `auto`", "characters")]
+Delimiter = Annotated[str, Field(pattern=r"^[^\r\n]$"), Said("a character, and no line end", "characters")]
+Quote = Annotated[str, Field(pattern=r"^([^\r\n]|none|auto)$"), Said("a character, `none` or `auto`", "characters")]
 
 
 class ColumnsSection(Section):
@@ -242,6 +242,12 @@ class ColumnsSection(Section):
     lang: str = option(ABSENT, "The column of language codes; needed only for translations.", otherwise="`lang`")
     group: str = option(ABSENT, "The column that joins translations; needed only for these.", otherwise="`group`")
     hard_negatives: str = option(ABSENT, "The column of hard negatives.", otherwise="`hard_negatives`")
+
+
+def _delimiter_conflicts(section: LocalSourceSection | OwnFileSection) -> Iterator[Conflict]:
+    if len(given(section, "delimiter", "quote")) > 1 and section.delimiter == section.quote:
+        text = f"{section.quote!r} cannot be both what divides fields and what stands around them"
+        yield Conflict(("delimiter", "quote"), text)
 
 
 class LocalSourceSection(SourceSection):
@@ -270,6 +276,10 @@ class LocalSourceSection(SourceSection):
     columns: ColumnsSection = option(
         {}, "Our names (`query`, `passage`, `lang`, `group`, `hard_negatives`) to the file's."
     )
+
+    def conflicts(self) -> Iterator[Conflict]:
+        yield from super().conflicts()
+        yield from _delimiter_conflicts(self)
 
 
 class NamedSourceSection(SourceSection):
@@ -355,6 +365,10 @@ class OwnFileSection(NamedSourceSection):
     quote: Quote = option(ABSENT, "As for `source`.")
     markup: Literal["plain", "html", "markdown"] = option(ABSENT, "As for `source`.")
     columns: ColumnsSection = option(ABSENT, "As for `source`.")
+
+    def conflicts(self) -> Iterator[Conflict]:
+        yield from super().conflicts()
+        yield from _delimiter_conflicts(self)
 
 
 # Adapter -> what an entry of `sources` with it may say.

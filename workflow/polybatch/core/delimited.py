@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
-from polybatch.core.errors import DataError
+from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.lines import MAX_LINE_BYTES, numbered_lines
 from polybatch.core.values import Fault, shown
 
@@ -49,8 +49,15 @@ def delimited_rows(path: Path, dialect: Dialect) -> Iterator[tuple[str, dict[str
         ("line 7", the row, or what is wrong with it). After a fault it goes on with the next line.
 
     Raises:
+        ConfigError: Delimiter and quote are the same.
         DataError: A line cannot be read (`lines.numbered_lines`), or the header is missing or names a column twice.
     """
+    if dialect.quote == dialect.delimiter:
+        raise ConfigError(
+            f"{dialect.quote!r} cannot be both what divides fields and what stands around them.",
+            where=path,
+            remedy="correct source.delimiter or source.quote",
+        )
     many_lines = True
     if dialect.quote == AUTO:
         many_lines = False
@@ -64,6 +71,11 @@ def delimited_rows(path: Path, dialect: Dialect) -> Iterator[tuple[str, dict[str
             header = _header(path, number, record)
         elif isinstance(record, Fault):
             yield f"line {number}", record
+        elif record == header:
+            yield (
+                f"line {number}",
+                Fault("the header again; where files were joined, leave it out of all but the first"),
+            )
         elif len(record) != len(header):
             yield f"line {number}", Fault(f"{len(record)} field(s), the header has {len(header)}")
         else:

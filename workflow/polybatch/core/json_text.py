@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from polybatch.core.errors import DataError
-from polybatch.core.lines import opened, reading
+from polybatch.core.lines import opened, reading, require_utf8
 from polybatch.core.values import Fault, shown
 
 MAX_DEPTH = 100
@@ -35,7 +35,7 @@ def parse(source: str) -> Any:
     try:
         return json.loads(source, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
-        raise Fault(f"no JSON: {error.msg} at {_place(source, error.pos)}") from None
+        raise Fault(f"no JSON: {error.msg.removesuffix(' at')} at {_place(source, error.pos)}") from None
     except ValueError as error:  # a number of thousands of digits
         raise Fault(f"no JSON that can be read: {str(error).split(';')[0]}") from None
 
@@ -86,6 +86,7 @@ def parse_document(raw: bytes, where: object) -> Any:
             expected=f"at most {MAX_DOCUMENT_BYTES} bytes",
             remedy="write it as JSON lines",
         )
+    require_utf8(raw[:16], str(where))
     try:
         return parse(raw.decode("utf-8-sig"))
     except UnicodeDecodeError as error:

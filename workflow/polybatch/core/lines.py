@@ -29,6 +29,17 @@ _OTHER_ENCODINGS = {
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
+# How files begin that are no text, whatever their name says.
+_NO_TEXT = {
+    b"PAR1\x15": "Parquet",
+    b"PK\x03\x04": "a ZIP archive, as spreadsheets are",
+    b"\xd0\xcf\x11\xe0": "a file of an older office program",
+    b"%PDF-": "PDF",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd",
+    b"\xfd7zXZ\x00": "compressed by xz",
+    b"BZh91AY&SY": "compressed by bzip2",
+    _GZIP: "compressed by gzip twice",
+}
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -49,22 +60,39 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def _decoded(raw: bytes, number: int, path: Path) -> str:
     if number == 1:
-        mark = next((mark for mark in _OTHER_ENCODINGS if raw.startswith(mark)), None)
-        if mark:
-            raise _not_utf8(path, number, f"the mark of {_OTHER_ENCODINGS[mark]}", _OTHER_ENCODINGS[mark])
+        require_utf8(raw, f"{path}, line 1")
         raw = raw.removeprefix(codecs.BOM_UTF8)
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         column = len(raw[: error.start].decode("utf-8")) + 1
         found = f"{error.reason} at column {column}: byte {raw[error.start]:#04x}"
-        raise _not_utf8(path, number, found, "latin-1") from error
+        # Latin-1 has controls where Windows has quotes and dashes, and controls are taken out of texts.
+        guess = "windows-1252" if 0x80 <= raw[error.start] < 0xA0 else "latin-1"
+        raise _not_utf8(f"{path}, line {number}", found, guess) from error
 
 
-def _not_utf8(path: Path, number: int, found: str, guess: str) -> DataError:
+def require_utf8(start: bytes, where: str) -> None:
+    """Raises a DataError if a file begins as one of another encoding does, or as one that is no text."""
+    if kind := next((kind for mark, kind in _NO_TEXT.items() if start.startswith(mark)), ""):
+        raise DataError(
+            "A text file was expected.",
+            where=where,
+            found=kind,
+            remedy="name the file that it was made of, or unpack it",
+        )
+    mark = next((mark for mark in _OTHER_ENCODINGS if start.startswith(mark)), None)
+    if mark:
+        raise _not_utf8(where, f"the mark of {_OTHER_ENCODINGS[mark]}", _OTHER_ENCODINGS[mark])
+    for first, name in ((0, "UTF-16BE"), (1, "UTF-16LE")):
+        if start[first:4:2] == b"\0\0":
+            raise _not_utf8(where, f"a null in every second byte, as of {name}", name)
+
+
+def _not_utf8(where: str, found: str, guess: str) -> DataError:
     return DataError(
         "A text file is not UTF-8.",
-        where=f"{path}, line {number}",
+        where=where,
         found=found,
         remedy=f"convert it, for example with `iconv -f {guess} -t utf-8`",
     )

@@ -38,11 +38,16 @@ _NAMES_OF_WITHOUT_VALUE = (
 _WITHOUT_VALUE = frozenset(_NAMES_OF_WITHOUT_VALUE.split())
 _HIDDEN = ("script", "style")  # what stands between their tags is no text
 _NAME = r"[A-Za-z][\w:.-]*+"
-_ATTRIBUTE = r"""\s+[^\s"'<>/=]++(?:\s*+=\s*+(?:"[^"]*+"|'[^']*+'|[^\s"'=<>`]++))?+"""
+_ATTRIBUTE_NAME = r"""[^\s"'<>/=]++"""
+_VALUE = r"""\s*+=\s*+(?:"[^"]*+"|'[^']*+'|[^\s"'=<>`]++)"""
+_ATTRIBUTE = rf"\s++{_ATTRIBUTE_NAME}(?:{_VALUE})?+"
+_NAMED = re.compile(rf"\s++(?P<name>{_ATTRIBUTE_NAME})(?P<value>{_VALUE})?+")
 _TAG = re.compile(rf"<(?P<end>/?)(?P<name>{_NAME})(?P<attributes>(?:{_ATTRIBUTE})*+)\s*+(?P<closed>/?)>")
 _CLOSING = re.compile(rf"</({_NAME})\s*+>")
 _REFERENCE = re.compile(r"&(?:#\d++|#[xX][0-9a-fA-F]++|[A-Za-z][A-Za-z0-9]*+);")
-_DOCTYPE = re.compile(r"<!doctype\b[^<>]*+>", re.IGNORECASE)
+_LONG_NUMBER = re.compile(r"&#(?:0*+[1-9]\d{7,}|[xX]0*+[1-9a-fA-F][0-9a-fA-F]{6,})")
+_LITERAL = re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
+_DECLARATION = re.compile(r"<!doctype\b[^<>]*+>|<\?[a-z][^<>?]*+\?>", re.IGNORECASE)
 # A link's text, whose brackets may nest once, and its target, whose parentheses may, with a title. "a[0](b)" is none.
 _LINK = re.compile(
     r"(?<![\w\])}])!?\[((?:[^\[\]]|\[[^\[\]]*+\])*+)\]"
@@ -64,14 +69,20 @@ def strip_html(text: str) -> tuple[str, int]:
     plain, marks = strip_tags(text)
     if "&" not in plain:
         return plain, marks
-    resolved = html.unescape(plain)
+    resolved = resolve_references(plain)
     return resolved, marks + (max(1, len(_REFERENCE.findall(plain))) if resolved != plain else 0)
+
+
+def resolve_references(text: str) -> str:
+    """`html.unescape`; the number of no character, however many digits it has, becomes U+FFFD, as HTML wants it."""
+    return html.unescape(_LONG_NUMBER.sub("&#x110000", text)) if "&" in text else text
 
 
 def strip_tags(text: str) -> tuple[str, int]:
     """As `strip_html`, but character references stay."""
     if "<" not in text or ">" not in text:
         return text, 0
+    text, literal = _strip_literal(text)
     closed = {name.lower() for name in _CLOSING.findall(text)}
     if "-->" in text:
         closed.add("!--")
@@ -82,7 +93,16 @@ def strip_tags(text: str) -> tuple[str, int]:
             pieces += [text[done:at], gap]
             marks, done = marks + 1, end
         at = text.find("<", end or at + 1)
-    return ("".join([*pieces, text[done:]]), marks) if marks else (text, 0)
+    return "".join([*pieces, text[done:]]), marks + literal
+
+
+def _strip_literal(text: str) -> tuple[str, int]:
+    """The text with what XML's `<![CDATA[...]]>` hold in their place, and how many there were."""
+    before, end, after = text.rpartition("]]>")  # beyond the last end, nothing that is opened is closed
+    if not end:
+        return text, 0
+    plain, sections = _LITERAL.subn(r"\1", before + end)
+    return plain + after, sections
 
 
 def _mark_at(text: str, at: int, closed: set[str]) -> tuple[int, str]:
@@ -96,8 +116,8 @@ def _mark_at(text: str, at: int, closed: set[str]) -> tuple[int, str]:
             closed.discard("!--")
             return 0, ""
         return end + 3, ""
-    if text.startswith("<!", at):
-        found = _DOCTYPE.match(text, at)
+    if text.startswith(("<!", "<?"), at):
+        found = _DECLARATION.match(text, at)
         return (found.end(), " ") if found else (0, "")
     tag = _TAG.match(text, at)
     if tag is None or not _is_markup(tag, closed):
@@ -122,8 +142,7 @@ def _is_markup(tag: re.Match[str], closed: set[str]) -> bool:
 
 def _bare(attributes: str) -> list[str]:
     """Names of attributes that have no value."""
-    without_values = re.sub(r"""[^\s"'<>/=]+\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'=<>`]+)""", " ", attributes)
-    return without_values.split()
+    return [found["name"] for found in _NAMED.finditer(attributes) if found["value"] is None]
 
 
 def strip_links(text: str) -> tuple[str, int]:

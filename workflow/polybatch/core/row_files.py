@@ -84,9 +84,9 @@ def _parquet(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row | Fa
                 number += 1
                 # The first row tells of all columns, for the message that one of ours is missing.
                 yield f"row {number}", row if number > 1 else {**dict.fromkeys(names), **row}
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise DataError(
-            "The source is truncated, damaged or not Parquet.",
+            "The source cannot be read: it is truncated or damaged, or holds values that Python has no type for.",
             where=f"{path}, after row {number}" if number else path,
             found=str(error).splitlines()[0] if str(error) else type(error).__name__,
         ) from error
@@ -102,7 +102,7 @@ def _squad(path: Path) -> Iterator[tuple[str, Row | Fault]]:
                 yield place, Fault(f"no object: {shown(question)}")
                 continue
             try:
-                name = identifier(question.get("id"), "id")
+                name, unanswered = identifier(question.get("id"), "id"), is_unanswered(question)
             except Fault as fault:
                 yield place, fault
                 continue
@@ -112,14 +112,23 @@ def _squad(path: Path) -> Iterator[tuple[str, Row | Fault]]:
                     "query": question.get("question"),
                     "passage": paragraph.get("context"),
                     "group": name,
-                    UNANSWERED: is_unanswered(question),
+                    UNANSWERED: unanswered,
                 },
             )
 
 
 def is_unanswered(question: dict[str, Any]) -> bool:
-    """Whether SQuAD 2 marks a question as having no answer in its context, or lists no answer."""
-    return question.get("is_impossible") is True or question.get("answers", True) == []
+    """Whether SQuAD 2 marks a question as having no answer in its context, or lists no answer.
+
+    Raises:
+        Fault: What should say so is of another type, such as "true" or 1: nothing else tells these questions apart.
+    """
+    marked, answers = question.get("is_impossible"), question.get("answers")
+    if not is_missing(marked) and not isinstance(marked, bool):
+        raise Fault(f"is_impossible is neither true nor false: {shown(marked)}")
+    if "answers" in question and not isinstance(answers, list):
+        raise Fault(f"answers is no list of objects: {shown(answers)}")
+    return marked is True or answers == []
 
 
 def squad_paragraphs(document: Any, path: object) -> Iterator[tuple[str, dict[str, Any], list[Any]]]:

@@ -33,8 +33,8 @@ _NO_SPACE = re.compile(
 def run(main: Callable[[list[str] | None], None], argv: list[str] | None = None) -> None:
     """Runs a stage's `main` as a process: exit 0, or 1 with the fault told in plain words.
 
-    A full disk is told as such; any other unforeseen exception keeps its traceback, because it is a defect
-    of ours and the traceback is what a bug report needs.
+    A full disk is told as such, and so is Ctrl-C (exit 130, as of a shell); any other unforeseen exception keeps its
+    traceback, because it is a defect of ours and the traceback is what a bug report needs.
     """
     logging.basicConfig(
         level=os.environ.get("POLYBATCH_LOG", "INFO"),
@@ -47,6 +47,10 @@ def run(main: Callable[[list[str] | None], None], argv: list[str] | None = None)
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         main(argv)
+    except KeyboardInterrupt:
+        stopped = "error: It was stopped (Ctrl-C).\n  to do: run the same command again; finished files are kept"
+        print(stopped, file=sys.stderr, flush=True)
+        sys.exit(130)
     except Exception as error:
         if is_disk_full(error):
             _end_with_full_disk(error)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import html
 import re
 import unicodedata
 
-from polybatch.core.markup import strip_links, strip_tags
+from polybatch.core.markup import resolve_references, strip_links, strip_tags
 from polybatch.core.unicode_sets import INVISIBLE_RANGES, UNSPACED_RANGES, character_class
 
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
@@ -25,6 +24,14 @@ _ASCII_WORDS = bytes(c if c > 127 else ord(chr(c).lower()) if chr(c).isalnum() e
 _ASCII_INVISIBLE = bytes([*range(9), *range(14, 32), 127])
 _NOT_WORD_BEYOND_ASCII = re.compile(rf"[^\w{_MARKS}\x00-\x7f]+")
 _NEVER_SEEN = re.compile(f"[{character_class(INVISIBLE_RANGES)}]+")
+# Full-width and small forms of `<`, `&` and `]`, which NFKC makes these.
+_WIDE_MARKS = re.compile("[\ufe64\uff1c\ufe60\uff06\uff3d]")
+# What may be written or left out without another word being meant: the points of Arabic, Hebrew and Syriac, and the
+# strokes that stretch a word of Arabic or N'Ko. Hamza and madda (U+0653 to U+0655) tell letters apart and stay.
+_OPTIONAL = re.compile(
+    "[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u0652\u0670\u06d6-\u06dc"
+    "\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\u0730-\u074a\u07fa]+"
+)
 _UNSPACED = re.compile(f"[{character_class(UNSPACED_RANGES)}]")
 _UNIT = re.compile(f"[{character_class(UNSPACED_RANGES)}]|[^\\s{character_class(UNSPACED_RANGES)}]+")
 _NESTED_REFERENCES = 4  # "&amp;lt;": a reference within a reference; no real text has more
@@ -81,11 +88,12 @@ def text_key(text: str) -> str:
     """The words of a text: letters and digits, NFKC, case folded, with single spaces between them.
 
     Without invisible characters, HTML's tags and references, and links' targets (`core.markup`), so that a text
-    has one key whether its markup was taken out or not. Used for ids, for the split, for removing duplicates and for
-    n-grams. Texts without any letter or digit keep their characters, so that they do not all fall together; "" is
-    the key of those of which nothing can be seen.
+    has one key whether its markup was taken out or not; without the points of Arabic and Hebrew, which most texts leave
+    out; and with one letter for the two I of Turkish, whose capitals are the other way round. Used for ids, for the
+    split, for removing duplicates and for n-grams. Texts without any letter or digit keep their characters, so that
+    they do not all fall together; "" is the key of those of which nothing can be seen.
     """
-    if "<" in text or "&" in text or "](" in text:
+    if "<" in text or "&" in text or "]" in text or (not text.isascii() and _WIDE_MARKS.search(text)):
         plain = _without_markup(text)
         if not is_blank(plain):  # else the text is about markup: "<br>"
             text = plain
@@ -94,7 +102,14 @@ def text_key(text: str) -> str:
         words = b" ".join(raw.translate(_ASCII_WORDS, _ASCII_INVISIBLE).split()).decode()
         return words or " ".join(raw.translate(None, _ASCII_INVISIBLE).decode().lower().split())
     folded = unicodedata.normalize("NFKC", _NEVER_SEEN.sub("", text)).casefold()
-    spaced = folded.encode("utf-8", "surrogatepass").translate(_ASCII_WORDS).decode("utf-8", "surrogatepass")
+    # Turkish has two letters I, whose capitals and small letters only Turkish rules would join.
+    folded = folded.replace("i\u0307", "i").replace("\u0131", "i")
+    spaced = (
+        (_OPTIONAL.sub("", folded) or folded)
+        .encode("utf-8", "surrogatepass")
+        .translate(_ASCII_WORDS)
+        .decode("utf-8", "surrogatepass")
+    )
     return " ".join(_NOT_WORD_BEYOND_ASCII.sub(" ", spaced).split()) or " ".join(folded.split())
 
 
@@ -102,7 +117,7 @@ def _without_markup(text: str) -> str:
     """The text without links' targets, tags and references, also those that others or invisible characters hid."""
     for _ in range(_NESTED_REFERENCES):
         visible = unicodedata.normalize("NFKC", strip_tags(strip_links(_NEVER_SEEN.sub("", text))[0])[0])
-        plain = html.unescape(visible) if "&" in visible else visible
+        plain = resolve_references(visible)
         if plain == text:
             break
         text = plain

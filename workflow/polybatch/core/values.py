@@ -10,6 +10,7 @@ NaN, which pandas writes for it; both are "" as text.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ _SHOWN = 60
 _SHOWN_FAULTS = 10
 _LARGEST_WHOLE_FLOAT = 2.0**53  # beyond it, floats leave whole numbers out
 _GRADE_DIGITS = 9
+_PRINTED_MISSING = {"nan", "none", "null", "<na>", "nat", "#n/a", "undefined"}
+_PRINTED_LIST = re.compile(r"""\[(?:'[^\n]*'|"[^\n]*")\]""")
 
 
 class Fault(Exception):  # noqa: N818 (not an end, but what is gathered and told by a DataError)
@@ -74,6 +77,11 @@ def text(value: object, name: str) -> str:
                 f"{name} holds half a surrogate pair, \\u{ord(value[error.start]):04x}, at character {error.start + 1}"
             ) from None
     return value
+
+
+def looks_converted(value: str) -> bool:
+    """Whether a text may well be the printed form of something else: of a missing value, or of a list of texts."""
+    return value.casefold() in _PRINTED_MISSING or bool(_PRINTED_LIST.fullmatch(value))
 
 
 def identifier(value: object, name: str) -> str:

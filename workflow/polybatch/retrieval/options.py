@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
@@ -80,6 +81,8 @@ def index_fault(factory: str, parameters: str = "") -> str:
 
     Where FAISS is not installed, as where the stages have environments of their own, the stage asks it.
     """
+    if nothing := re.search(r"[A-Za-z_]0+(?![\d.])", factory):
+        return f"a part of it has the size 0, at character {nothing.start() + 2}"
     if (factory == EXACT and not parameters) or importlib.util.find_spec("faiss") is None:
         return ""
     import faiss

@@ -242,3 +242,38 @@ def test_a_folder_and_a_needless_option_are_refused(tmp_path: Path) -> None:
     with pytest.raises(PolybatchError, match="is a folder"):
         LocalSource({"name": "mine", "format": "jsonl"}, tmp_path)
     assert "delimiter of the source" in fault(tmp_path, [pair()], delimiter=";")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"is_impossible": "true"}, "is_impossible is neither true nor false: 'true'"),
+        ({"is_impossible": 1}, "is_impossible is neither true nor false: 1"),
+        ({"answers": {"text": [], "answer_start": []}}, "answers is no list of objects"),
+        ({"answers": None}, "answers is no list of objects"),
+    ],
+)
+def test_what_says_whether_a_question_has_an_answer_is_typed(tmp_path: Path, change: dict, words: str) -> None:
+    question = {"id": "q1", "question": "What?", "answers": [{"text": "x", "answer_start": 0}], **change}
+    path = tmp_path / "squad.json"
+    path.write_text(json.dumps({"data": [{"paragraphs": [{"context": "x y", "qas": [question]}]}]}), "utf-8")
+    with pytest.raises(DataError) as caught:
+        LocalSource({"name": "squad"}, path)
+    assert f"data[0].paragraphs[0].qas[0]: {words}" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [pa.date32(), pa.duration("s"), pa.timestamp("us")])
+def test_values_that_python_cannot_hold_are_told(tmp_path: Path, kind: pa.DataType) -> None:
+    path = tmp_path / "mine.parquet"
+    group = pa.array([2**31 - 1 if kind == pa.date32() else 2**62], kind)
+    pq.write_table(pa.table({"query": ["a"], "passage": ["b"], "group": group}), path)
+    with pytest.raises(DataError, match="cannot be read"):
+        LocalSource({"name": "mine"}, path)
+
+
+def test_texts_that_look_like_printed_values_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("query,passage\na,nan\nb,\"['c', 'd']\"\ne,none of these\n", "utf-8")
+    assert len(list(LocalSource({"name": "mine"}, path).english())) == 3
+    assert "2 texts look like printed missing values or lists" in caplog.text
+    assert "line 2, passage 'nan'; line 3, passage" in caplog.text

@@ -25,7 +25,7 @@ from polybatch.core.languages import language
 from polybatch.core.markup import strip_html, strip_markdown
 from polybatch.core.row_files import FORMATS, UNANSWERED, Row, file_rows, format_of
 from polybatch.core.text import clean_text, hash64, is_blank
-from polybatch.core.values import Fault, Faults, identifier, is_missing, text, texts
+from polybatch.core.values import Fault, Faults, identifier, is_missing, looks_converted, shown, text, texts
 
 MARKUP: dict[str, Callable[[str], tuple[str, int]]] = {
     "plain": lambda value: (value, 0),
@@ -43,6 +43,7 @@ _READERS: dict[str, Callable[[object, str], Any]] = {
 }
 _SHOWN_COLUMNS = 20
 _SHOWN_GROUPS = 3
+_TEXTS = ("query", "passage")
 
 
 class LocalSource:
@@ -136,6 +137,7 @@ class LocalSource:
         groups = _Groups()
         languages: set[str] = set()
         where, marked, marks = "", 0, 0
+        converted: list[str] = []
         for where, raw in self._raw_rows():
             try:
                 row = self._row(raw)
@@ -145,6 +147,7 @@ class LocalSource:
                 continue
             languages.add(row["lang"])
             marked, marks = marked + bool(row["marks"]), marks + row["marks"]
+            converted += [f"{where}, {name} {shown(row[name])}" for name in _TEXTS if looks_converted(row[name])]
         if not where:
             raise DataError("The source file holds no row.", where=self.path)
         faults.tell(
@@ -153,6 +156,15 @@ class LocalSource:
             remedy="correct these rows, or say how the file is to be read: source.columns, format, delimiter, quote",
         )
         groups.tell(self.path)
+        if converted:
+            told = "; ".join(converted[:_SHOWN_GROUPS])
+            stage.log.warning(
+                "%s: %d texts look like printed missing values or lists, and are taken as they stand: %s%s",
+                self.path,
+                len(converted),
+                told,
+                "; ..." if len(converted) > _SHOWN_GROUPS else "",
+            )
         if marked:
             self.markup = {"rows": marked, "marks": marks}
         return languages
