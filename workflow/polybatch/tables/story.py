@@ -1,4 +1,4 @@
-"""What a reader with a minute wants of a version: question, picture, findings, costs, origin of the data.
+"""The first page of a version, for a reader with a minute: question, picture, findings, costs, origin of the data.
 
 inputs: the manifest, the tables, the figures
 outputs: a `Story`, as markdown (the head of README.md) and as an HTML page (summary.html)

@@ -31,6 +31,7 @@ class _Printed:
     width: int
 
     def heading(self) -> list[str]:
+        """The lines of the header, wrapped to the column's width."""
         return [line.replace("\u00a0", " ") for line in _wrapped(self.unbroken(), self.width)]
 
     def unbroken(self) -> str:
