@@ -13,6 +13,9 @@ from polybatch.benchmarks.beir import build
 from polybatch.benchmarks.benchmark import load
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json
+from polybatch.decontaminate.evaluation_text import index_benchmarks
+from polybatch.decontaminate.options import OverlapOptions
+from polybatch.decontaminate.overlap import Index
 
 
 def write(folder: Path, passages: dict[str, str], queries: dict[str, str], title: str = "") -> None:
@@ -189,3 +192,15 @@ def test_passages_of_one_id_are_told_with_their_lines(english: Path, tmp_path: P
 def test_empty_lines_before_the_header_are_no_fault(english: Path, tmp_path: Path) -> None:
     damage(english, "qrels/test.tsv", lambda raw: b"\n\n" + raw)
     assert build(english, tmp_path / "mine", ["en"])["judgements"] == 2
+
+
+def test_text_under_a_title_is_evaluation_text_without_it_too(english: Path, tmp_path: Path) -> None:
+    output = tmp_path / "mine"
+    build(english, output, ["en"])
+    index_benchmarks([output], OverlapOptions(), tmp_path / "index")
+    index = Index.read(tmp_path / "index", "en")
+    assert [match and match.text_id for match in index.find_many(["two", "A title two", "A title"], "passage")] == [
+        "p2",
+        "p2",
+        None,
+    ]

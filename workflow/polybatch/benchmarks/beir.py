@@ -71,6 +71,7 @@ def build(
     shared = folder / "qrels" / f"{split}.tsv"
     data = Data(same_ids_excluded=exclude_same_ids)
     data.corpora = {lang: _passages(places[lang]) for lang in corpus_languages}
+    data.bodies = {lang: _bodies(places[lang]) for lang in corpus_languages}
     texts = {lang: _queries(places[lang]) for lang in query_languages}
     parallel = shared.parent.is_dir() and folder not in places.values()
     if parallel:
@@ -171,6 +172,15 @@ def _passages(folder: Path) -> Callable[[], Iterator[tuple[str, str]]]:
             passage = joined("" if is_blank(title) else title, body)
             yield identity, "" if is_blank(passage) else passage
         _require_distinct(folder, keys)
+
+    return rows
+
+
+def _bodies(folder: Path) -> Callable[[], Iterator[tuple[str, str]]]:
+    def rows() -> Iterator[tuple[str, str]]:
+        for _, identity, title, body in _lines(folder, "corpus"):
+            if not is_blank(title) and not is_blank(body):
+                yield identity, body.strip()
 
     return rows
 

@@ -177,6 +177,7 @@ def _read(
             )
         require_present(f"mteb's task {task.metadata.name}, {subset.name}", absent, named, most_absent)
         data.corpora[subset.corpus_lang] = _rows_of(part["corpus"])
+        data.bodies[subset.corpus_lang] = _bodies_of(part["corpus"])
     if not any(any(of.values()) for of in data.qrels.values()):
         raise DataError(
             f"mteb's task {task.metadata.name} has no relevant passage.",
@@ -227,20 +228,38 @@ def _add_queries(data: Data, rows: Any, subset: Subset, task: str) -> None:
             )
 
 
+def _passages(corpus: Any) -> Iterator[tuple[str, str, str]]:
+    """(id, title, text) of a corpus in its order."""
+    titled = "title" in corpus.column_names
+    for batch in corpus.iter(_ROWS_AT_A_TIME):
+        titles = batch["title"] if titled else [""] * len(batch["id"])
+        for i, title, body in zip(batch["id"], titles, batch["text"], strict=True):
+            try:
+                yield values.identifier(i, "id"), values.text(title, "title"), values.text(body, "text")
+            except Fault as fault:
+                where = f"passage {shown(i)}"
+                raise DataError("A data set cannot be read.", where=where, found=str(fault)) from fault
+
+
 def _rows_of(corpus: Any) -> Callable[[], Iterator[tuple[str, str]]]:
     """Gives (id, text) of a corpus in its order; a title stands before the text, as mteb joins them."""
 
     def rows() -> Iterator[tuple[str, str]]:
-        titled = "title" in corpus.column_names
-        for batch in corpus.iter(_ROWS_AT_A_TIME):
-            titles = batch["title"] if titled else [""] * len(batch["id"])
-            for i, title, body in zip(batch["id"], titles, batch["text"], strict=True):
-                try:
-                    passage = joined(values.text(title, "title"), values.text(body, "text"))
-                    yield values.identifier(i, "id"), "" if is_blank(passage) else passage
-                except Fault as fault:
-                    where = f"passage {shown(i)}"
-                    raise DataError("A data set cannot be read.", where=where, found=str(fault)) from fault
+        for i, title, body in _passages(corpus):
+            passage = joined(title, body)
+            yield i, "" if is_blank(passage) else passage
+
+    return rows
+
+
+def _bodies_of(corpus: Any) -> Callable[[], Iterator[tuple[str, str]]]:
+    """Gives (id, text without title) of those passages that have a title."""
+
+    def rows() -> Iterator[tuple[str, str]]:
+        if "title" in corpus.column_names:
+            for i, title, body in _passages(corpus):
+                if not is_blank(title) and not is_blank(body):
+                    yield i, body.strip()
 
     return rows
 

@@ -31,6 +31,7 @@ class Data:
     Attributes:
         queries: language -> id -> text.
         corpora: language -> a function that gives the rows (id, text) of its corpus anew.
+        bodies: language -> a function that gives (id, text without title) of those passages that have a title.
         qrels: (query language, corpus language) -> query id -> passage id -> relevance above 0.
         judged: (query language, corpus language) -> ids of queries that are judged at all.
         query_groups, passage_groups: language -> id -> group; what is not named has no translation.
@@ -39,6 +40,7 @@ class Data:
 
     queries: dict[str, dict[str, str]] = field(default_factory=dict)
     corpora: dict[str, Callable[[], Iterator[tuple[str, str]]]] = field(default_factory=dict)
+    bodies: dict[str, Callable[[], Iterator[tuple[str, str]]]] = field(default_factory=dict)
     qrels: dict[tuple[str, str], dict[str, dict[str, int]]] = field(default_factory=dict)
     judged: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     query_groups: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -160,6 +162,9 @@ def parts_of(data: Data, query_languages: Sequence[str], corpus_languages: Seque
                 )
             yield {"passage_id": passage_id(lang, i), "text": text, "group": groups.get(i, "")}
 
+    def bodies(lang: str) -> Iterator[dict[str, str]]:
+        return ({"document_id": passage_id(lang, i), "text": text} for i, text in data.bodies[lang]())
+
     def queries(lang: str) -> Iterator[dict[str, Any]]:
         groups = data.query_groups.get(lang, {})
         for i, text in data.queries[lang].items():
@@ -178,6 +183,7 @@ def parts_of(data: Data, query_languages: Sequence[str], corpus_languages: Seque
     return Parts(
         corpus={lang: corpus(lang) for lang in corpus_languages},
         queries={lang: queries(lang) for lang in query_languages},
+        bodies={lang: bodies(lang) for lang in corpus_languages if lang in data.bodies},
         qrels=qrels(),
         excluded=(row for row in excluded),
         absent=(

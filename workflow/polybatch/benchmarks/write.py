@@ -1,14 +1,15 @@
 """Writes a benchmark's folder from streams of rows, and reads it back to check it.
 
 inputs: rows of queries, corpus, judgements and the rest, from whichever data set
-outputs: benchmarks/<name>/ as benchmark.py describes it, documents/<lang>.parquet (contracts.DOCUMENTS), card.json
+outputs: benchmarks/<name>/ as benchmark.py describes it, {documents,bodies}/<lang>.parquet
+    (contracts.DOCUMENTS), card.json
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,8 @@ class Parts:
     A later part may therefore depend on what was met in an earlier one.
 
     Attributes:
-        corpus, queries, documents: language -> rows of contracts.CORPUS, QUERIES, DOCUMENTS, without their lang.
+        corpus, queries: language -> rows of contracts.CORPUS, QUERIES, without their lang.
+        documents, bodies: language -> rows of contracts.DOCUMENTS, without their lang; no file where there are none.
         qrels: Rows of contracts.QRELS.
         excluded, absent: Rows of benchmark.excluded_schema and absent_schema.
     """
@@ -41,6 +43,7 @@ class Parts:
     excluded: Iterable[Row] = ()
     absent: Iterable[Row] = ()
     documents: Mapping[str, Iterable[Row]] = field(default_factory=dict)
+    bodies: Mapping[str, Iterable[Row]] = field(default_factory=dict)
 
 
 def write_benchmark(output: Path, parts: Parts, card: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,8 +78,12 @@ def write_benchmark(output: Path, parts: Parts, card: Mapping[str, Any]) -> dict
                 ("absent", parts.absent, absent_schema()),
             )
         }
-        for lang, rows in parts.documents.items():
-            _write_side(folder / "documents" / f"{lang}.parquet", rows, lang, contracts.DOCUMENTS, {})
+        for name, of_side in (("documents", parts.documents), ("bodies", parts.bodies)):
+            for lang, rows in of_side.items():
+                waiting = iter(rows)
+                if first := list(islice(waiting, 1)):
+                    path = folder / name / f"{lang}.parquet"
+                    _write_side(path, chain(first, waiting), lang, contracts.DOCUMENTS, {})
         written = {
             **card,
             "name": output.name,

@@ -112,7 +112,8 @@ QUERIES = pa.schema(
 CORPUS = pa.schema([("passage_id", pa.string()), ("lang", pa.string()), ("text", pa.string()), ("group", pa.string())])
 QRELS = pa.schema([("query_id", pa.string()), ("passage_id", pa.string()), ("relevance", pa.int32())])
 # benchmarks/<name>/documents/<lang>.parquet, where the passages were cut from longer documents: read by the
-# decontamination alone.
+# decontamination alone. benchmarks/<name>/bodies/<lang>.parquet, of passages with a title: their texts without it, as
+# they may stand in training data; ids are those of the passages.
 DOCUMENTS = pa.schema([("document_id", pa.string()), ("lang", pa.string()), ("text", pa.string())])
 
 # runs/<run>/<bench>.parquet: the top of every ranked list.

@@ -1,7 +1,8 @@
 """Indexes all text that is evaluated on, so that training text can be looked up in it.
 
-inputs: benchmarks/<name>/{queries,corpus}/<lang>.parquet, qrels.parquet, and documents/<lang>.parquet where passages
-    were cut from longer documents; every language that the files hold, whether a study evaluates it or not
+inputs: benchmarks/<name>/{queries,corpus}/<lang>.parquet, qrels.parquet; documents/<lang>.parquet where passages were
+    cut from longer documents, and bodies/<lang>.parquet where they have titles; every language that the files hold,
+    whether a study evaluates it or not
 outputs: decontamination/text/, an `overlap.Index` a language and index.json: what went in
 """
 
@@ -26,6 +27,7 @@ _SIDES = {
     "queries": (QUERY, "query_id", contracts.QUERIES),
     "corpus": (PASSAGE, "passage_id", contracts.CORPUS),
     "documents": (DOCUMENT, "document_id", contracts.DOCUMENTS),
+    "bodies": (DOCUMENT, "document_id", contracts.DOCUMENTS),  # as wholes alone: their n-grams are the passages'
 }
 
 
@@ -92,7 +94,9 @@ def _add_file(
     all_by_ngrams = side == QUERY or open_parquet(path).metadata.num_rows <= options.max_ngram_passages
     added = _no_counts()
     for ids, texts in _texts(path, identity, schema):
-        if all_by_ngrams:
+        if path.parent.name == "bodies":
+            by_ngrams = np.zeros(len(ids), dtype=bool)
+        elif all_by_ngrams:
             by_ngrams = np.ones(len(ids), dtype=bool)
         else:
             by_ngrams = is_in(np.array([hash64(i) for i in ids], dtype=np.uint64), relevant)
