@@ -18,23 +18,16 @@ from polybatch.core.files import atomic_path
 BYTES = 1 << 18  # four times what the file system holds
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The mount point of a file system of 64 KiB."""
+@pytest.fixture
+def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The mount point of an empty file system of 64 KiB; a new one each time, since a file that a failed writer still
+    holds open takes its room even when it is deleted."""
     folder = tmp_path_factory.mktemp("small")
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
     if os.geteuid() or not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("a file system can only be mounted by root")
     yield folder
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-@pytest.fixture
-def full(small: Path) -> Path:
-    """The same, empty."""
-    for path in small.iterdir():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    return small
 
 
 def parquet(folder: Path) -> None:
