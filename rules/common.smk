@@ -134,7 +134,9 @@ def cores(jobs, pretrained):
     encoder that is made here is too small for a second thread to help. `--set-threads` overrules all.
     """
     alone = int(os.environ.get("POLYBATCH_JOB_CPUS", 0))
-    here = workflow.cores or os.cpu_count()
+    # `workflow.cores` refuses to be read where none are given, as for a dry run or before Snakemake says so itself.
+    given = getattr(workflow, "_cores", None)
+    here = given if isinstance(given, int) else os.cpu_count()
 
     def asked(wildcards):
         if "scratch" in CONFIG["encoders"][encoder_of(wildcards)]:

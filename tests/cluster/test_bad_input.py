@@ -110,7 +110,7 @@ def test_a_failed_job_is_told_however_quiet_snakemake_is(project: Project) -> No
     told = done.stdout[done.stdout.index("What failed") :]
     assert "collect_source (source=toy)" in told
     assert "cause: 1 row(s) of the source cannot be used." in told
-    assert "found: line 361: empty query" in told
+    assert "found: line 361: empty question" in told
     assert re.search(r"tried: 2 times.* \(Slurm jobs \d+ FAILED, \d+ FAILED\)", told)
     assert "in the same Slurm job, to be done again with it: " in told
     again = subprocess.run(
@@ -121,7 +121,7 @@ def test_a_failed_job_is_told_however_quiet_snakemake_is(project: Project) -> No
         text=True,
         check=True,
     )
-    assert "found: line 361: empty query" in again.stderr
+    assert "found: line 361: empty question" in again.stderr
 
 
 def test_what_the_cluster_offers_and_takes(project: Project) -> None:
