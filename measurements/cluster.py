@@ -24,6 +24,8 @@ import measure
 from polybatch.core.errors import DataError
 
 PARTS = ("Snakefile", "config.yaml", "rules", "workflow", "envs", "profiles", "resources")
+# Short trainings from random weights, which Slurm costs most: once the default study.
+STUDY = "workflow/studies/scratch.yaml"
 PROFILES = {"Slurm": ["--profile", "profiles/slurm"], "one machine": ["--cores", "all"]}
 
 
@@ -62,7 +64,8 @@ def copy_project(folder: Path) -> None:
 
 def snakemake(folder: Path, options: list[str]) -> measure.Result:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return measure.run([sys.executable, "-m", "snakemake", *options], cwd=folder, env={"PATH": path}, units=1)
+    command = [sys.executable, "-m", "snakemake", *options, "--configfile", STUDY]
+    return measure.run(command, cwd=folder, env={"PATH": path}, units=1)
 
 
 def digest(folder: Path) -> str:

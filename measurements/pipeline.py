@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PARTS = ("Snakefile", "config.yaml", "rules", "workflow", "envs", "profiles", "resources")
+# Short trainings from random weights, which a workflow costs most: once the default study.
+STUDY = "workflow/studies/scratch.yaml"
 BIN = Path(sys.executable).parent
 WHEELS = measure.ROOT / "build" / "measurements" / "wheels"
 
@@ -133,7 +135,7 @@ def studies(folder: Path, overlay: dict[str, Any], rounds: int, scripts: dict[st
     def script(name: str, threads: int) -> measure.Result:
         place = fresh(name)
         own = [sys.executable, str(measure.HERE / "one_process.py")]
-        listed = [*own, "steps", "--output", "steps.json", "--", "--configfile", "overlay.yaml"]
+        listed = [*own, "steps", "--output", "steps.json", "--", "--configfile", STUDY, "overlay.yaml"]
         measure.run(listed, threads=threads, cwd=place, env=_env(place), units=1)
         result = measure.run([*own, "run", "--steps", "steps.json"], threads=threads, cwd=place, env=_env(place))
         scores[name] = read_scores(place)
@@ -213,7 +215,7 @@ def fetched_wheel() -> Path:
 def snakemake(place: Path, options: list[str], units: float) -> measure.Result:
     """Runs the workflow in its folder on all processors."""
     command = [sys.executable, "-m", "snakemake", "--cores", str(os.cpu_count()), *options]
-    return measure.run([*command, "--configfile", "overlay.yaml"], cwd=place, env=_env(place), units=units)
+    return measure.run([*command, "--configfile", STUDY, "overlay.yaml"], cwd=place, env=_env(place), units=units)
 
 
 def _env(place: Path) -> dict[str, str]:
@@ -223,7 +225,7 @@ def _env(place: Path) -> dict[str, str]:
 
 def jobs(place: Path) -> int:
     """How many jobs a dry run counts."""
-    command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "--configfile", "overlay.yaml"]
+    command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "--configfile", STUDY, "overlay.yaml"]
     done = subprocess.run(
         command, cwd=place, env={**os.environ, **_env(place)}, capture_output=True, text=True, check=False
     )
