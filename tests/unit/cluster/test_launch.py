@@ -30,7 +30,8 @@ WHOLE = LISTING.splitlines()[3:]
 
 PROBE = """\
 import json, os, signal, sys, time
-facts = {name: os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "RANK", "WORLD_SIZE", "OMP_NUM_THREADS")}
+names = ("CUDA_VISIBLE_DEVICES", "RANK", "WORLD_SIZE", "OMP_NUM_THREADS", "OMP_WAIT_POLICY")
+facts = {name: os.environ.get(name) for name in names}
 told = json.dumps({**facts, "argv": sys.argv[1:], "pid": os.getpid(), "torch": "torch" in sys.modules})
 sys.stdout.write(told + "\\n")  # in one piece: ranks share the pipe
 sys.stdout.flush()
@@ -288,6 +289,16 @@ def test_threads_are_divided_among_ranks() -> None:
     environ = {"OMP_NUM_THREADS": "8", "MKL_NUM_THREADS": "3"}
     share_threads(4, environ)
     assert environ == {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "1"}
+
+
+@pytest.mark.parametrize(("before", "wanted"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_that_wait_sleep_unless_the_user_wants_otherwise(
+    environ: dict[str, str], before: str | None, wanted: str
+) -> None:
+    environ.pop("OMP_WAIT_POLICY", None)
+    process = start(environ | ({"OMP_WAIT_POLICY": before} if before else {}), "probe", "end")
+    assert told(process)["OMP_WAIT_POLICY"] == wanted
+    process.communicate()
 
 
 def ranks(process: subprocess.Popen[str]) -> list[dict]:
