@@ -92,7 +92,7 @@ def test_records_say_what_they_were_made_from(base: Path, tmp_path: Path) -> Non
 
 def test_they_can_be_indexed_and_searched(base: Path, tmp_path: Path) -> None:
     output = project_to(base / "lir", base / "test", base / "before", tmp_path / "after")
-    build_indexes(output, tmp_path / "index", IndexOptions())
+    build_indexes(output, [*LANGUAGES, "th"], "Flat", IndexOptions(), tmp_path / "index")
     assert len(open_collection(output, tmp_path / "index", base / "test").passage_ids) == 20
 
 
