@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,16 +25,7 @@ from polybatch.core.arguments import json_argument
 from polybatch.core.contracts import SCORES
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json
-from polybatch.core.sums import SUMS
-from polybatch.tables.names import (
-    SUMMARY,
-    TABLE_FORMS,
-    expected_files,
-    figures_of,
-    report_entries,
-    settings_of,
-    study_benchmarks,
-)
+from polybatch.tables.names import expected_files, report_entries, settings_of, study_benchmarks
 from polybatch.tables.options import TableOptions
 
 if TYPE_CHECKING:
@@ -88,6 +79,7 @@ def make(inputs: Inputs, root: Path, latest: Path) -> tuple[Path, bool]:
     """
     from polybatch.tables.summary import summarise
     from polybatch.tables.versions import versions
+    from polybatch.tables.write import check_written, write_data, write_tables
 
     summary = summarise(inputs.scores, _options(inputs.config).leave_out)
     _check_benchmarks(inputs.config, summary)
@@ -98,9 +90,9 @@ def make(inputs: Inputs, root: Path, latest: Path) -> tuple[Path, bool]:
     manifest["content"] = versions.content_digest(tables)
 
     def fill(folder: Path, name: str) -> None:
-        _write_tables(folder, {**manifest, "version": name}, tables, views)
-        _write_data(folder, summary.scores, groups)
-        _check_written(inputs, folder)
+        write_tables(folder, {**manifest, "version": name}, tables, views)
+        write_data(folder, summary.scores, groups)
+        check_written(inputs.config, folder)
 
     version, made = versions.publish(root, latest, (manifest["fingerprint"], manifest["content"]), fill)
     log.info("%s %s", "made" if made else "nothing changed since", version)
@@ -257,55 +249,6 @@ def _manifest(inputs: Inputs, summary: Summary) -> dict[str, Any]:
             for stage_name, jobs in making.read_timings(inputs.timings).items()
         },
     )
-
-
-def _write_tables(folder: Path, manifest: Mapping[str, Any], tables: Sequence[Table], views: Sequence[View]) -> None:
-    """Every table in its four forms, every figure in its three, the front page and the manifest."""
-    from polybatch.core.files import write_json
-    from polybatch.tables.figures.draw import FIGURES
-    from polybatch.tables.figures.style import save
-    from polybatch.tables.forms import latex, table, webpage
-    from polybatch.tables.front import front_page
-    from polybatch.tables.story import story_of, to_page
-
-    forms = dict(zip(TABLE_FORMS, (table.to_csv, table.to_markdown, latex.to_latex, webpage.to_html), strict=True))
-    for made in tables:
-        for form, render in forms.items():
-            (folder / f"{made.name}.{form}").write_text(render(made), "utf-8")
-    drawn = [(figure, view) for view in views for figure in figures_of(manifest["config"], view.benchmark)]
-    for figure, view in drawn:
-        save(FIGURES[figure.kind](replace(view, headline=figure.metric or view.headline)), folder, figure.name)
-    figures = [figure for figure, _ in drawn]
-    (folder / "README.md").write_text(front_page(manifest, tables, figures), "utf-8")
-    (folder / SUMMARY).write_text(to_page(story_of(manifest, tables, figures), folder), "utf-8")
-    write_json(folder / "manifest.json", manifest)
-    write_json(folder / "tables.json", [made.to_dict() for made in tables])
-
-
-def _write_data(folder: Path, scores: pd.DataFrame, groups: pd.DataFrame) -> None:
-    """The numbers behind the tables, for a later comparison of versions."""
-    import pyarrow as pa
-
-    from polybatch.core.files import write_parquet
-    from polybatch.tables.significance import GROUPS
-    from polybatch.tables.summary import without_arm
-
-    for name, frame, schema in (("scores", scores, SCORES), ("groups", groups, GROUPS)):
-        table = pa.Table.from_pandas(without_arm(frame)[schema.names], schema=schema, preserve_index=False)
-        write_parquet(folder / f"{name}.parquet", [table.replace_schema_metadata(None)], schema)
-
-
-def _check_written(inputs: Inputs, folder: Path) -> None:
-    """The files declared to Snakemake and those written must be the same, or a later run would miss one."""
-    expected, written = set(expected_files(inputs.config)), {path.name for path in folder.iterdir()} | {"VERSION", SUMS}
-    if written != expected:
-        raise DataError(
-            "The tables made are not those that the config announces.",
-            found=", ".join(sorted(written - expected)) or "fewer files",
-            expected=", ".join(sorted(expected - written)) or "no further files",
-            remedy="give --collected, --compositions, and where the config asks for them --supplied, --contamination, "
-            "--exposure and --translations; evaluate all settings and metrics",
-        )
 
 
 # Lists of files that may be too many for a command line; each is a flag, and a key of the file of --inputs.
