@@ -57,6 +57,7 @@ def inputs(base: Path, study_config: dict | None = None, **changes: object) -> I
         "per_query": (),
         "translations": [write_translation(base)],
         "compositions": [write_composition(base)],
+        "trainings": [write_training(base)],
         "timings": write_timings(base),
         "collected": write_collected(base),
     }
@@ -213,6 +214,20 @@ def write_composition(base: Path, run: str = "tiny/hybrid-a0.5/nall/en+de/s0") -
         "directions": {"en-en": 400, "de-de": 368, "en-de": 420, "de-en": 412},
     }
     return _write_json(base / "models" / run / "composition.json", value)
+
+
+def write_training(
+    base: Path,
+    run: str = "tiny/hybrid-a0.5/nall/en+de/s0",
+    *,
+    seconds: float = 90.0,
+    device: str = "cpu",
+    world_size: int = 1,
+    threads: int | None = 2,
+) -> Path:
+    value = {"steps": 100, "seconds": seconds, "device": device, "world_size": world_size}
+    value |= {} if threads is None else {"threads": threads}
+    return _write_json(base / "models" / run / "training.json", value)
 
 
 def write_timings(base: Path) -> Path:

@@ -40,6 +40,7 @@ def table_inputs(config: Config, base: Path) -> dict[str, Any]:
         "supplied": [paths.supplied(lang, "json") for lang in paths.supplied_files()],
         "translations": [paths.translated(lang, "json") for lang in paths.translated_files()],
         "compositions": [f"{paths.model(run.name)}/composition.json" for run in grid if run.trained],
+        "trainings": [f"{paths.model(run.name)}/training.json" for run in grid if run.trained],
         "data": data,
         "records": [paths.hub_record(record) for record in hub_requests(config)],
     }

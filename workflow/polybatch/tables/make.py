@@ -54,6 +54,7 @@ class Inputs:
     per_query: Sequence[Path]
     translations: Sequence[Path] = ()
     compositions: Sequence[Path] = ()
+    trainings: Sequence[Path] = ()
     timings: Path | None = None
     code_digests: Mapping[str, str] = field(default_factory=dict)
     data: Sequence[Path] = ()
@@ -186,18 +187,20 @@ def _encoder_parameters(inputs: Inputs) -> dict[str, int | None]:
 def _tables(inputs: Inputs, views: Sequence[View], groups: pd.DataFrame) -> list[Table]:
     from polybatch.tables import making
     from polybatch.tables.by_language import language_tables
+    from polybatch.tables.cost import cost_table, read_trainings
     from polybatch.tables.findings import findings_table
     from polybatch.tables.published import published_table, read_published
     from polybatch.tables.scores import averages_table, compare_with_reference, main_table
 
     mark = str(inputs.config.get("data_mark") or "")
     published = read_published(_options(inputs.config).published_files)
+    trainings = read_trainings(inputs.trainings)
     tables = []
     for view in views:
         comparisons = compare_with_reference(view, groups, view.main_columns())
         tables += [findings_table(view, groups), main_table(view, comparisons)]
         tables += [published_table(view, published)] if view.benchmark in {row.benchmark for row in published} else []
-        tables += [*language_tables(view), averages_table(view)]
+        tables += [cost_table(view, groups, trainings), *language_tables(view), averages_table(view)]
     tables += _data_tables(inputs, mark)
     if inputs.translations:
         statistics = making.read_translations(inputs.translations)
@@ -258,6 +261,7 @@ _LISTS = {
     "supplied": "supplied/<lang>.json files",
     "translations": "translated/<lang>.json files",
     "compositions": "composition.json of every model",
+    "trainings": "training.json of every model",
     "data": "data files, or folders of them, to hash into the manifest",
     "records": "records of fetched repositories and files",
 }

@@ -37,6 +37,7 @@ _REPORT = {
     "first_passages": ("first_passages", "0 Languages of the first passages, before and after"),
     "main": ("main", "1 Main table"),
     "published": ("published", "1 Published scores and ours"),
+    "cost": ("cost", "1 What each arm cost and what it brought"),
     "trade_off": ("trade_off", "2 Monolingual against cross-lingual"),
     "by_language": ("by_language", "3 By query language"),
     "language_pairs": ("language_pairs", "4 By language pair"),
@@ -189,7 +190,7 @@ def score_tables_of(config: Mapping[str, Any], benchmark: str) -> list[str]:
     options = TableOptions.from_values(dict(config.get("tables") or {}))
     names = ["findings", "main"]
     names += ["published"] if benchmark in published_benchmarks(options.published_files) else []
-    names += [setting for setting in SETTINGS if setting in settings]
+    names += ["cost", *(setting for setting in SETTINGS if setting in settings)]
     names += bias_tables_of(config, benchmark)
     return [f"{name}-{benchmark}" for name in (*names, "averages")]
 

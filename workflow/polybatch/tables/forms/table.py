@@ -26,8 +26,9 @@ _ARROWS = {"higher": "↑", "lower": "↓"}
 class Column:
     """A column: `key` in the csv, `label` under `group` elsewhere.
 
-    `digits` are those behind the point (None: text or whole numbers), `percent` prints a share times 100 and
-    `better` ("higher", "lower" or "") says which way the best value lies.
+    `digits` are those behind the point (None: text or whole numbers), `percent` prints a share times 100,
+    `better` ("higher", "lower" or "") says which way the best value lies, and `signed` prints a difference with its
+    sign.
     """
 
     key: str
@@ -36,6 +37,7 @@ class Column:
     digits: int | None = None
     percent: bool = False
     better: str = ""
+    signed: bool = False
 
     @property
     def is_text(self) -> bool:
@@ -122,7 +124,7 @@ def format_value(cell: Cell, column: Column) -> str:
     number = cell.number
     if number is None:
         return MISSING
-    return format_number(number, column)
+    return signed(number, column) if column.signed else format_number(number, column)
 
 
 def format_number(number: float, column: Column) -> str:
