@@ -11,7 +11,7 @@ import html
 from collections.abc import Sequence
 from itertools import groupby
 
-from polybatch.tables.forms.table import MARKS, Cell, Column, Table, beside, format_number, format_value, header
+from polybatch.tables.forms.table import MARKS, Cell, Column, Table, beside, format_value, header
 
 # Names below one class, so that a page may stand inside of another. `.prose` and `.flex` are of Snakemake's report,
 # which keeps 32rem for the description of a workflow, puts the graph of its rules beside it, over wide tables, and
@@ -108,9 +108,10 @@ def _html_class(column: Column) -> str:
 def _html_cell(cell: Cell, column: Column) -> str:
     value = html.escape(format_value(cell, column))
     text = f"<b>{value}</b>" if cell.best else value
-    if cell.spread is not None and cell.number is not None:
-        text += f' <span class="sd">± {html.escape(format_number(cell.spread, column))}</span>'
-    if difference := beside(cell, column)[1]:
+    spread, difference = beside(cell, column)
+    if spread:
+        text += f' <span class="sd">{html.escape(spread)}</span>'
+    if difference:
         text += f' <span class="diff">{html.escape(difference)}</span>'
     if cell.mark:
         text += f' <span class="mark">{MARKS[cell.mark]}</span>'
