@@ -113,9 +113,9 @@ def test_arms_are_paired_only_where_nothing_but_the_sampling_differs(tmp_path):
     found = [(row["num_pairs"], row["first"], row["second"]) for row in rows if row["setting"] == "cross-lingual"]
     assert found == [
         ("100", "x-x-mono", "x-y"),
+        ("all", "x-x-mono", "x-y"),
         ("100", "hybrid-a0.5", "x-x-mono"),
         ("100", "hybrid-a0.5", "x-y"),
-        ("all", "x-x-mono", "x-y"),
     ]
 
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from polybatch.tables.forms.table import Cell, Column, Table, text_column
@@ -114,10 +115,26 @@ def held_orders(view: View, groups: pd.DataFrame, published: Sequence[Published]
                     a, b = (parts.get((arm, order.setting, order.metric)) for arm in (first, second))
                     test = None if a is None or b is None else paired_test(b, a)
                     found.append(Held(order, (first, second), test, None))
-    places = {name: place for place, name in enumerate(SETTING_LABELS)}
-    found.sort(key=lambda held: places[held.order.setting])
+    found.sort(key=_place_in(orders))
     adjusted = holm([held.test.p if held.test else None for held in found])
     return [held._replace(p=p) for held, p in zip(found, adjusted, strict=True)]
+
+
+def _place_in(orders: Sequence[Order]) -> Callable[[Held], tuple[int, int, int]]:
+    """Sorts by setting, metric and the two samplings: what several encoders say to one pair stands together."""
+    settings = list(SETTING_LABELS)
+    metrics = list(dict.fromkeys(order.metric for order in orders))
+    pairs = list(dict.fromkeys(frozenset((order.first, order.second)) for order in orders))
+
+    def place(held: Held) -> tuple[int, int, int]:
+        order = held.order
+        return (
+            settings.index(order.setting),
+            metrics.index(order.metric),
+            pairs.index(frozenset((order.first, order.second))),
+        )
+
+    return place
 
 
 def _alike(arms: Sequence[Arm]) -> Iterator[dict[str, Arm]]:
@@ -150,14 +167,14 @@ def order_table(view: View, groups: pd.DataFrame, published: Sequence[Published]
             text_column("metric", "metric"),
             text_column("first", "A"),
             text_column("second", "B"),
-            *([text_column("source", "source")] if several else []),
-            text_column("published_encoder", "encoder", "Published"),
+            text_column("verdict", "ours"),
             *_number_columns("published", "Published"),
-            text_column("encoder", "encoder", "Ours"),
-            *shared,
+            text_column("published_encoder", "encoder", "Published"),
+            *([text_column("source", "source", "Published")] if several else []),
             *_number_columns("ours", "Ours"),
-            text_column("seeds", "A first, seeds", "Ours"),
-            text_column("verdict", "verdict"),
+            text_column("seeds", "seeds", "Ours"),
+            text_column("encoder", "encoder", "Ours"),
+            *(replace(column, group="Ours") for column in shared),
         ],
         rows=[_row(view, one, seeds, shared, several) for one in held],
         notes=_notes(view, held),
@@ -187,15 +204,15 @@ def _row(
         Cell(metric_label(order.metric)),
         Cell(order.first),
         Cell(order.second),
-        *([Cell(order.source)] if several else []),
-        Cell(order.encoder),
+        Cell(held.verdict),
         *(Cell(value, digits=places) for value in (*order.values, order.values[0] - order.values[1])),
-        Cell(held.arms[0].encoder),
-        *common,
+        Cell(order.encoder),
+        *([Cell(order.source)] if several else []),
         *(Cell(value, digits=places) for value in ours),
         Cell(difference, p=held.p, mark=mark, digits=places),
         Cell(_seeds_alike(order.metric, *(seeds.get((arm, *key), {}) for arm in held.arms))),
-        Cell(held.verdict),
+        Cell(held.arms[0].encoder),
+        *common,
     ]
 
 
