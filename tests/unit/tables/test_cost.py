@@ -80,23 +80,37 @@ def test_a_study_without_its_reference_has_costs_and_no_gains(whole):
 @pytest.mark.parametrize(
     ("projection", "search"),
     [
-        ("", "nothing"),
         ("none", "nothing"),
         ("lir", "one fixed matrix inside of the model"),
         ("lir-r4", "one fixed matrix inside of the model"),
         ("centring", "the language of every text"),
-        ("shift-a0.5", "the language of every passage, while indexing"),
+        ("shift", "the language of every passage, while indexing"),
     ],
 )
 def test_search_needs_what_the_projection_needs(projection, search):
-    class Projected(Arm):
-        pass
-
-    arm = Projected("tiny", "x-y", None, "all", "all", "en+de")
-    arm.projection = projection
+    arm = Arm("tiny", "x-y", None, "all", "all", "en+de", projection=projection)
     assert needs_of(arm).search == search
     assert (needs_of(arm).encoding == "none") == (search == "nothing")
-    assert needs_of(Arm("tiny", "x-y", None, "all", "all", "en+de")).search == "nothing"
+
+
+def test_a_projection_before_the_training_stays_in_the_model():
+    arm = Arm("tiny", "x-y", None, "all", "all", "en+de", begin="lir")
+    assert (
+        needs_of(arm).search
+        == needs_of(arm._replace(projection="lir")).search
+        == "one fixed matrix inside of the model"
+    )
+
+
+def test_what_is_made_of_a_training_without_another_has_its_time(tmp_path):
+    for more in ({}, {"share": "0.5"}, {"projection": "lir"}):
+        synthetic.write_run(tmp_path, "hybrid", 0, groups=4, langs=("en", "de"), **more)
+    synthetic.write_run(tmp_path, "untrained", -1, groups=4, langs=("en", "de"), projection="lir")
+    scores = sorted(tmp_path.rglob("scores/**/test.parquet"))
+    view, groups = View(summarise(scores), "test"), _groups(Inputs(synthetic.config(), scores, ()))
+    table = cost_table(view, groups, read_trainings([synthetic.write_training(tmp_path, RUN.format(0))]))
+    assert {row["minutes"] for name, row in rows_of(table).items() if name.startswith("hybrid")} == {"1.5"}
+    assert rows_of(table)["untrained, LIR"]["minutes"] == "0.0"
 
 
 def test_a_record_that_is_none_is_told(tmp_path):

@@ -135,8 +135,8 @@ def test_the_table_is_announced_where_two_published_rows_are_run_and_made_then(t
     path = tmp_path / "p.csv"
     path.write_text("\n".join(["source,encoder,sampling,benchmark,setting,metric,value", *lines]) + "\n", "utf-8")
     config = synthetic.config(settings=("monolingual",), tables={"published": str(path)})
-    assert "order-test.csv" not in expected_files(config)
-    config["study"]["runs"] = [{"sampling": "x-y"}, {"sampling": "hybrid", "alphas": [0.5]}]
+    assert "order-test.csv" not in expected_files(synthetic.with_grid(config, {"sampling": "x-y"}))
+    config = synthetic.with_grid(config, {"sampling": "x-y"}, {"sampling": "hybrid", "alphas": [0.5]}, trained="en")
     for sampling in ("x-y", "hybrid"):
         synthetic.write_run(tmp_path, sampling, 0, groups=4, langs=("en", "de"))
     make(synthetic.inputs(tmp_path, config), tmp_path / "t", tmp_path / "t" / "latest")

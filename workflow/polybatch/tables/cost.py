@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from polybatch.config.grid import Run
+from polybatch.config.grid import NONE, WHOLE, Run
 from polybatch.core.errors import DataError
 from polybatch.core.files import read_json
 from polybatch.retrieval.metrics import RANK_DISTANCE
@@ -69,9 +69,19 @@ _NEEDS = {
 
 
 def needs_of(arm: Arm) -> Needs:
-    """What an arm needs for making it and at search time: nothing, unless its embeddings are projected."""
-    projection = str(getattr(arm, "projection", "") or "")
-    return _NEEDS.get(projection.partition("-")[0], Needs())
+    """What an arm needs for making it and at search time: nothing, unless its embeddings are projected.
+
+    A projection before the training stays part of the model.
+    """
+    found = [_NEEDS[kind] for kind in (_kind(arm.begin), _kind(arm.projection)) if kind in _NEEDS]
+    if not found:
+        return Needs()
+    return Needs(_ONCE_MORE, "; ".join(dict.fromkeys(needs.search for needs in found)))
+
+
+def _kind(projection: str) -> str:
+    """`lir` of `lir-r8`."""
+    return projection.partition("-")[0]
 
 
 def read_trainings(paths: Iterable[Path | str]) -> dict[Arm, list[dict[str, Any]]]:
@@ -110,7 +120,7 @@ def cost_table(view: View, groups: pd.DataFrame, trainings: Mapping[Arm, Sequenc
     rows = [
         [
             *arm_cells(view.summary, arm),
-            *_training_cells(arm, trainings.get(arm, ())),
+            *_training_cells(arm, trainings.get(_trained(arm), ())),
             *map(Cell, needs_of(arm)),
             *(_gain(arm, key, means, tested.get((arm, *key)), arm in references) for key in keys),
         ]
@@ -173,6 +183,11 @@ def _training_cells(arm: Arm, records: Sequence[Mapping[str, Any]]) -> list[Cell
     return [minutes, Cell(whole), Cell(on or None)]
 
 
+def _trained(arm: Arm) -> Arm:
+    """The arm whose training this one is made of: mixtures of weights and projections need none of their own."""
+    return arm._replace(share=WHOLE, projection=NONE)
+
+
 def _device(record: Mapping[str, Any]) -> str:
     """The processors of a training in words: "2 CPU cores", "4 × NVIDIA H100"."""
     count, threads = record["world_size"], record.get("threads")
@@ -198,9 +213,9 @@ def _gain(
 def _unknown(view: View, trainings: Mapping[Arm, Sequence[Mapping[str, Any]]]) -> list[str]:
     """Which arms lack a record, and whether the cores of some training were not written down."""
     trained = [arm for arm in view.arms if arm.sampling != UNTRAINED]
-    without = [view.summary.label(arm) for arm in trained if not trainings.get(arm)]
+    without = [view.summary.label(arm) for arm in trained if not trainings.get(_trained(arm))]
     notes = [f"No record of the training of {', '.join(without)}."] if without else []
-    records = [record for arm in trained for record in trainings.get(arm, ())]
+    records = [record for arm in trained for record in trainings.get(_trained(arm), ())]
     if any(record["device"] == "cpu" and not record.get("threads") for record in records):
         notes.append("The number of CPU cores was not written down by the version of Polybatch that trained.")
     return notes

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from polybatch.config.grid import alpha_label, arm_label
+from polybatch.config.grid import runs
 from polybatch.core.contracts import SETTINGS
 from polybatch.core.errors import ConfigError
 from polybatch.core.sums import SUMS
@@ -197,15 +197,12 @@ def published_tables_of(config: Mapping[str, Any], benchmark: str) -> list[str]:
     """Kinds of a benchmark's tables about published scores: of the order too, where two published rows are run here."""
     from polybatch.tables.order import ordered_benchmarks
     from polybatch.tables.published import read_published
+    from polybatch.tables.summary import arm_of
 
     published = read_published(TableOptions.from_values(dict(config.get("tables") or {})).published_files)
     if benchmark not in {row.benchmark for row in published}:
         return []
-    labels = {
-        arm_label(run["sampling"], alpha_label(alpha))
-        for run in config["study"].get("runs", [])
-        for alpha in run.get("alphas", [None])
-    }
+    labels = {arm_of(run.grid).sampling_label for run in runs(dict(config))}
     return ["published", *(["order"] if benchmark in ordered_benchmarks(published, labels) else [])]
 
 

@@ -138,12 +138,12 @@ def _place_in(orders: Sequence[Order]) -> Callable[[Held], tuple[int, int, int]]
 
 
 def _alike(arms: Sequence[Arm]) -> Iterator[dict[str, Arm]]:
-    """Label -> arm of those that differ in the sampling alone.
+    """Label -> arm of those that differ in the sampling and in other cures alone.
 
     `en-en`, which sees no translation, stands beside the arms of the most translations.
     """
     trained = [arm for arm in arms if arm.sampling != UNTRAINED]
-    rest = {arm: arm._replace(sampling="", alpha=None, num_translated="") for arm in trained}
+    rest = {arm: (arm.encoder, arm.num_pairs, arm.languages) for arm in trained}
     for like in dict.fromkeys(rest.values()):
         mine = [arm for arm in trained if rest[arm] == like]
         sizes = sorted({arm.num_translated for arm in mine} - {""}, key=size_order) or [""]

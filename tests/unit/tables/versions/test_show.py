@@ -39,7 +39,7 @@ def wide(tmp_path_factory):
     path = base / "published.csv"
     path.write_text("\n".join(["source,encoder,sampling,benchmark,setting,metric,value", *lines]) + "\n", "utf-8")
     config = synthetic.config(tables={"published": str(path)})
-    config["study"]["runs"] = [{"sampling": "x-y"}, {"sampling": "hybrid", "alphas": [0.5]}]
+    config = synthetic.with_grid(config, {"sampling": "x-y"}, {"sampling": "hybrid", "alphas": [0.5]})
     inputs: Inputs = synthetic.inputs(
         base,
         config,

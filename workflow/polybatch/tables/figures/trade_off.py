@@ -13,7 +13,7 @@ from polybatch.core.errors import DataError
 from polybatch.tables.figures.labels import place_labels
 from polybatch.tables.figures.style import GREY, INK, colours, titled
 from polybatch.tables.scores import View
-from polybatch.tables.summary import UNTRAINED, Arm, metric_label
+from polybatch.tables.summary import Arm, metric_label
 
 if TYPE_CHECKING:
     import altair as alt
@@ -85,7 +85,7 @@ def _look(view: View, arms: Sequence[Arm], *, several: bool) -> _Look:
     if most <= _MOST_NAMED:
         return _Look(names, palette, _SMALL if several else _SIZE, {})
     # The untrained encoder, which may stand outside of the axes, comes last: no number is missing before it.
-    last = sorted(ordered, key=lambda name: ordered[name].sampling == UNTRAINED)
+    last = sorted(ordered, key=lambda name: ordered[name].as_it_comes)
     numbers = {name: str(place) for place, name in enumerate(last, start=1)}
     return _Look(names, palette, _NUMBERED_SMALL if several else _NUMBERED_SIZE, numbers)
 
@@ -148,7 +148,7 @@ def _panel(
     named_as = {arm: look.names[arm] for arm in arms}
     seeds = points.assign(arm=[named_as[arm] for arm in points["arm"]])
     means = seeds.groupby("arm", sort=False)[["x", "y"]].mean().reindex(list(named_as.values())).reset_index()
-    floor = means[means["arm"].isin([named_as[arm] for arm in arms if arm.sampling == UNTRAINED])]
+    floor = means[means["arm"].isin([named_as[arm] for arm in arms if arm.as_it_comes])]
     shown, note = _set_floor_aside(seeds, floor)
     domains = [_domain(shown[axis]) for axis in ("x", "y")]
     means = means[means["arm"].isin(set(shown["arm"]))].reset_index(drop=True)
@@ -182,8 +182,8 @@ def _panel(
 
 
 def _path_of(arm: Arm, arms: Sequence[Arm]) -> str:
-    """What the arms of one line share: all but the first of alpha and sizes that the arms of this sampling vary."""
-    mine = [other for other in arms if other.sampling == arm.sampling]
+    """What the arms of one line share: all but the first of alpha and sizes that the arms of its curve vary."""
+    mine = [other for other in arms if other.curve == arm.curve]
     for part in ("alpha", "num_pairs", "num_translated", "languages"):
         if len({getattr(other, part) for other in mine}) > 1:
             return str(arm._replace(**{part: ""}))
