@@ -242,7 +242,7 @@ def _seeds_alike(metric: str, first: Mapping[int, float], second: Mapping[int, f
 def _caption(view: View, held: Sequence[Held]) -> str:
     counts = Counter(one.verdict for one in held)
     verdicts = [verdict for verdict in (AGREES, DIFFERS, OPEN, EQUAL, UNTESTED) if counts[verdict]]
-    said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in verdicts)
+    said = ", ".join(f"{verdict} {counts[verdict]}" for verdict in verdicts)
     foreign: dict[str, set[str]] = {}
     for one in held:
         if one.order.encoder != one.arms[0].encoder:
@@ -253,7 +253,7 @@ def _caption(view: View, held: Sequence[Held]) -> str:
         for encoder, names in foreign.items()
     )
     return (
-        f"Every pair of published rows that this study has too, setting by setting: {said or 'none'}. A is the row "
+        f"Of {len(held)} published orders held against ours, setting by setting: {said or 'none'}. A is the row "
         "that was published as the better one. Agrees: ours stand in the same order, significantly; differs: in the "
         f"other order, significantly.{others}{constants(view.summary)}"
     )

@@ -27,10 +27,11 @@ def write_tables(folder: Path, manifest: Mapping[str, Any], tables: Sequence[Tab
     """Every table in its four forms, every figure in its three, the front page and the manifest."""
     from polybatch.core.files import write_json
     from polybatch.tables.figures.draw import FIGURES
-    from polybatch.tables.figures.style import save
+    from polybatch.tables.figures.first_passages import first_passages
+    from polybatch.tables.figures.style import save, to_svg
     from polybatch.tables.forms import latex, table, webpage
     from polybatch.tables.front import front_page
-    from polybatch.tables.story import story_of, to_page
+    from polybatch.tables.story import PICTURE, story_of, to_page
 
     forms = dict(zip(TABLE_FORMS, (table.to_csv, table.to_markdown, latex.to_latex, webpage.to_html), strict=True))
     for made in tables:
@@ -41,7 +42,8 @@ def write_tables(folder: Path, manifest: Mapping[str, Any], tables: Sequence[Tab
         save(FIGURES[figure.kind](replace(view, headline=figure.metric or view.headline)), folder, figure.name)
     figures = [figure for figure, _ in drawn]
     (folder / "README.md").write_text(front_page(manifest, tables, figures), "utf-8")
-    (folder / SUMMARY).write_text(to_page(story_of(manifest, tables, figures), folder), "utf-8")
+    narrow = {figure.name: to_svg(first_passages(view, columns=1)) for figure, view in drawn if figure.kind == PICTURE}
+    (folder / SUMMARY).write_text(to_page(story_of(manifest, tables, figures), folder, narrow), "utf-8")
     write_json(folder / "manifest.json", manifest)
     write_json(folder / "tables.json", [made.to_dict() for made in tables])
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from polybatch.tables.forms.table import MARKS, Cell, Column, Table, beside, format_value, header
@@ -20,6 +20,7 @@ from polybatch.tables.forms.table import MARKS, Cell, Column, Table, beside, for
 _GAP = 2
 # Words are broken where a line ends only if they are longer than this; runs and paths are readable in it.
 _LONGEST_WORD = 22
+_GROUP_WORD = 14
 # Where not even that fits, columns of words get this narrow before all else.
 _NARROW = 8
 
@@ -32,6 +33,8 @@ class _Printed:
     texts: list[str]
     best: list[bool]
     width: int
+    # A name of its group has at least this width, if it has a word as long.
+    group_word: int = _GROUP_WORD
 
     def heading(self) -> list[str]:
         """The lines of the header, wrapped to the column's width."""
@@ -125,8 +128,8 @@ def _fit(printed: list[_Printed], width: int) -> list[list[_Printed]]:
     natural = [one.width for one in leading]
     _narrow(words, printed, width, _LONGEST_WORD)
     if len(leading) == len(printed):
-        _narrow(words, printed, width, _NARROW)
-        _narrow(words, printed, width, 1)
+        for most in (_NARROW, 1):
+            _narrow(words, printed, width, most)
     if _total(printed) <= width:
         return [printed]
     # It will be cut: then the words need be no narrower than half of a block.
@@ -145,6 +148,9 @@ def _fit(printed: list[_Printed], width: int) -> list[list[_Printed]]:
 
 def _narrow(words: Sequence[_Printed], together: Sequence[_Printed], width: int, longest_word: int) -> None:
     """Narrows columns of words, the widest first, until `together` fits or a word would have to be broken."""
+    if longest_word == 1 and _total(together) > width:
+        for one in together:
+            one.group_word = 1
     least = {id(one): one.least(longest_word) for one in words}
     while _total(together) > width:
         wide = [one for one in words if one.width > least[id(one)]]
@@ -182,15 +188,16 @@ def _groups(printed: Sequence[_Printed]) -> list[tuple[str, int]]:
     """Name and width of neighbours that share a group; columns without one stand alone."""
     found = []
     for name, members in groupby(printed, key=lambda one: one.column.group):
-        widths = [one.width for one in members]
-        inner = sum(widths) + _GAP * (len(widths) - 1)
-        found.append((name, max([inner, *(min(_LONGEST_WORD, terminal_width(word)) for word in name.split())])))
+        mine = list(members)
+        inner = sum(one.width for one in mine) + _GAP * (len(mine) - 1)
+        longest = max(map(terminal_width, name.split()), default=0)
+        found.append((name, max(inner, min(longest, *(one.group_word for one in mine)))))
     return found
 
 
 def _lines(printed: Sequence[_Printed], bold: bool) -> list[str]:
     # A block's columns are those of other blocks too: what widens here must not widen there.
-    printed = [_Printed(one.column, one.texts, one.best, one.width) for one in printed]
+    printed = [replace(one) for one in printed]
     _widen(printed)
     names = [wrapped(name, wide) if name else [] for name, wide in _groups(printed)]
     widths = [wide for _, wide in _groups(printed)]
