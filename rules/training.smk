@@ -10,7 +10,7 @@ rule train:
 # One run of the grid; a killed training goes on from its last checkpoint to the same result.
 rule train_run:
     input:
-        encoder=lambda w: PATHS.encoder(RUNS[w.trained].encoder),
+        encoder=lambda w: PATHS.model_folder(ALL_RUNS[w.trained].start),
         parallel=PATHS.parallel_files().values(),
         paraphrases=PATHS.paraphrases() if "paraphrases" in CONFIG["translation"] else [],
         validation=PATHS.validation(),
@@ -25,7 +25,7 @@ rule train_run:
         "run"
     conda:
         "../envs/train.yaml"
-    threads: cores(jobs=sum(run.trained for run in RUNS.values()), pretrained=16000)
+    threads: cores(jobs=len(TRAININGS), pretrained=16000)
     resources:
         gpu=0,
         mem_mb=memory(2500, pretrained=16000),
@@ -34,15 +34,15 @@ rule train_run:
         code=code_digest("training.train"),
         parallel=named(PATHS.parallel_files()),
         paraphrases=lambda w, input: flag("paraphrases", input.paraphrases),
-        sampling=lambda w: RUNS[w.trained].sampling,
-        alpha=lambda w: flag("alpha", RUNS[w.trained].alpha or []),
-        num_pairs=lambda w: RUNS[w.trained].num_pairs,
-        num_translated=lambda w: RUNS[w.trained].num_translated,
-        seed=lambda w: RUNS[w.trained].seed,
+        sampling=lambda w: ALL_RUNS[w.trained].sampling,
+        alpha=lambda w: flag("alpha", ALL_RUNS[w.trained].alpha or []),
+        num_pairs=lambda w: ALL_RUNS[w.trained].num_pairs,
+        num_translated=lambda w: ALL_RUNS[w.trained].num_translated,
+        seed=lambda w: ALL_RUNS[w.trained].seed,
         weights=lambda w: as_json(
             {source["name"]: source["weight"] for source in CONFIG["source"] if "weight" in source}
         ),
-        options=lambda w: as_json(configuration.training_options(CONFIG, RUNS[w.trained].encoder)),
+        options=lambda w: as_json(configuration.training_options(CONFIG, ALL_RUNS[w.trained].encoder)),
         licenses=lambda w: as_json({source["name"]: source.get("license", "not stated") for source in CONFIG["source"]}),
         checkpoints=lambda w: PATHS.checkpoints(w.trained),
         texts=PATHS.texts(),

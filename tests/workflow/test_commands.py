@@ -138,6 +138,11 @@ def calls(tmp_path_factory: pytest.TempPathFactory, hostile: dict[str, str]) -> 
         translator_training={"mine": {"directions": ["en-de", "de-en"]}},
     )
     study["study"] |= {"benchmarks": ["test", "folder", "translated"], "encoders": ["toy", "own", "packed"]}
+    study["study"]["runs"] = [
+        {"sampling": "untrained", "projections": ["centring"]},
+        {"sampling": "x-y", "seeds": [1], "begin": ["lir"], "shares": [0.5], "projections": ["shift"]},
+        *study["study"]["runs"],
+    ]
     study["encoders"]["own"] = {"path": hostile["encoder"], "options": {"query_prompt": hostile["prompt"]}}
     packed = {"requirement": "tiny==1.0", "sha256": "0" * 64, "file": hostile["packed"], "note": hostile["note"]}
     study["encoders"]["packed"] = {"wheel": packed}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import yaml
 from polybatch.config.grid import runs
 from polybatch.core.errors import DataError
 from polybatch.core.files import write_json
-from polybatch.study.plan import lines, main, parse_jobs, stated_rates
+from polybatch.study.plan import lines, main, parse_jobs, render, stated_rates
 from polybatch.study.resolve import resolve
 
 ROOT = Path(__file__).parents[3]
@@ -40,6 +41,22 @@ def test_before_anything_ran_every_rate_is_assumed(config: dict, rates: dict, tm
     translated = 1_469 + 33_298 + 59_496 + 113_535 + 135_557 + 176_975
     assert f"{translated:,} (stated)" in plan["translate"].work
     assert "3 trainings of at most 100,000 steps of 100 pairs" in plan["train labse"].work
+
+
+def test_what_costs_no_training_is_counted_apart(config: dict, rates: dict, tmp_path: Path) -> None:
+    study = copy.deepcopy(config)
+    study["study"]["runs"] = [
+        {"sampling": "untrained", "projections": ["lir"]},
+        {"sampling": "x-y", "seeds": [1, 2], "shares": [0.5], "projections": ["none", "shift"]},
+    ]
+    plan = {line.stage: line for line in lines(study, tmp_path, rates)}
+    assert "2 trainings of" in plan["train labse"].work
+    assert plan["mix, project labse"].work == "2 mixtures of weights and 3 projections, without a training"
+    assert plan["encode labse"].work.startswith("3 runs x ")
+    assert plan["encode labse"].work.endswith("; the vectors of 3 more are projections of theirs")
+    assert "12 runs (4 trainings)" in render(study, {}, [])
+    study["study"]["runs"] = study["study"]["runs"][:1]
+    assert "train labse" not in {line.stage for line in lines(study, tmp_path, rates)}
 
 
 def test_what_an_earlier_run_measured_is_used(config: dict, rates: dict, tmp_path: Path) -> None:

@@ -411,6 +411,11 @@ def test_files_of_published_scores_are_read_with_the_config(
             {**with_run({"sampling": "untrained", "projections": ["lir"]}), "encoders": {"tiny": {"encoding": {"truncate_dim": 8}}}},
             "and encoders.tiny.encoding.truncate_dim cuts them",
         ),
+        ({"projection": {"texts": 20}}, "projection.min_texts: 50 are needed, and texts takes 20 at most"),
+        (
+            {**with_run({"sampling": "untrained", "projections": ["lir"]}), "mixture": {"max_pairs": 40}},
+            "are estimated from 50 texts a language or more, and mixture.max_pairs takes 40 pairs",
+        ),
         ({"study": {"num_pairs": ["many"]}}, "study.num_pairs.0: must be all or a whole number from 1, not 'many'"),
         ({"study": {"num_pairs": [0]}}, "study.num_pairs.0: must be all or a whole number from 1, not 0"),
         ({"languages": {"train": ["de", "es"]}}, "must contain 'en'"),

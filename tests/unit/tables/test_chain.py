@@ -13,7 +13,7 @@ from snakemake.utils import update_config
 from polybatch.config.study_paths import StudyPaths
 from polybatch.core import made_from
 from polybatch.core.errors import DataError
-from polybatch.core.files import write_json, write_rows
+from polybatch.core.files import read_json, write_json, write_rows
 from polybatch.study.resolve import resolve
 from polybatch.tables.chain import Link, check_chain, links
 
@@ -22,13 +22,17 @@ SCHEMA = pa.schema([("made", pa.string())])
 
 
 def study(source: Path) -> dict:
-    """The toy study's resolved config."""
+    """The resolved config of the toy study, with projections and mixtures beside its runs."""
     default, toy = (
         yaml.safe_load((ROOT / name).read_text("utf-8")) for name in ("config.yaml", "tests/workflow/toy.yaml")
     )
     source.write_text(str(source), "utf-8")
     toy["source"]["path"] = str(source)
     update_config(default, toy)
+    default["study"]["runs"] += [
+        {"sampling": "untrained", "projections": ["shift"]},
+        {"sampling": "x-y", "seeds": [1], "begin": ["lir"], "shares": [0.5], "projections": ["lir"]},
+    ]
     return resolve(default)
 
 
@@ -71,7 +75,8 @@ def test_a_study_made_from_its_config_is_whole(paths: StudyPaths) -> None:
 CHANGES = {
     "scores": (("scoring", "metrics"), ["map"], "scores/toy/"),
     "index": (("index", "factory"), "HNSW32", "index/toy/"),
-    "embeddings": (("encoding", "truncate_dim"), 32, "embeddings/toy/"),
+    "projection": (("projection", "texts"), 77, "models/toy/untrained-"),
+    "embeddings": (("encoding", "truncate_dim"), 32, "toy/untrained"),
     "model": (("training", "learning_rate"), 1e-5, "models/toy/"),
     "validation": (("cleaning", "max_words"), 7, "collected/sources/toy.parquet"),
     "translated": (("translation", "accept"), {"min_query_chrf": 50}, "translated/de.parquet"),
@@ -98,6 +103,8 @@ def test_what_another_configuration_made_is_told_with_the_command(paths: StudyPa
         ("toy.jsonl", "collected/sources/toy.parquet"),
         ("results/toy/collected/en.parquet", "supplied/de.parquet"),
         ("results/toy/parallel/de.parquet", "models/"),
+        ("results/toy/models/toy/untrained-shift/projection.json", "embeddings/toy/untrained-shift/"),
+        ("results/toy/embeddings/toy/untrained/test/embeddings.json", "toy/untrained"),
         ("results/toy/benchmarks/test/qrels.parquet", "scores/"),
     ],
 )
@@ -106,6 +113,8 @@ def test_an_input_that_is_another_now_is_told(paths: StudyPaths, changed: str, t
     if path.suffix == ".parquet" and "qrels" not in changed:
         record = made_from.read_record(path)
         write_rows(path, [{"made": "other"}], made_from.with_record(SCHEMA, record or {}))
+    elif path.suffix == ".json":
+        write_json(path, {**read_json(path), "other": 1})
     else:
         path.write_text("other", "utf-8")
     with pytest.raises(DataError) as told:

@@ -320,6 +320,8 @@ def test_a_study_without_translation_or_rank_distance_announces_no_such_tables()
     [
         ({"runs": [{"sampling": "hybrid", "alphas": [0.2, 0.5]}]}, "by_alpha"),
         ({"runs": [{"sampling": "hybrid", "alphas": [0.5, {"from": 1, "to": 0.5}]}]}, "by_alpha"),
+        ({"runs": [{"sampling": "x-y", "shares": [1, 0.5]}]}, "by_share"),
+        ({"runs": [{"sampling": "x-y"}, {"sampling": "x-y", "shares": [0.5]}]}, "by_share"),
         ({"num_pairs": [10, "all"]}, "by_num_pairs"),
         ({"num_translated": [0, 1000]}, "by_num_translated"),
         ({"encoders": ["tiny", "small"]}, "by_encoder"),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from polybatch.config.grid import runs
+from polybatch.config.grid import NONE, Run, models
 from polybatch.config.paths import Paths, record_name, wheel
 from polybatch.config.values import Config, benchmark_languages, held_out_languages, translator_entry, translator_name
 from polybatch.core.languages import help_languages
@@ -137,10 +137,12 @@ class StudyPaths(Paths):
         return str(entry.get("path") or self.hub_record(record_name("encoder", encoder)))
 
     def model_folders(self) -> dict[str, str]:
-        """Run -> the folder of its model; an untrained run is its encoder."""
-        return {
-            run.name: self.model(run.name) if run.trained else self.encoder(run.encoder) for run in runs(self.config)
-        }
+        """Run -> the folder of its model, also of runs that others are made of."""
+        return {run.name: self.model_folder(run) for run in models(self.config)}
+
+    def model_folder(self, run: Run) -> str:
+        """The folder of a run's model; an untrained run without a projection is its encoder."""
+        return self.model(run.name) if run.trained or run.projection != NONE else self.encoder(run.encoder)
 
     def embedding_jobs(self, run: str) -> list[dict[str, Any]]:
         """What is to be embedded with a run's model, as `polybatch.embedding.encode` wants it."""

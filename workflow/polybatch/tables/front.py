@@ -23,6 +23,8 @@ _FIGURE_WORDS = {
     "by_alpha": "{metric} against alpha, the share of monolingual batches in hybrid. Small marks are single seeds, "
     "lines join their means; hollow marks are x-y (no monolingual batches), x-x-mono (nothing else), and alphas that "
     "change over the training.",
+    "by_share": "{metric} against w, the share of the trained weights in a mixture with those before the training. "
+    "Small marks are single seeds, lines join their means; 0 is before the training, 1 the trained model.",
     "by_num_pairs": "{metric} against the number of training pairs. Small marks are single seeds, lines join their "
     "means.",
     "by_num_translated": "{metric} against the number of machine-translated pairs of each language. Small marks are "
@@ -92,7 +94,7 @@ def _origin(manifest: Mapping[str, Any]) -> list[str]:
 def _figures_after(kind: str, benchmark: str, figures: Sequence[Figure], headline: str) -> list[str]:
     """The figures that belong behind a table."""
     behind = {
-        "main": ["trade_off", "by_alpha", "by_num_pairs", "by_num_translated", "by_encoder"],
+        "main": ["trade_off", "by_alpha", "by_share", "by_num_pairs", "by_num_translated", "by_encoder"],
         "monolingual": ["by_language"],
         "cross_lingual": ["language_pairs"],
         "language_share": ["language_share"],

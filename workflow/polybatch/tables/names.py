@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from polybatch.config.grid import runs
+from polybatch.config.grid import UNTRAINED, runs
 from polybatch.core.contracts import SETTINGS
 from polybatch.core.errors import ConfigError
 from polybatch.core.sums import SUMS
@@ -44,6 +44,7 @@ _REPORT = {
     "by_language": ("by_language", "3 By query language"),
     "language_pairs": ("language_pairs", "4 By language pair"),
     "by_alpha": ("trend", "4 By alpha"),
+    "by_share": ("trend", "4 By share of the trained weights"),
     "by_num_pairs": ("trend", "4 By number of training pairs"),
     "by_num_translated": ("trend", "4 By number of machine-translated pairs"),
     "by_encoder": ("by_encoder", "4 By size of the encoder"),
@@ -257,7 +258,9 @@ def _trends(config: Mapping[str, Any], benchmark: str) -> list[Figure]:
     """The figures of what the study varies, for every metric that its options name and the benchmark is scored in."""
     study = config["study"]
     alphas = {str(alpha) for run in study.get("runs", []) for alpha in run.get("alphas", [])}
-    varying = {"by_alpha": len(alphas)}
+    trainings = [run for run in study.get("runs", []) if run.get("sampling") != UNTRAINED]
+    shares = {share for run in trainings for share in run.get("shares", [1])}
+    varying = {"by_alpha": len(alphas), "by_share": len(shares)}
     varying |= {f"by_{part}": len(study.get(part, [])) for part in ("num_pairs", "num_translated")}
     varying["by_encoder"] = len(study.get("encoders", []))
     options = TableOptions.from_values(dict(config.get("tables") or {}))

@@ -22,8 +22,9 @@ class TableOptions(Options):
     )
     figure_metrics: Annotated[list[Metric], DISTINCT] = option(
         [],
-        "Metrics that the figures of trends (`by_alpha`, `by_num_pairs`, `by_num_translated`, `by_encoder`) are "
-        "drawn for. A benchmark without scores of one has no figure of it; one that no benchmark has is a fault.",
+        "Metrics that the figures of trends (`by_alpha`, `by_share`, `by_num_pairs`, `by_num_translated`, "
+        "`by_encoder`) are drawn for. A benchmark without scores of one has no figure of it; one that no benchmark has "
+        "is a fault.",
         otherwise="the headline metric",
     )
     metrics: Annotated[dict[Setting, list[Metric]], Said("a mapping of settings to lists of metrics", "")] = option(

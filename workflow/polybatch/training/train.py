@@ -29,7 +29,7 @@ from polybatch.core.device import tell_torch_device
 from polybatch.core.files import atomic_path, read_json, write_json, write_parquet
 from polybatch.core.sums import write_sums
 from polybatch.encoders.kernels import keep_few_shapes
-from polybatch.encoders.load import RECORD, carry_record
+from polybatch.encoders.load import PROJECTION, RECORD, carry_record
 from polybatch.pairs.table import PairTable, read_pairs
 from polybatch.training import model_card
 from polybatch.training.arguments import on_this_machine, resolved, training_arguments
@@ -320,10 +320,11 @@ def _record(
 ) -> dict[str, Any]:
     """The content of training.json, and of the files that `_save` takes out of it."""
 
-    encoder_record = Path(args.encoder) / RECORD
+    encoder_record, begin = (Path(args.encoder) / name for name in (RECORD, PROJECTION))
     return {
         "encoder": args.encoder,
         "encoder_record": read_json(encoder_record) if encoder_record.is_file() else None,
+        "begin": read_json(begin)["projection"] if begin.is_file() else None,
         "sampling": args.sampling.name,
         "alpha": args.sampling.label,
         "num_pairs": args.num_pairs,

@@ -175,6 +175,29 @@ def test_a_study_of_alphas_draws_them_in_order_with_the_ends_apart(tmp_path):
     assert not any(row["apart"] for row in rows if row["x"] in (0.2, 0.5, 0.8))
 
 
+def test_mixtures_of_weights_run_from_before_the_training_to_the_trained_model(tmp_path):
+    small = {"groups": 4, "langs": ("en", "de")}
+    synthetic_study.write_run(tmp_path, "hybrid", 0, **small)
+    for projection in ("none", "lir", "shift"):
+        synthetic_study.write_run(tmp_path, "untrained", -1, projection=projection, **small)
+    for cure in ({}, {"projection": "lir"}, {"begin": "lir"}):
+        for share in ("1", "0.5"):
+            synthetic_study.write_run(tmp_path, "x-y", 0, share=share, **cure, **small)
+    view = View(summarise(sorted(tmp_path.rglob("test.parquet"))), "test")
+    rows = [row for row in datasets(draw.by_share(view)) if row["setting"] == "monolingual"]
+    found = {(row["series"], row["x"]) for row in rows}
+    assert found == {(name, x) for name in ("x-y", "x-y, LIR", "from LIR: x-y") for x in (0.0, 0.5, 1.0)}
+    values = {(row["series"], row["x"]): row["value"] for row in rows}
+    macro = {
+        arm.sampling_label: numbers[0]
+        for (arm, setting, m), numbers in view.macro().items()
+        if (setting, m) == ("monolingual", "map")
+    }
+    assert values["x-y", 0.0] == macro["untrained"]
+    assert values["x-y, LIR", 0.0] == values["from LIR: x-y", 0.0] == macro["untrained, LIR"]
+    assert values["x-y", 0.5] == macro["x-y, half interpolated (w 0.5)"]
+
+
 def test_a_path_names_its_ends_in_full_and_its_inside_briefly(tmp_path):
     rows = datasets(draw.trade_off(study_of_alphas(tmp_path)))
     assert {row["arm"] for row in rows if "label_x" in row} == {

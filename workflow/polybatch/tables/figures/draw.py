@@ -17,7 +17,7 @@ from polybatch.tables.by_language import share_depths
 from polybatch.tables.figures.first_passages import first_passages
 from polybatch.tables.figures.style import INK, colours, titled
 from polybatch.tables.figures.trade_off import trade_off
-from polybatch.tables.figures.trends import by_alpha, by_encoder, by_num_pairs, by_num_translated
+from polybatch.tables.figures.trends import by_alpha, by_encoder, by_num_pairs, by_num_translated, by_share
 from polybatch.tables.scores import View
 from polybatch.tables.summary import SETTING_LABELS, languages_of, mean_and_spread, metric_label
 
@@ -165,6 +165,7 @@ FIGURES = {
     "language_pairs": language_pairs,
     "by_language": by_language,
     "by_alpha": by_alpha,
+    "by_share": by_share,
     "by_num_pairs": by_num_pairs,
     "by_num_translated": by_num_translated,
     "by_encoder": by_encoder,

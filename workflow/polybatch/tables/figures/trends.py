@@ -1,5 +1,5 @@
-"""The figures of studies that vary a number: the share of monolingual batches, how many pairs are trained on, or the
-size of the encoder.
+"""The figures of studies that vary a number: the share of monolingual batches or of trained weights, how many pairs are
+trained on, or the size of the encoder.
 
 inputs: a `View` of one benchmark's scores; the metric drawn is its headline metric
 outputs: Vega-Lite charts, one panel a setting: every seed a small mark, their means joined by a line
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from polybatch.config.grid import NONE, WHOLE
 from polybatch.core.errors import DataError
 from polybatch.tables.cures import spelled
 from polybatch.tables.figures.labels import place_labels
@@ -64,6 +65,44 @@ def _alpha_of(arm: Arm) -> float | None:
     return _ENDS.get(arm.sampling, arm.constant_alpha)
 
 
+def by_share(view: View) -> alt.HConcatChart:
+    """Score against the share of trained weights in a mixture with those before, one line a way of training.
+
+    At 0 stands what the training began with, where it was scored. Trainings without a mixture are left out where others
+    have some.
+    """
+    import altair as alt
+    import pandas as pd
+
+    trained = [arm for arm in view.arms if arm.sampling != UNTRAINED]
+    mixed = {arm: arm._replace(share=WHOLE) for arm in trained}
+    several = {whole for arm, whole in mixed.items() if arm.share != WHOLE}
+    drawn = [arm for arm in trained if mixed[arm] in several] or trained
+    frame = _points(view, drawn)
+    frame["x"] = [float(arm.share) for arm in frame["arm"]]
+    frame["series"] = [_way(view, mixed[arm]) for arm in frame["arm"]]
+    parts = [frame]
+    for whole in dict.fromkeys(mixed[arm] for arm in drawn):
+        start = [arm for arm in view.arms if _is_start(arm, whole)]
+        parts += [_points(view, start).assign(x=0.0, series=_way(view, whole))] if start else []
+    frame = pd.concat(parts, ignore_index=True).assign(apart=False, told="")
+    x = alt.X("x:Q", title="w, share of the trained weights", scale=alt.Scale(domain=[-0.04, 1.04], nice=False))
+    lines = [_legend(view), "0: before the training, 1: the trained model"]
+    return _panels(view, frame, x, f"{metric_label(view.headline)} by share of the trained weights", lines)
+
+
+def _way(view: View, arm: Arm, but: str = "") -> str:
+    """An arm in words, `but` for the part that is drawn."""
+    return " · ".join(filter(None, [_encoder(view, arm), arm.sampling_label, *_others(view, arm, but)]))
+
+
+def _is_start(arm: Arm, trained: Arm) -> bool:
+    """Whether an arm is the untrained encoder that a mixture with no trained weights at all would be."""
+    if arm.sampling != UNTRAINED or arm.encoder != trained.encoder or NONE not in (trained.begin, trained.projection):
+        return False
+    return arm.projection == (trained.projection if trained.begin == NONE else trained.begin)
+
+
 def by_num_pairs(view: View) -> alt.HConcatChart:
     """Score against the number of training pairs, one line a sampling."""
     return _by_size(view, "num_pairs", "number of training pairs", "training pairs")
@@ -83,10 +122,7 @@ def _by_size(view: View, part: str, title: str, axis: str) -> alt.HConcatChart:
     arms = [arm for arm in view.arms if arm.sampling != UNTRAINED]
     frame = _points(view, arms)
     frame["x"] = [getattr(arm, part) or "0" for arm in frame["arm"]]
-    frame["series"] = [
-        " · ".join(filter(None, [_encoder(view, arm), arm.sampling_label, *_others(view, arm, part)]))
-        for arm in frame["arm"]
-    ]
+    frame["series"] = [_way(view, arm, part) for arm in frame["arm"]]
     frame["apart"], frame["told"] = False, ""
     sizes = sorted(set(frame["x"]), key=size_order)
     x = alt.X("x:O", title=f"{axis} (even steps)", sort=sizes, axis=alt.Axis(labelAngle=0))
