@@ -50,6 +50,13 @@ def config(names: tuple[str, ...] = ("test",), settings: tuple[str, ...] = (), *
     }
 
 
+def with_grid(study_config: dict, *runs: dict, trained: str = TRAINED) -> dict:
+    """The config with a whole grid; each of `runs` is an entry of `study.runs`, whose seed is 0 unless it says more."""
+    grid = {"encoders": ["tiny"], "untrained": True, "num_pairs": ["all"], "num_translated": ["all"]}
+    study = {**grid, **study_config["study"], "runs": [{"seeds": [0], **run} for run in runs]}
+    return {**study_config, "study": study, "languages": {"train": trained.split("+")}}
+
+
 def inputs(base: Path, study_config: dict | None = None, **changes: object) -> Inputs:
     """All inputs of the tables of the runs below `base`; by default of the monolingual setting alone."""
     given = {
@@ -58,6 +65,7 @@ def inputs(base: Path, study_config: dict | None = None, **changes: object) -> I
         "per_query": (),
         "translations": [write_translation(base)],
         "compositions": [write_composition(base)],
+        "trainings": [write_training(base)],
         "timings": write_timings(base),
         "collected": write_collected(base),
     }
@@ -215,6 +223,20 @@ def write_composition(base: Path, run: str = "tiny/hybrid-a0.5/nall/en+de/s0") -
         "directions": {"en-en": 400, "de-de": 368, "en-de": 420, "de-en": 412},
     }
     return _write_json(base / "models" / run / "composition.json", value)
+
+
+def write_training(
+    base: Path,
+    run: str = "tiny/hybrid-a0.5/nall/en+de/s0",
+    *,
+    seconds: float = 90.0,
+    device: str = "cpu",
+    world_size: int = 1,
+    threads: int | None = 2,
+) -> Path:
+    value = {"steps": 100, "seconds": seconds, "device": device, "world_size": world_size}
+    value |= {} if threads is None else {"threads": threads}
+    return _write_json(base / "models" / run / "training.json", value)
 
 
 def write_timings(base: Path) -> Path:

@@ -194,7 +194,7 @@ def test_the_data_mark_is_in_every_table(small, tmp_path):
     config = synthetic.config(settings=("monolingual",), data_mark="stand-in data")
     make(inputs(small, config), tmp_path, tmp_path / "latest")
     written = [p for p in (tmp_path / "latest").iterdir() if p.suffix in (".csv", ".md", ".tex", ".html")]
-    assert len(written) == 9 * 4 + 2
+    assert len(written) == 10 * 4 + 2
     assert all("stand-in data" in path.read_text("utf-8") for path in written)
 
 

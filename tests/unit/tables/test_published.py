@@ -9,7 +9,7 @@ import synthetic_study as synthetic
 
 from polybatch.core.errors import DataError
 from polybatch.tables.forms.table import to_csv
-from polybatch.tables.published import published_benchmarks, published_table, read_published
+from polybatch.tables.published import published_table, read_published
 from polybatch.tables.scores import View
 from polybatch.tables.summary import summarise
 
@@ -41,7 +41,7 @@ def test_ours_the_published_value_and_the_difference_stand_side_by_side(view, tm
         "Paper,tiny,x-y,other,monolingual,map,0.9",
     )
     published = read_published([path])
-    assert published_benchmarks([path]) == {"test", "other"}
+    assert {row.benchmark for row in published} == {"test", "other"}
     table = published_table(view, published)
     rows = {row["sampling"]: row for row in csv.DictReader(io.StringIO(to_csv(table)))}
     assert set(rows) == {"x-y", "hybrid-a0.5"}

@@ -33,15 +33,15 @@ def table_inputs(config: Config, base: Path) -> dict[str, Any]:
     benchmarks = {name: paths.benchmark(name) for name in benchmarks_read(config)}
     data = [paths.collected(), paths.validation(), *paths.parallel_files().values()]
     data += [str(path) for folder in benchmarks.values() for path in sorted(Path(folder).rglob("*.parquet"))]
+    trained = [paths.model(run.name) for run in models(config) if run.trained and not run.before]
     translators = dict.fromkeys(paths.translator_folder(direction) for direction in used_directions(config))
     listed = {
         "scores": [paths.scores(*cell) for cell in cells],
         "per_query": [paths.per_query(*cell) for cell in cells],
         "supplied": [paths.supplied(lang, "json") for lang in paths.supplied_files()],
         "translations": [paths.translated(lang, "json") for lang in paths.translated_files()],
-        "compositions": [
-            f"{paths.model(run.name)}/composition.json" for run in models(config) if run.trained and not run.before
-        ],
+        "compositions": [f"{folder}/composition.json" for folder in trained],
+        "trainings": [f"{folder}/training.json" for folder in trained],
         "data": data,
         "records": [paths.hub_record(record) for record in hub_requests(config)],
     }

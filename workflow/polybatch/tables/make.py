@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,16 +25,7 @@ from polybatch.core.arguments import json_argument
 from polybatch.core.contracts import SCORES
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json
-from polybatch.core.sums import SUMS
-from polybatch.tables.names import (
-    SUMMARY,
-    TABLE_FORMS,
-    expected_files,
-    figures_of,
-    report_entries,
-    settings_of,
-    study_benchmarks,
-)
+from polybatch.tables.names import expected_files, published_tables_of, report_entries, settings_of, study_benchmarks
 from polybatch.tables.options import TableOptions
 
 if TYPE_CHECKING:
@@ -63,6 +54,7 @@ class Inputs:
     per_query: Sequence[Path]
     translations: Sequence[Path] = ()
     compositions: Sequence[Path] = ()
+    trainings: Sequence[Path] = ()
     timings: Path | None = None
     code_digests: Mapping[str, str] = field(default_factory=dict)
     data: Sequence[Path] = ()
@@ -88,6 +80,7 @@ def make(inputs: Inputs, root: Path, latest: Path) -> tuple[Path, bool]:
     """
     from polybatch.tables.summary import summarise
     from polybatch.tables.versions import versions
+    from polybatch.tables.write import check_written, write_data, write_tables
 
     summary = summarise(inputs.scores, _options(inputs.config).leave_out)
     _check_benchmarks(inputs.config, summary)
@@ -98,9 +91,9 @@ def make(inputs: Inputs, root: Path, latest: Path) -> tuple[Path, bool]:
     manifest["content"] = versions.content_digest(tables)
 
     def fill(folder: Path, name: str) -> None:
-        _write_tables(folder, {**manifest, "version": name}, tables, views)
-        _write_data(folder, summary.scores, groups)
-        _check_written(inputs, folder)
+        write_tables(folder, {**manifest, "version": name}, tables, views)
+        write_data(folder, summary.scores, groups)
+        check_written(inputs.config, folder)
 
     version, made = versions.publish(root, latest, (manifest["fingerprint"], manifest["content"]), fill)
     log.info("%s %s", "made" if made else "nothing changed since", version)
@@ -194,18 +187,23 @@ def _encoder_parameters(inputs: Inputs) -> dict[str, int | None]:
 def _tables(inputs: Inputs, views: Sequence[View], groups: pd.DataFrame) -> list[Table]:
     from polybatch.tables import making
     from polybatch.tables.by_language import language_tables
+    from polybatch.tables.cost import cost_table, read_trainings
     from polybatch.tables.findings import findings_table
+    from polybatch.tables.order import order_table
     from polybatch.tables.published import published_table, read_published
     from polybatch.tables.scores import averages_table, compare_with_reference, main_table
 
     mark = str(inputs.config.get("data_mark") or "")
     published = read_published(_options(inputs.config).published_files)
+    trainings = read_trainings(inputs.trainings)
     tables = []
     for view in views:
         comparisons = compare_with_reference(view, groups, view.main_columns())
         tables += [findings_table(view, groups), main_table(view, comparisons)]
-        tables += [published_table(view, published)] if view.benchmark in {row.benchmark for row in published} else []
-        tables += [*language_tables(view), averages_table(view)]
+        about_published = published_tables_of(inputs.config, view.benchmark)
+        tables += [published_table(view, published)] if "published" in about_published else []
+        tables += [order_table(view, groups, published)] if "order" in about_published else []
+        tables += [cost_table(view, groups, trainings), *language_tables(view), averages_table(view)]
     tables += _data_tables(inputs, mark)
     if inputs.translations:
         statistics = making.read_translations(inputs.translations)
@@ -259,55 +257,6 @@ def _manifest(inputs: Inputs, summary: Summary) -> dict[str, Any]:
     )
 
 
-def _write_tables(folder: Path, manifest: Mapping[str, Any], tables: Sequence[Table], views: Sequence[View]) -> None:
-    """Every table in its four forms, every figure in its three, the front page and the manifest."""
-    from polybatch.core.files import write_json
-    from polybatch.tables.figures.draw import FIGURES
-    from polybatch.tables.figures.style import save
-    from polybatch.tables.forms import latex, table, webpage
-    from polybatch.tables.front import front_page
-    from polybatch.tables.story import story_of, to_page
-
-    forms = dict(zip(TABLE_FORMS, (table.to_csv, table.to_markdown, latex.to_latex, webpage.to_html), strict=True))
-    for made in tables:
-        for form, render in forms.items():
-            (folder / f"{made.name}.{form}").write_text(render(made), "utf-8")
-    drawn = [(figure, view) for view in views for figure in figures_of(manifest["config"], view.benchmark)]
-    for figure, view in drawn:
-        save(FIGURES[figure.kind](replace(view, headline=figure.metric or view.headline)), folder, figure.name)
-    figures = [figure for figure, _ in drawn]
-    (folder / "README.md").write_text(front_page(manifest, tables, figures), "utf-8")
-    (folder / SUMMARY).write_text(to_page(story_of(manifest, tables, figures), folder), "utf-8")
-    write_json(folder / "manifest.json", manifest)
-    write_json(folder / "tables.json", [made.to_dict() for made in tables])
-
-
-def _write_data(folder: Path, scores: pd.DataFrame, groups: pd.DataFrame) -> None:
-    """The numbers behind the tables, for a later comparison of versions."""
-    import pyarrow as pa
-
-    from polybatch.core.files import write_parquet
-    from polybatch.tables.significance import GROUPS
-    from polybatch.tables.summary import without_arm
-
-    for name, frame, schema in (("scores", scores, SCORES), ("groups", groups, GROUPS)):
-        table = pa.Table.from_pandas(without_arm(frame)[schema.names], schema=schema, preserve_index=False)
-        write_parquet(folder / f"{name}.parquet", [table.replace_schema_metadata(None)], schema)
-
-
-def _check_written(inputs: Inputs, folder: Path) -> None:
-    """The files declared to Snakemake and those written must be the same, or a later run would miss one."""
-    expected, written = set(expected_files(inputs.config)), {path.name for path in folder.iterdir()} | {"VERSION", SUMS}
-    if written != expected:
-        raise DataError(
-            "The tables made are not those that the config announces.",
-            found=", ".join(sorted(written - expected)) or "fewer files",
-            expected=", ".join(sorted(expected - written)) or "no further files",
-            remedy="give --collected, --compositions, and where the config asks for them --supplied, --contamination, "
-            "--exposure and --translations; evaluate all settings and metrics",
-        )
-
-
 # Lists of files that may be too many for a command line; each is a flag, and a key of the file of --inputs.
 _LISTS = {
     "scores": "score files of all runs",
@@ -315,6 +264,7 @@ _LISTS = {
     "supplied": "supplied/<lang>.json files",
     "translations": "translated/<lang>.json files",
     "compositions": "composition.json of every model",
+    "trainings": "training.json of every model",
     "data": "data files, or folders of them, to hash into the manifest",
     "records": "records of fetched repositories and files",
 }

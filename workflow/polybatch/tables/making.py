@@ -174,10 +174,15 @@ def read_compositions(paths: Iterable[Path | str]) -> list[tuple[str, dict[str, 
         missing = [key for key in ("steps", "batches", "directions") if key not in value]
         if missing:
             raise DataError("A composition lacks a key.", where=path, expected=", ".join(missing))
-        folders = path.parent.parts
-        start = len(folders) - folders[::-1].index("models") if "models" in folders else max(0, len(folders) - 5)
-        found.append(("/".join(folders[start:]), value))
+        found.append((run_of(path), value))
     return found
+
+
+def run_of(path: Path) -> str:
+    """The run whose model a file lies with: its folder below `models/`."""
+    folders = path.parent.parts
+    start = len(folders) - folders[::-1].index("models") if "models" in folders else max(0, len(folders) - 5)
+    return "/".join(folders[start:])
 
 
 def steps_of(paths: Iterable[Path | str]) -> dict[str, int]:

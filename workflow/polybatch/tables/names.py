@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from polybatch.config.grid import UNTRAINED
+from polybatch.config.grid import UNTRAINED, runs
 from polybatch.core.contracts import SETTINGS
 from polybatch.core.errors import ConfigError
 from polybatch.core.sums import SUMS
@@ -38,6 +38,8 @@ _REPORT = {
     "first_passages": ("first_passages", "0 Languages of the first passages, before and after"),
     "main": ("main", "1 Main table"),
     "published": ("published", "1 Published scores and ours"),
+    "order": ("order", "1 Published order and ours"),
+    "cost": ("cost", "1 What each arm cost and what it brought"),
     "trade_off": ("trade_off", "2 Monolingual against cross-lingual"),
     "by_language": ("by_language", "3 By query language"),
     "language_pairs": ("language_pairs", "4 By language pair"),
@@ -185,15 +187,24 @@ def settings_of(config: Mapping[str, Any], benchmark: str) -> list[str]:
 
 def score_tables_of(config: Mapping[str, Any], benchmark: str) -> list[str]:
     """Names of a benchmark's tables."""
-    from polybatch.tables.published import published_benchmarks
-
     settings = settings_of(config, benchmark)
-    options = TableOptions.from_values(dict(config.get("tables") or {}))
-    names = ["findings", "main"]
-    names += ["published"] if benchmark in published_benchmarks(options.published_files) else []
-    names += [setting for setting in SETTINGS if setting in settings]
+    names = ["findings", "main", *published_tables_of(config, benchmark)]
+    names += ["cost", *(setting for setting in SETTINGS if setting in settings)]
     names += bias_tables_of(config, benchmark)
     return [f"{name}-{benchmark}" for name in (*names, "averages")]
+
+
+def published_tables_of(config: Mapping[str, Any], benchmark: str) -> list[str]:
+    """Kinds of a benchmark's tables about published scores: of the order too, where two published rows are run here."""
+    from polybatch.tables.order import ordered_benchmarks
+    from polybatch.tables.published import read_published
+    from polybatch.tables.summary import arm_of
+
+    published = read_published(TableOptions.from_values(dict(config.get("tables") or {})).published_files)
+    if benchmark not in {row.benchmark for row in published}:
+        return []
+    labels = {arm_of(run.grid).sampling_label for run in runs(dict(config))}
+    return ["published", *(["order"] if benchmark in ordered_benchmarks(published, labels) else [])]
 
 
 def bias_tables_of(config: Mapping[str, Any], benchmark: str) -> list[str]:

@@ -120,11 +120,6 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def published_benchmarks(paths: Iterable[Path | str]) -> set[str]:
-    """The benchmarks for which there are published scores: each of them gets a table."""
-    return {row.benchmark for row in read_published(paths)}
-
-
 def published_table(view: View, published: Sequence[Published]) -> Table:
     """One row an arm of ours and a source that published it: for each score ours, the published one, the difference.
 

@@ -141,20 +141,27 @@ class View:
 
 def compare_with_reference(view: View, groups: pd.DataFrame, columns: Sequence[tuple[str, str]]) -> list[Comparison]:
     """Tests every arm of a table against its reference in every column; Holm's correction over all of them."""
-    of_benchmark = groups[groups["benchmark"] == view.benchmark]
-    parts = {
-        key: part.set_index("group")[["value", "cells"]]
-        for key, part in of_benchmark.groupby(["arm", "setting", "metric"], sort=False)
-    }
+    parts = group_parts(view, groups)
     found = []
     for arm in view.arms:
         reference = reference_arm(arm, view.arms, view.reference)
-        for setting, metric in columns if reference is not None else []:
+        if reference is None:
+            continue
+        for setting, metric in columns:
             mine, other = parts.get((arm, setting, metric)), parts.get((reference, setting, metric))
-            if reference is not None and mine is not None and other is not None:
+            if mine is not None and other is not None:
                 found.append(Comparison(arm, reference, setting, metric, paired_test(other, mine), None))
     adjusted = holm([comparison.test.p for comparison in found])
     return [comparison._replace(p=p) for comparison, p in zip(found, adjusted, strict=True)]
+
+
+def group_parts(view: View, groups: pd.DataFrame) -> dict[tuple[Arm, str, str], pd.DataFrame]:
+    """(arm, setting, metric) -> what `significance.paired_test` takes; `groups` as of `significance.arm_groups`."""
+    of_benchmark = groups[groups["benchmark"] == view.benchmark]
+    by_score = of_benchmark.groupby(["arm", "setting", "metric"], sort=False)
+    return {
+        (arm, setting, metric): part.set_index("group")[["value", "cells"]] for (arm, setting, metric), part in by_score
+    }
 
 
 def arm_columns(summary: Summary) -> list[Column]:

@@ -16,7 +16,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from polybatch.config.grid import arm_label, training_label
 from polybatch.core.contracts import GRID_DEFAULTS, POOL, SAMPLINGS, SCORES, SETTINGS
@@ -241,6 +241,11 @@ def with_arm(frame: pd.DataFrame) -> pd.DataFrame:
     arms = {tuple(_key(row)): _to_arm(row) for row in unique.itertuples(index=False, name=None)}
     column = [arms[tuple(_key(row))] for row in frame[ARM_COLUMNS].itertuples(index=False, name=None)]
     return frame.drop(columns=ARM_COLUMNS).assign(arm=column)
+
+
+def arm_of(grid: Mapping[str, Any]) -> Arm:
+    """The arm of a run, by the columns that score files carry for it (`config.grid.Run.grid`)."""
+    return _to_arm(tuple(grid[name] for name in ARM_COLUMNS))
 
 
 def without_arm(frame: pd.DataFrame) -> pd.DataFrame:

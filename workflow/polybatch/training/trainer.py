@@ -381,7 +381,7 @@ def speed_of(state: dict[str, Any], batch_size: int, world_size: int) -> dict[st
 
     Returns:
         `seconds`, validation and checkpoints included; `pairs_per_second`; `tokens_per_second`, padding left out, with
-        several processes reckoned from the first one's share; `device`, `world_size`.
+        several processes reckoned from the first one's share; `device`, `world_size`; `threads` of a process on CPUs.
     """
     seconds = state["stateful_callbacks"]["Stopwatch"]["attributes"]["seconds"]
     return {
@@ -390,4 +390,5 @@ def speed_of(state: dict[str, Any], batch_size: int, world_size: int) -> dict[st
         "tokens_per_second": round(state["num_input_tokens_seen"] / max(seconds, 1e-9), 1),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "world_size": world_size,
+        "threads": torch.get_num_threads(),
     }

@@ -64,6 +64,50 @@ def test_labels_cover_neither_each_other_nor_a_mark():
             assert not (left < x < right and bottom < y < top)
 
 
+def test_many_arms_are_numbered_and_listed_and_no_number_covers_another(tmp_path):
+    for place, alpha in enumerate(f"{0.04 * step:.2f}" for step in range(1, 25)):
+        level = (0.60 + 0.001 * place, 0.52 - 0.00002 * place * place, 0.4)  # marks a few pixels from one another
+        synthetic_study.write_run(tmp_path, "hybrid", 0, groups=3, langs=("en", "de"), alpha=alpha, level=level)
+    synthetic_study.write_run(tmp_path, "x-y", 0, groups=3, langs=("en", "de"))
+    synthetic_study.write_run(tmp_path, "untrained", -1, groups=3, langs=("en", "de"))
+    chart = draw.trade_off(View(summarise(sorted(tmp_path.rglob("test.parquet"))), "test"))
+    spec, rows = chart.to_dict(), datasets(chart)
+    labels = {row["arm"]: row for row in rows if "label_x" in row}
+    listed = [row["told"].split() for row in rows if "told" in row]
+    assert set(labels) == {number for number, _ in listed} == {str(number) for number in range(1, 26)}
+    assert listed[0] == ["1", "x-y"]
+    assert listed[-1] == ["25", "hybrid-a0.96"]
+    panel, key = spec["hconcat"]
+    side, domains = panel["width"], [_domain_of(panel, axis) for axis in "xy"]
+    boxes = [_box(row, domains, side) for row in labels.values()]
+    for i, (left, bottom, right, top) in enumerate(boxes):
+        assert not any(a < right and left < c and b < top and bottom < d for a, b, c, d in boxes[:i])
+    assert key["height"] <= side
+
+
+def _domain_of(panel, axis):
+    layer = next(layer for layer in panel["layer"] if layer["mark"]["type"] == "point")
+    return layer["encoding"][axis]["scale"]["domain"]
+
+
+def _box(row, domains, side):
+    """The edges of a number's text, in pixels: left, bottom, right, top."""
+    x, y = ((row[f"label_{axis}"] - low) / (high - low) * side for axis, (low, high) in zip("xy", domains, strict=True))
+    width = 8 * len(row["arm"])
+    left = {"left": x, "right": x - width, "center": x - width / 2}[row["align"]]
+    return left, y - 7, left + width, y + 7
+
+
+def test_a_line_joins_alphas_on_the_same_pairs_alone(tmp_path):
+    for pairs in ("100", "all"):
+        for alpha in ("0.2", "0.5", "0.8"):
+            synthetic_study.write_run(tmp_path, "hybrid", 0, groups=3, langs=("en", "de"), alpha=alpha, num_pairs=pairs)
+    rows = datasets(draw.trade_off(View(summarise(sorted(tmp_path.rglob("test.parquet"))), "test")))
+    paths = {row["arm"]: row["path"] for row in rows if "path" in row}
+    assert len(set(paths.values())) == 2
+    assert len({path for arm, path in paths.items() if arm.endswith("n=100")}) == 1
+
+
 def test_heat_map_has_every_pair_and_stars_the_language_nobody_was_trained_on(view):
     rows = datasets(draw.language_pairs(view))
     assert len(rows) == 6 * 3 * 3

@@ -110,7 +110,7 @@ def test_show_prints_the_newest_table_and_its_place(tables, capsys, monkeypatch)
     show.main(["--study", "default", "--tables", "."])
     text = capsys.readouterr().out
     assert "version v2 in default/v2/" in text
-    assert re.search(r"trained within and +0\.\d{3}", text)
+    assert re.search(r"trained within and across +0\.\d{3}", text)
     assert "\033[" not in text
     assert "nDCG" not in text
     assert max(map(len, text.splitlines())) <= 100

@@ -10,6 +10,7 @@ line marks what the pool holds of the own language, which a retriever without a 
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _WIDTH, _ROW = 352, 32
+# What the names of languages take beside the bars.
+_NAMES = 80
+# Letters of a panel's title in a line.
+_TITLE = 48
 _PANELS = 4
 # Vermilion of Okabe and Ito; greys that differ in lightness alone.
 _OWN, _CHANCE = "#b8460b", "#1b1b1b"
@@ -35,15 +40,21 @@ _GREYS = ("#cfd4da", "#e3e6ea")
 _NAMED, _COUNTED = 0.055, 0.11
 
 
-def first_passages(view: View) -> alt.ConcatChart:
-    """Shares of languages among the first passages of the pool, as stacked bars by query language."""
+def first_passages(view: View, columns: int = 2) -> alt.ConcatChart:
+    """Shares of languages among the first passages of the pool, as stacked bars by query language.
+
+    Args:
+        view: The benchmark's scores.
+        columns: Panels beside one another; 1 is for narrow screens.
+    """
     import altair as alt
 
     depth = share_depths(view)[0]
     arms = _drawn(view)
     parts = [_parts(view, arm, depth) for arm in arms]
     panels = [
-        _panel(view, arm, part, first=place % 2 == 0) for place, (arm, part) in enumerate(zip(arms, parts, strict=True))
+        _panel(view, arm, part, first=place % columns == 0)
+        for place, (arm, part) in enumerate(zip(arms, parts, strict=True))
     ]
     title = _title(view, arms, [_own_mean(part) for part in parts], depth)
     lines = [
@@ -52,7 +63,8 @@ def first_passages(view: View) -> alt.ConcatChart:
         *_left_out(view, arms),
         *_starred(view),
     ]
-    return titled(alt.concat(*panels, columns=2, spacing=36), view, title, lines, name_benchmark=False)
+    chart = alt.concat(*panels, columns=columns, spacing=36)
+    return titled(chart, view, title, lines, name_benchmark=False, width=_WIDTH + _NAMES if columns == 1 else None)
 
 
 def _drawn(view: View) -> list[Arm]:
@@ -159,8 +171,10 @@ def _panel(view: View, arm: Arm, parts: pd.DataFrame, *, first: bool) -> Any:
     told = alt.Chart(parts[parts["own"]].head(1)).mark_text(fontSize=12, color=INK, align="left", dx=-4, dy=-9)
     pool = told.encode(alt.X("chance:Q", scale=scale), y=alt.value(0), text=alt.value(_pool_words(parts)))
     words, own = model_words(view, arm), _own_mean(parts)
+    words = words if "encoder" in view.summary.varying else words[0].upper() + words[1:]
+    lines = textwrap.wrap(words, _TITLE)
     title = alt.TitleParams(
-        words if "encoder" in view.summary.varying else words[0].upper() + words[1:],
+        lines if len(lines) > 1 else words,
         subtitle="" if own is None else f"own language {own:.0%}",
         anchor="start",
         frame="group",

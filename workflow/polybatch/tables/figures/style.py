@@ -7,6 +7,7 @@ light for text: names are printed in ink and tied to their marks by place.
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -43,18 +44,25 @@ def _lighter(colour: str, share: float) -> str:
     return "#" + "".join(f"{round(part + (255 - part) * share):02x}" for part in parts)
 
 
-def titled(chart: Any, view: View, title: str, lines: Sequence[str], *, name_benchmark: bool = True) -> Any:
+def titled(
+    chart: Any, view: View, title: str, lines: Sequence[str], *, name_benchmark: bool = True, width: int | None = None
+) -> Any:
     """Title, the data mark as its second line, subtitle, and the look that all figures share.
 
-    The benchmark's name stands behind the title, unless the title has it.
+    The benchmark's name stands behind the title, unless the title has it. `width` is that of a narrow figure, in
+    pixels, at which title and subtitle are wrapped.
     """
     import altair as alt
 
     name = f"{title}, {view.benchmark}" if name_benchmark else title
+    names = [name, *([view.data_mark] if view.data_mark else [])]
+    if width:  # by the mean width of a letter in each size
+        names = [part for line in names for part in textwrap.wrap(line, width // 10)]
+        lines = textwrap.wrap(" ".join(lines), width * 2 // 15)
     return look(
         chart.properties(
             title=alt.TitleParams(
-                [name, *([view.data_mark] if view.data_mark else [])],
+                names,
                 subtitle=list(lines),
                 anchor="start",
                 fontSize=16,
@@ -77,12 +85,19 @@ def look(chart: Any) -> Any:
     )
 
 
+def to_svg(chart: Any) -> str:
+    """The chart as an SVG."""
+    import vl_convert
+
+    svg: str = vl_convert.vegalite_to_svg(json.dumps(chart.to_dict(), sort_keys=True))
+    return svg
+
+
 def save(chart: Any, folder: Path, name: str) -> None:
     """Writes name.svg, name.png (1.5 pixels a point) and name.vl.json into `folder`."""
     import vl_convert
 
-    spec = chart.to_dict()
-    svg = vl_convert.vegalite_to_svg(json.dumps(spec, sort_keys=True))
+    spec, svg = chart.to_dict(), to_svg(chart)
     with atomic_path(folder / f"{name}.vl.json") as partial:
         partial.write_text(json.dumps(spec, indent=1, sort_keys=True) + "\n", "utf-8")
     with atomic_path(folder / f"{name}.svg") as partial:

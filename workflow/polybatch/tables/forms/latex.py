@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from polybatch.tables.forms.table import Cell, Column, Table, beside, format_number, format_value
+from polybatch.tables.forms.table import Cell, Column, Table, beside, format_value
 
 _LATEX_MARKS = {
     "better": r"$^{\blacktriangle}$",
@@ -111,8 +111,9 @@ def _latex_groups(columns: Sequence[Column]) -> list[str]:
 def _latex_cell(cell: Cell, column: Column) -> str:
     value = latex_escape(format_value(cell, column))
     text = rf"\textbf{{{value}}}" if cell.best else value
-    if cell.spread is not None and cell.number is not None:
-        text += rf" {{\scriptsize$\pm${latex_escape(format_number(cell.spread, column))}}}"
-    if difference := beside(cell, column)[1]:
+    spread, difference = beside(cell, column)
+    if spread:
+        text += rf" {{\scriptsize$\pm${latex_escape(spread.removeprefix('± '))}}}"
+    if difference:
         text += rf" {{\scriptsize {latex_escape(difference)}}}"
     return text + _LATEX_MARKS.get(cell.mark, "")

@@ -26,8 +26,9 @@ _ARROWS = {"higher": "↑", "lower": "↓"}
 class Column:
     """A column: `key` in the csv, `label` under `group` elsewhere.
 
-    `digits` are those behind the point (None: text or whole numbers), `percent` prints a share times 100 and
-    `better` ("higher", "lower" or "") says which way the best value lies.
+    `digits` are those behind the point (None: text or whole numbers), `percent` prints a share times 100,
+    `better` ("higher", "lower" or "") says which way the best value lies, and `signed` prints a difference with its
+    sign.
     """
 
     key: str
@@ -36,6 +37,7 @@ class Column:
     digits: int | None = None
     percent: bool = False
     better: str = ""
+    signed: bool = False
 
     @property
     def is_text(self) -> bool:
@@ -48,7 +50,8 @@ class Cell:
     """A value with what is known about it; `value` None is a missing one.
 
     `spread` is the standard deviation over `count` seeds, `p` an adjusted p-value, `mark` "better", "worse" or, where
-    neither end is better, "changed"; `difference` is that to the row which the table compares with.
+    neither end is better, "changed"; `difference` is that to the row which the table compares with. `digits` are
+    its own, where they are not the column's.
     """
 
     value: float | int | str | None
@@ -58,6 +61,7 @@ class Cell:
     mark: str = ""
     best: bool = False
     difference: float | None = None
+    digits: int | None = None
 
     @property
     def number(self) -> float | None:
@@ -122,7 +126,13 @@ def format_value(cell: Cell, column: Column) -> str:
     number = cell.number
     if number is None:
         return MISSING
-    return format_number(number, column)
+    column = _as_of(cell, column)
+    return signed(number, column) if column.signed else format_number(number, column)
+
+
+def _as_of(cell: Cell, column: Column) -> Column:
+    """The column with the digits that a cell has of its own."""
+    return column if cell.digits is None else replace(column, digits=cell.digits)
 
 
 def format_number(number: float, column: Column) -> str:
@@ -144,6 +154,7 @@ def beside(cell: Cell, column: Column) -> tuple[str, str]:
     """What stands beside a value: `± deviation` and the difference with its sign, each "" where there is none."""
     if cell.number is None:
         return "", ""
+    column = _as_of(cell, column)
     spread = "" if cell.spread is None else f"± {format_number(cell.spread, column)}"
     return spread, "" if cell.difference is None else signed(cell.difference, column)
 

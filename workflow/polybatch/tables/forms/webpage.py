@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import base64
 import html
+import re
 from collections.abc import Sequence
 from itertools import groupby
 
-from polybatch.tables.forms.table import MARKS, Cell, Column, Table, beside, format_number, format_value, header
+from polybatch.tables.forms.table import MARKS, Cell, Column, Table, beside, format_value, header
 
+_SAMPLING = re.compile(r"\b(?:en-en|x-x-mono|x-x|x-y|hybrid-a[0-9.]+(?:to[0-9.]+)?)\b")
 # Names below one class, so that a page may stand inside of another. `.prose` and `.flex` are of Snakemake's report,
 # which keeps 32rem for the description of a workflow, puts the graph of its rules beside it, over wide tables, and
 # centres both on the screen, so that nobody could scroll to the top of what is taller.
@@ -38,6 +40,23 @@ _STYLE = """
 .h-screen:has(.polybatch) { align-items: flex-start; }
 .prose:has(.polybatch) { max-width: 64rem; }
 .flex:has(> .py-2 > .prose .polybatch) { flex-wrap: wrap; }
+.story.polybatch { max-width: 62rem; margin: 1rem auto; }
+.polybatch .wide { overflow-x: auto; }
+.polybatch .name { white-space: nowrap; }
+.polybatch summary { cursor: pointer; color: #24507d; }
+.polybatch details { margin: .5rem 0; }
+.polybatch a { color: #24507d; }
+.polybatch .links ul { columns: 18rem; }
+.polybatch li { margin: .15rem 0; }
+.prose .polybatch .links { display: none; }
+@media (max-width: 44rem) {
+  .polybatch, .story.polybatch { margin: .5rem .2rem; }
+  .polybatch table { font-size: .78em; }
+  .polybatch th, .polybatch td { padding: .3rem .22rem; }
+  .polybatch th, .polybatch td.t { white-space: normal; }
+  .polybatch td .diff::before { content: "\\A"; white-space: pre; }
+  .polybatch ul { padding-left: 1.2rem; }
+}
 .polybatch .data { display: inline-block; background: #fff1c9; border: 1px solid #d9a300; padding: .2rem .6rem; }
 """.strip()
 
@@ -56,17 +75,24 @@ def to_html(table: Table) -> str:
     )
 
 
-def page(title: str, parts: Sequence[str]) -> str:
-    """HTML parts as one document, which may also be put into another as it is."""
+def page(title: str, parts: Sequence[str], kind: str = "") -> str:
+    """HTML parts as one document, which may also be put into another as it is; `kind` is a further class of it."""
     return "\n".join(
         [
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1"/>',
+            '<meta name="color-scheme" content="light"/>',
             f"<title>{html.escape(title)}</title>\n<style>\n{_STYLE}\n</style>\n</head>\n<body>",
-            '<div class="polybatch">',
+            f'<div class="{" ".join(filter(None, ["polybatch", kind]))}">',
             *filter(None, parts),
             "</div>\n</body>\n</html>\n",
         ]
     )
+
+
+def words(text: str) -> str:
+    """Text as HTML; a sampling's name is not broken at its hyphen."""
+    return _SAMPLING.sub(r'<span class="name">\g<0></span>', html.escape(text))
 
 
 def data_mark(mark: str) -> str:
@@ -74,14 +100,20 @@ def data_mark(mark: str) -> str:
     return f'<p class="data">{html.escape(mark)}</p>' if mark else ""
 
 
-def picture(svg: bytes, words: str) -> str:
-    """An SVG as a part of a page, with the words for readers who do not see it."""
-    coded = base64.b64encode(svg).decode("ascii")
-    return f'<img src="data:image/svg+xml;base64,{coded}" alt="{html.escape(words)}">'
+def picture(svg: bytes, told: str, narrow: bytes | None = None) -> str:
+    """An SVG as a part of a page, with words for readers who do not see it; `narrow` is for narrow screens."""
+    image = f'<img src="{_inline(svg)}" alt="{html.escape(told)}">'
+    if narrow is None:
+        return image
+    return f'<picture><source media="(max-width: 44rem)" srcset="{_inline(narrow)}">{image}</picture>'
+
+
+def _inline(svg: bytes) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode('ascii')}"
 
 
 def bare_table(table: Table) -> str:
-    """Header and rows."""
+    """Header and rows, which scroll by themselves where the page is narrower."""
     groups = [""]
     if any(column.group for column in table.columns):
         cells = [
@@ -91,14 +123,25 @@ def bare_table(table: Table) -> str:
             for name, members in groupby(table.columns, key=lambda column: column.group)
         ]
         groups = ["<tr>" + "".join(cells) + "</tr>"]
-    labels = "".join(f"<th{_html_class(column)}>{html.escape(header(column))}</th>" for column in table.columns)
+    labels = "".join(f"<th{_html_class(column)}>{_label(column)}</th>" for column in table.columns)
     rows = [
         "<tr>" + "".join(_html_cell(*pair) for pair in zip(row, table.columns, strict=True)) + "</tr>"
         for row in table.rows
     ]
     return "\n".join(
-        ["<table>\n<thead>", *groups, f"<tr>{labels}</tr>\n</thead>\n<tbody>", *rows, "</tbody>\n</table>"]
+        [
+            '<div class="wide">\n<table>\n<thead>',
+            *groups,
+            f"<tr>{labels}</tr>\n</thead>\n<tbody>",
+            *rows,
+            "</tbody>\n</table>\n</div>",
+        ]
     )
+
+
+def _label(column: Column) -> str:
+    """The header; its arrow stays with the last word."""
+    return html.escape(header(column)).replace(" ↑", "\u00a0↑").replace(" ↓", "\u00a0↓")
 
 
 def _html_class(column: Column) -> str:
@@ -106,11 +149,12 @@ def _html_class(column: Column) -> str:
 
 
 def _html_cell(cell: Cell, column: Column) -> str:
-    value = html.escape(format_value(cell, column))
+    value = words(format_value(cell, column)) if column.is_text else html.escape(format_value(cell, column))
     text = f"<b>{value}</b>" if cell.best else value
-    if cell.spread is not None and cell.number is not None:
-        text += f' <span class="sd">± {html.escape(format_number(cell.spread, column))}</span>'
-    if difference := beside(cell, column)[1]:
+    spread, difference = beside(cell, column)
+    if spread:
+        text += f' <span class="sd">{html.escape(spread)}</span>'
+    if difference:
         text += f' <span class="diff">{html.escape(difference)}</span>'
     if cell.mark:
         text += f' <span class="mark">{MARKS[cell.mark]}</span>'

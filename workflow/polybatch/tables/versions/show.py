@@ -9,14 +9,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import textwrap
 from pathlib import Path
 
 from polybatch.config.paths import TABLES
 from polybatch.core import stage
 from polybatch.core.errors import ConfigError
 from polybatch.tables.forms.table import Table
-from polybatch.tables.forms.terminal import to_terminal
+from polybatch.tables.forms.terminal import to_terminal, wrapped
 from polybatch.tables.versions.versions import Version, newest, read_version
 
 _WIDTH = 100
@@ -37,9 +36,9 @@ def describe(version: Version, *, bold: bool, every: bool = False, name: str = "
     """
     parts = []
     for table in _chosen(version, every, name):
-        parts += [_heading(table), "", to_terminal(table, bold=bold, width=width), ""]
-        caption = [] if table.name.startswith("main-") else [*textwrap.wrap(table.caption, width), ""]
-        notes = [line for note in table.notes for line in textwrap.wrap(note, width, subsequent_indent="  ")]
+        parts += [*wrapped(_heading(table), width), "", to_terminal(table, bold=bold, width=width), ""]
+        caption = [] if table.name.startswith("main-") else [*wrapped(table.caption, width), ""]
+        notes = [line for note in table.notes for line in wrapped(note, width, "  ")]
         parts += [*caption, *notes, ""]
     return "\n".join([*parts, *_places(version)])
 
