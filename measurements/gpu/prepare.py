@@ -16,6 +16,7 @@ outputs: build/gpu/load-1, load-2, load-3: a file `content.tar.xz` each, and loa
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import re
 import shutil
@@ -188,6 +189,7 @@ def asked(name: str) -> Iterator[Requirement]:
                 yield requirement
 
 
+@functools.cache
 def required(name: str) -> list[Requirement]:
     """What a package that is installed here needs, extras left out."""
     found = map(Requirement, metadata.requires(name) or [])

@@ -97,7 +97,6 @@ def study(at: Machine) -> None:
 
     place = at.work / "study"
     pipeline.copy_project(measure.ROOT, place)
-    shutil.copytree(measure.ROOT / "profiles", place / "profiles")
     shutil.copytree(at.data / "results", place / "results")
     encoder = place / "results/homeassistant/encoders/e5-small"
     shutil.copytree(at.encoder, encoder)
