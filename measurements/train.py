@@ -61,6 +61,7 @@ class Training:
         encoder: Its folder.
         steps, batch_size, eval_steps, learning_rate: As in `TrainingOptions`; checkpoints are saved with validations.
         mini_batch_size: Likewise; given, both sides embed a batch in parts of this many texts (GradCache).
+        temperature, precision, freeze_embeddings: Likewise; precision "" is bf16 on a card, else fp32.
     """
 
     title: str
@@ -70,6 +71,12 @@ class Training:
     eval_steps: int
     learning_rate: float
     mini_batch_size: int | None = None
+    temperature: float = TEMPERATURE
+    precision: str = ""
+    freeze_embeddings: bool = False
+
+    def precision_on(self, device: str) -> str:
+        return self.precision or ("bf16" if device == "cuda" else "fp32")
 
 
 def trainings(args: argparse.Namespace, scratch: Path, data: Path, text: str) -> list[Training]:
@@ -116,9 +123,10 @@ def options_of(training: Training, device: str) -> dict[str, Any]:
         "eval_steps": training.eval_steps,
         "save_steps": training.eval_steps,
         "learning_rate": training.learning_rate,
-        "temperature": TEMPERATURE,
+        "temperature": training.temperature,
         "mini_batch_size": training.mini_batch_size,
-        "precision": "bf16" if device == "cuda" else "fp32",  # as the peer's
+        "precision": training.precision_on(device),  # as the peer's
+        "freeze_embeddings": training.freeze_embeddings,
     }
 
 
@@ -164,15 +172,23 @@ def own_memory() -> Iterator[dict[str, int]]:
         watcher.join()
 
 
-def theirs(data: Path, training: Training, output: Path, device: str) -> measure.Case:
+def peer_command(data: Path, training: Training, output: Path, device: str) -> list[str]:
     command = [sys.executable, str(measure.HERE / "train_peer.py"), "--encoder", str(training.encoder)]
-    command += ["--data", str(data), "--output", str(output), "--langs", *LANGS, "--device", device]
-    for name in ("steps", "batch_size", "eval_steps", "learning_rate", "mini_batch_size"):
+    langs = [lang for lang in LANGS if (data / "parallel" / f"{lang}.parquet").is_file()]
+    command += ["--data", str(data), "--output", str(output), "--langs", *langs, "--device", device]
+    command += ["--precision", training.precision_on(device)]
+    command += ["--freeze-embeddings"] if training.freeze_embeddings else []
+    for name in ("steps", "batch_size", "eval_steps", "learning_rate", "mini_batch_size", "temperature"):
         command += ["--" + name.replace("_", "-"), str(getattr(training, name) or 0)]
+    return command
+
+
+def theirs(data: Path, training: Training, output: Path, device: str) -> measure.Case:
+    command = peer_command(data, training, output, device)
 
     def case() -> measure.Result:
         shutil.rmtree(output, ignore_errors=True)
-        return measure.run([*command, "--temperature", str(TEMPERATURE)])
+        return measure.run(command)
 
     return case
 
@@ -257,7 +273,10 @@ def require_same_gradients(training: Training, data: Path, device: str) -> None:
     features = [{k: v.to(device) if hasattr(v, "to") else v for k, v in model.preprocess(t).items()} for t in texts]
     options = on_this_machine(TrainingOptions.from_values(options_of(training, device)))
     found = []
-    for loss in (loss_of(model, options, gather=False), MultipleNegativesRankingLoss(model, scale=1 / TEMPERATURE)):
+    for loss in (
+        loss_of(model, options, gather=False),
+        MultipleNegativesRankingLoss(model, scale=1 / training.temperature),
+    ):
         model.zero_grad()
         value = loss([dict(column) for column in features], None)
         value.backward()
@@ -276,13 +295,13 @@ def require_same_gradients(training: Training, data: Path, device: str) -> None:
 
 def require_learned(training: Training, data: Path, *trained: Path) -> None:
     """Raises a DataError unless every side's model has a lower loss on the validation pairs than the encoder had."""
-    before, *after = (validation_loss(folder, data) for folder in (training.encoder, *trained))
+    before, *after = (validation_loss(folder, data, training.temperature) for folder in (training.encoder, *trained))
     print(f"  validation loss: {before:.3f} before, {' and '.join(f'{loss:.3f}' for loss in after)}", file=sys.stderr)
     if not max(after) < before:
         raise DataError("A side of the benchmark has not learned.", expected=f"less than {before}", found=str(after))
 
 
-def validation_loss(folder: Path, data: Path) -> float:
+def validation_loss(folder: Path, data: Path, temperature: float) -> float:
     import torch
     from sentence_transformers import SentenceTransformer
 
@@ -291,7 +310,7 @@ def validation_loss(folder: Path, data: Path) -> float:
         torch.from_numpy(model.encode(side, normalize_embeddings=True, show_progress_bar=False))
         for side in _validation(data)
     )
-    scores = queries @ passages.T / TEMPERATURE
+    scores = queries @ passages.T / temperature
     return float(torch.nn.functional.cross_entropy(scores, torch.arange(len(scores))))
 
 

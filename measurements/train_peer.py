@@ -95,6 +95,8 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     model = SentenceTransformer(str(args.encoder), device=args.device)
+    if args.freeze_embeddings:
+        model.transformers_model.get_input_embeddings().requires_grad_(False)
     validation = pq.read_table(args.data / "validation.parquet", columns=["query", "passage"]).to_pydict()
     trainer = SentenceTransformerTrainer(
         model=model,
@@ -106,7 +108,8 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
             learning_rate=args.learning_rate,
             warmup_steps=0.1,
             weight_decay=0.01,
-            bf16=args.device == "cuda",
+            bf16=args.precision == "bf16",
+            prompts={column: prompt for column in ("query", "passage") if (prompt := model.prompts.get(column))},
             use_cpu=args.device == "cpu",
             batch_sampler=BatchSamplers(args.batch_sampler),
             eval_strategy="steps",
@@ -135,7 +138,7 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
     return {"units": args.steps * args.batch_size, "seconds": seconds, **counts}
 
 
-def main(argv: list[str] | None = None) -> None:
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     for name in ("--encoder", "--data", "--output"):
         parser.add_argument(name, type=Path, required=True)
@@ -146,11 +149,17 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--temperature", type=float, default=0.05)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"), help="bf16 is autocast")
+    parser.add_argument("--freeze-embeddings", action="store_true", help="the word embeddings stay as they are")
     parser.add_argument("--batch-sampler", default="no_duplicates", help="or no_duplicates_hashed")
     parser.add_argument("--mini-batch-size", type=int, default=0, help="embed so many texts at a time (GradCache)")
     parser.add_argument("--kill-at", type=int, default=0, help="a step after which the process is killed")
     parser.add_argument("--resume", action="store_true", help="from the last checkpoint")
-    print(json.dumps(train(parser.parse_args(argv))))
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    print(json.dumps(train(arguments().parse_args(argv))))
 
 
 if __name__ == "__main__":

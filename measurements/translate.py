@@ -67,6 +67,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--beams", nargs="+", type=int, help="default: 4 for the shipped model, 1 for the large one")
     parser.add_argument("--growth", nargs="+", type=int, default=GROWTH, help="pairs, at least two numbers, ascending")
     parser.add_argument("--collected", type=Path, help="real pairs: a study's collected/en.parquet")
+    parser.add_argument("--no-filter", action="store_true", help="ours translates alone, without chrF and the filter")
     args = measure.settle(parser.parse_args(argv))
     measured: dict[str, Any] = {}
     goals: list[measure.Goal] = []
@@ -105,6 +106,7 @@ class Work:
         beam: Beam width.
         device: "cpu" or "cuda".
         compute_type: Of CTranslate2; transformers computes in its counterpart.
+        no_filter: Whether ours translates alone.
     """
 
     folder: Path
@@ -112,11 +114,13 @@ class Work:
     beam: int
     device: str
     compute_type: str
+    no_filter: bool = False
 
     def command(self, case: str, **others: Any) -> list[str]:
         told = {"folder": self.folder, "model": self.model, "beam": self.beam, "device": self.device}
         told |= {"compute-type": self.compute_type, **others}
         options = [part for name, value in told.items() for part in (f"--{name}", str(value))]
+        options += ["--no-filter"] if self.no_filter else []
         return [sys.executable, str(Path(__file__).resolve()), "case", case, *options]
 
 
@@ -140,7 +144,7 @@ def _after_tokens(work: Work, peer: str) -> measure.Case:
 
     def run() -> measure.Result:
         if not (work.folder / TOKENS).exists():
-            write_json(work.folder / TOKENS, tokens_of(work))
+            write_json(work.folder / TOKENS, tokens_of(work), sealed=False)
         return measure.run(work.command(peer))
 
     return run
@@ -182,7 +186,7 @@ def prepare(model: str, beam: int, args: argparse.Namespace, rows: Iterable[dict
     write_parquet(folder / "en.parquet", tables(rows), contracts.COLLECTED)
     write_rows(folder / "supplied.parquet", [], contracts.PARALLEL)
     compute_type = "bfloat16" if args.device == "cuda" else "float32"
-    return Work(folder, make_model(model, WORK / "models"), beam, args.device, compute_type)
+    return Work(folder, make_model(model, WORK / "models"), beam, args.device, compute_type, args.no_filter)
 
 
 def tokens_of(work: Work) -> dict[str, list[list[str]]]:
@@ -218,6 +222,7 @@ def run_case(argv: list[str]) -> None:
     parser.add_argument("--device", required=True)
     parser.add_argument("--compute-type", required=True)
     parser.add_argument("--output", default="polybatch")
+    parser.add_argument("--no-filter", action="store_true")
     args = parser.parse_args(argv)
     case = {"polybatch": case_polybatch, "ctranslate2": case_ctranslate2, "transformers": case_transformers}[args.case]
     seconds, share = case(args)
@@ -226,7 +231,7 @@ def run_case(argv: list[str]) -> None:
 
 
 def case_polybatch(args: argparse.Namespace) -> tuple[float, float]:
-    """The stage's two commands as the workflow runs them; the filter's thresholds let everything pass."""
+    """The stages' commands as the workflow runs them; the filter, if it is run, lets everything pass."""
     start = time.perf_counter()
     output = args.folder / args.output
     decoding = {
@@ -239,10 +244,10 @@ def case_polybatch(args: argparse.Namespace) -> tuple[float, float]:
     accept = ["--shards", shard, "--supplied", str(args.folder / "supplied.parquet")]
     options = {"min_query_chrf": 0.0, "min_passage_chrf": 0.0}
     for module, more in (
-        ("translate", [*translate, "--output", shard]),
+        ("shard", [*translate, "--output", shard]),
         ("accept", [*accept, "--options", json.dumps(options), "--output", str(output / f"{LANG}.parquet")]),
-    ):
-        command = [sys.executable, "-m", f"polybatch.{module}", *common, *more]
+    )[: 1 if args.no_filter else 2]:
+        command = [sys.executable, "-m", f"polybatch.translation.{module}", *common, *more]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(done.stderr)

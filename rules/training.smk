@@ -12,7 +12,7 @@ rule train_run:
     input:
         encoder=lambda w: PATHS.model_folder(ALL_RUNS[w.trained].start),
         parallel=PATHS.parallel_files().values(),
-        paraphrases=PATHS.paraphrases() if "paraphrases" in CONFIG["translation"] else [],
+        paraphrases=PATHS.paraphrase_files(),
         validation=PATHS.validation(),
     output:
         directory(PATHS.model("{trained}")),

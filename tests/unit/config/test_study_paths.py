@@ -84,6 +84,16 @@ def test_embedding_jobs_serve_every_benchmark_of_the_study() -> None:
     assert all(job["query_languages"] and job["corpus_languages"] for job in jobs)
 
 
+def test_a_vocabulary_is_cut_to_all_text_of_the_study_or_waits_for_none() -> None:
+    assert study().vocabulary_text("e5-small") == study().vocabulary_files("e5-small") == []
+    small = study(encoders={"e5-small": {"options": {"vocabulary": "study"}}})
+    [text] = small.vocabulary_text("e5-small")
+    assert list(text["training"]) == small.config["languages"]["train"]
+    assert text["benchmarks"][0]["corpus_languages"] == small.config["languages"]["evaluate"]
+    files = small.vocabulary_files("e5-small")
+    assert {*text["training"].values(), text["validation"], *small.benchmark_files("test")} == set(files)
+
+
 def test_translators_are_folders_trained_ones_or_those_of_the_hub() -> None:
     shipped = "resources/translators/homeassistant-de-es"
     default = study()

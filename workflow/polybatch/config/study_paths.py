@@ -136,6 +136,29 @@ class StudyPaths(Paths):
             return wheel(entry["wheel"]["requirement"], entry["wheel"].get("platform", "any"))
         return str(entry.get("path") or self.hub_record(record_name("encoder", encoder)))
 
+    def vocabulary_text(self, encoder: str) -> list[dict[str, Any]]:
+        """The text that an encoder's vocabulary is cut to; nothing where it is left whole."""
+        if self.config["encoders"][encoder].get("options", {}).get("vocabulary", "whole") == "whole":
+            return []
+        benchmarks = []
+        for name in self.config["study"]["benchmarks"]:
+            queries, passages = benchmark_languages(self.config, name)
+            entry = {"benchmark": self.benchmark(name), "query_languages": queries, "corpus_languages": passages}
+            benchmarks.append(entry)
+        training = {"training": self.parallel_files(), "paraphrases": self.paraphrase_files()}
+        return [{**training, "validation": self.validation(), "benchmarks": benchmarks}]
+
+    def vocabulary_files(self, encoder: str) -> list[str]:
+        """The files of that text."""
+        if not self.vocabulary_text(encoder):
+            return []
+        training = [*self.parallel_files().values(), *self.paraphrase_files(), self.validation()]
+        return training + self.benchmark_files(*self.config["study"]["benchmarks"])
+
+    def paraphrase_files(self) -> list[str]:
+        """The paraphrases of English pairs; nothing where there are none."""
+        return [self.paraphrases()] if "paraphrases" in self.config["translation"] else []
+
     def model_folders(self) -> dict[str, str]:
         """Run -> the folder of its model, also of runs that others are made of."""
         return {run.name: self.model_folder(run) for run in models(self.config)}

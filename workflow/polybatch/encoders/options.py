@@ -57,6 +57,11 @@ class EncoderSource(Options):
         "Keeps so many of the transformer's layers, the first ones: a faster encoder, of use once it is trained.",
         ge=1,
     )
+    vocabulary: Literal["whole", "study"] = option(
+        "whole",
+        "`study` cuts tokenizer and word embeddings to the pieces of the study's text, benchmarks included, and all "
+        "single characters: [encoders.md](encoders.md#a-smaller-vocabulary). For Unigram tokenizers.",
+    )
 
 
 class WheelEntry(Options):

