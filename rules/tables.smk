@@ -20,11 +20,11 @@ rule make_tables:
         [PATHS.per_query(run, name) for run in RUNS for name in BENCHMARKS],
         [PATHS.translated(lang, "json") for lang in MT_LANGS],
         MODELS.values(),
-        PATHS.collected(),
+        PATHS.collected_files(),
         PATHS.parallel_files().values(),
         PATHS.benchmark_files(*BENCHMARKS),
         [PATHS.supplied(lang, "json") for lang in PATHS.supplied_files()],
-        collected=PATHS.collected("json"),
+        collected=PATHS.collected("json") if PATHS.collected_files() else [],
         contamination=PATHS.contaminated("json") if PATHS.contaminated_files() else [],
         exposure=PATHS.exposure() if PRETRAINED else [],
         published=lambda w: [path for path in PUBLISHED if os.path.exists(path)],
@@ -44,6 +44,7 @@ rule make_tables:
         config=lambda w: as_json(CONFIG),
         digests=lambda w: as_json(STAGES),
         base=lambda w: PATHS.base,
+        collected=lambda w, input: flag("collected", input.collected),
         contamination=lambda w, input: flag("contamination", input.contamination),
         exposure=lambda w, input: flag("exposure", input.exposure),
         timings=PATHS.timings(),
@@ -54,7 +55,7 @@ rule make_tables:
         "python -m polybatch.tables.inputs --config {params.config:q} --base {params.base:q} "
         '--output "$work/inputs.json" 2> {log:q} && '
         'python -m polybatch.tables.make --config "$work/config.json" --inputs "$work/inputs.json" '
-        "--collected {input.collected:q} {params.contamination:q} {params.exposure:q} --timings {params.timings:q} "
+        "{params.collected:q} {params.contamination:q} {params.exposure:q} --timings {params.timings:q} "
         "--code-digests {params.digests:q} --root {params.root:q} 2>> {log:q}"
 
 

@@ -168,6 +168,9 @@ def _training_lines(
 ) -> Iterator[Line]:
     for encoder in config["study"]["encoders"]:
         trained = [run for run in grid if run.trained and run.encoder == encoder]
+        if not trained:
+            yield Line(f"train {encoder}", "nothing: it is scored as it comes", "", None, None)
+            continue
         options = TrainingOptions.from_values(training_options(config, encoder))
         steps, batch = _steps(options, pairs), options.batch_size
         parameters, computing = _parameters(config, base, encoder, rates)
@@ -280,11 +283,12 @@ def render(config: Config, jobs: Mapping[str, int], plan: Sequence[Line]) -> str
     hours = sum(line.hours for line in plan if line.hours is not None)
     disk = sum(line.disk for line in plan if line.disk is not None)
     study = config["study"]
+    data = ", ".join(source["name"] for source in config["source"]) or "none is trained on"
     parts = [
         f"# Plan of the study {study['name']}",
         "",
         f"{len(grid)} runs ({sum(run.trained for run in grid)} trainings) on {len(study['benchmarks'])} benchmark(s): "
-        f"{', '.join(study['benchmarks'])}. Data: {', '.join(source['name'] for source in config['source'])}.",
+        f"{', '.join(study['benchmarks'])}. Data: {data}.",
         "",
         *_markdown(
             ["stage", "work", "rate", "hours", "disk"],

@@ -31,6 +31,7 @@ from polybatch.tables.names import (
     TABLE_FORMS,
     expected_files,
     figures_of,
+    is_trained,
     report_entries,
     settings_of,
     study_benchmarks,
@@ -167,6 +168,7 @@ def _views(inputs: Inputs, summary: Summary) -> list[View]:
             notes=_benchmark_notes(inputs, benchmark),
             scratch=_from_scratch(config),
             steps=steps_of(inputs.compositions),
+            models=() if is_trained(config) else config["study"]["encoders"],
         )
         for benchmark in study_benchmarks(config)
     ]
@@ -195,6 +197,7 @@ def _tables(inputs: Inputs, views: Sequence[View], groups: pd.DataFrame) -> list
     from polybatch.tables import making
     from polybatch.tables.by_language import language_tables
     from polybatch.tables.findings import findings_table
+    from polybatch.tables.models import model_tables
     from polybatch.tables.published import published_table, read_published
     from polybatch.tables.scores import averages_table, compare_with_reference, main_table
 
@@ -203,7 +206,7 @@ def _tables(inputs: Inputs, views: Sequence[View], groups: pd.DataFrame) -> list
     tables = []
     for view in views:
         comparisons = compare_with_reference(view, groups, view.main_columns())
-        tables += [findings_table(view, groups), main_table(view, comparisons)]
+        tables += [findings_table(view, groups), *model_tables(view, groups), main_table(view, comparisons)]
         tables += [published_table(view, published)] if view.benchmark in {row.benchmark for row in published} else []
         tables += [*language_tables(view), averages_table(view)]
     tables += _data_tables(inputs, mark)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from polybatch.tables.forms.table import Table, to_markdown
 from polybatch.tables.forms.webpage import bare_table, data_mark, page, picture
-from polybatch.tables.names import Figure
+from polybatch.tables.names import Figure, is_trained
 
 PICTURE = "first_passages"
 _PICTURE_WORDS = "Languages of the first passages that queries get from the pool of all languages, before and after."
@@ -54,6 +54,11 @@ def story_of(manifest: Mapping[str, Any], tables: Sequence[Table], figures: Sequ
 
 
 def _question(config: Mapping[str, Any]) -> str:
+    if not is_trained(config):
+        return (
+            "A retriever over passages in many languages may place those in the query's own language first, whether or "
+            f"not they answer best. How much do these do so, as they come: {', '.join(config['study']['encoders'])}?"
+        )
     samplings = list(dict.fromkeys(run.get("sampling", "") for run in config.get("study", {}).get("runs", [])))
     trained = f" ({', '.join(samplings)})" if samplings else ""
     return (
