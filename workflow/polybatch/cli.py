@@ -37,6 +37,7 @@ class Command:
 
 
 COMMANDS = {
+    "measure": Command("polybatch.study.measure", "how much your retriever favours the language of the query"),
     "plan": Command("polybatch.study.ask_plan", "what a study costs, before it starts: jobs, hours, disk"),
     "show": Command(
         "polybatch.tables.versions.show", "what came out of a study, or one of its tables, and where everything lies"

@@ -1,8 +1,8 @@
 """What the scores of a model as it comes mean, in one sentence.
 
 inputs: a `View` of one benchmark's scores, and their means
-outputs: sentences: how often the query's own language comes first, and how often a ranking blind to language would put it
-    there; how far apart translations of one passage stand
+outputs: sentences: how often the query's own language comes first, and how often it would in a ranking blind to
+    language; how far apart translations of one passage stand
 
 The sentences say what was counted, not whether that is good.
 """

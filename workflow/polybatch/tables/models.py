@@ -86,7 +86,7 @@ def pairs_table(view: View, groups: pd.DataFrame) -> Table:
         caption="The mean of the model on the left less that of the other one; of shares of queries in percentage "
         f"points. {', '.join(metric_label(m) for _, m in keys if better(m) == 'lower') or 'Of nothing here'} is better "
         "lower, so that a better model has a difference below zero there.",
-        columns=[text_column("model", "model"), text_column("other", "less"), *columns],
+        columns=[text_column("model", "model"), text_column("other", "against"), *columns],
         rows=rows,
         notes=significance_notes(view, comparisons, "the other model"),
         data_mark=view.data_mark,

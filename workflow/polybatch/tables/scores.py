@@ -93,8 +93,8 @@ class View:
 
     `parameters`: encoder -> number of its parameters, None where it is not known; in the study's order. `notes`: what
     a reader must know of the benchmark itself. `scratch`: encoders that start from random weights. `steps`: "encoder/
-    sampling" -> optimiser steps of its trainings, where they all took as many. `models`: the encoders of a study without
-    trainings, in the study's order; `reference` is then one of them.
+    sampling" -> optimiser steps of its trainings, where they all took as many. `models`: the encoders of a study
+    without trainings, in the study's order; `reference` is then one of them.
     """
 
     summary: Summary
@@ -310,8 +310,8 @@ def significance_notes(view: View, comparisons: Sequence[Comparison], against: s
     notes = [
         f"▲ significantly better, ▼ significantly worse than {reference}{changed} (p < {LEVEL:g}): two-sided "
         f"paired t-test over {size} query groups, with values averaged over languages and seeds within a group; Holm's "
-        f"correction over the table's {len(tested)} comparisons. The test speaks about other queries, the deviation "
-        "about other seeds."
+        f"correction over the table's {len(tested)} comparisons. The test speaks about other queries"
+        f"{'' if view.models else ', the deviation about other seeds'}."
     ]
     dropped = max(c.test.dropped for c in tested)
     if dropped:
