@@ -18,11 +18,11 @@ import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from polybatch.config.paths import Paths
 from polybatch.core import stage
-from polybatch.core.errors import ConfigError
+from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import atomic_path
 from polybatch.encoders.options import POOLINGS
 from polybatch.study.measured import config_of, to_yaml
@@ -30,6 +30,9 @@ from polybatch.study.measured_benchmarks import parse_benchmarks
 from polybatch.study.measured_models import parse_models, stated_prompts
 from polybatch.study.project import environment, snakefile, snakemake_call
 from polybatch.study.resolve import resolve
+
+if TYPE_CHECKING:
+    from polybatch.tables.versions.versions import Version
 
 _WIDTH = 100
 
@@ -132,6 +135,7 @@ def render(paths: Paths, config: dict[str, Any], seconds: float, *, bold: bool) 
     from polybatch.tables.versions.versions import newest
 
     version = newest(Path(paths.tables()))
+    _require_same_study(version, config["study"])
     tables = {table.name: table for table in version.tables}
     lines: list[str] = []
     for benchmark in config["study"]["benchmarks"]:
@@ -152,6 +156,19 @@ def render(paths: Paths, config: dict[str, Any], seconds: float, *, bold: bool) 
         told = f"On {benchmark}: {tables[f'findings-{benchmark}'].caption}"
         lines += textwrap.wrap(told, _WIDTH)
     return "\n".join(lines)
+
+
+def _require_same_study(version: Version, study: dict[str, Any]) -> None:
+    """Raises a DataError if the newest tables are not of the models and benchmarks that were asked for."""
+    made = version.manifest["config"]["study"]
+    if any(made[key] != study[key] for key in ("encoders", "benchmarks")):
+        raise DataError(
+            "The newest tables are of another measurement.",
+            where=version.path,
+            expected=f"{' '.join(study['encoders'])} on {' '.join(study['benchmarks'])}",
+            found=f"{' '.join(made['encoders'])} on {' '.join(made['benchmarks'])}",
+            remedy="give the command again; if another one runs in this folder, give each a --study of its own",
+        )
 
 
 def _use(paths: Paths, model: str) -> Iterator[str]:
