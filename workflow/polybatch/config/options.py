@@ -16,7 +16,7 @@ _SCHEDULE = Said("{from: ..., to: ...}", "{from: ..., to: ...}")
 
 
 def _with_english(codes: list[str]) -> list[str]:
-    if "en" not in codes:
+    if codes and "en" not in codes:
         raise ValueError("must contain 'en': training text starts from English pairs")
     return codes
 
@@ -76,7 +76,7 @@ class StudySection(Section):
 class LanguagesSection(Section):
     """The languages of training and of evaluation."""
 
-    train: Annotated[SomeLanguageCodes, AfterValidator(_with_english)] = option(
+    train: Annotated[LanguageCodes, AfterValidator(_with_english)] = option(
         ABSENT,
         "Languages of the training text, `en` among them. Their order is that of run names.",
         otherwise="required; none in a study without trainings",

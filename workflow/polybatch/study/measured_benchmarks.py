@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import gzip
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,7 +80,7 @@ def parse_benchmark(word: str, languages: Sequence[str], passages: int) -> Bench
         DataError: A folder holds no benchmark, or lacks the judgements.
     """
     name, text = split_name(word)
-    known, path = catalogue()["benchmarks"], Path(text).expanduser()
+    known, path = catalogue()["benchmarks"], Path(os.path.expanduser(text))
     if path.is_dir():
         return _folder(name or name_of(path.resolve().name), path.resolve(), languages)
     if path.is_file():

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -85,9 +86,12 @@ def parse_model(word: str, options: dict[str, Any]) -> Model:
         if name not in ("", text):  # under a name of its own it stands beside the catalogue's
             return Model(name, f"{text} of the catalogue", dict(known[text]), beside, described=True)
         return Model(text, "of the catalogue", notes=beside, described=True)
-    if Path(text).expanduser().is_dir():
-        return _folder(name, Path(text).expanduser().resolve(), options)
-    if text.count("/") == 1 and not text.startswith((".", "/", "~")) and not Path(text).parent.is_dir():
+    folder = Path(os.path.expanduser(text))
+    if folder.is_dir():
+        return _folder(name, folder.resolve(), options)
+    # Below a folder that is there, a missing one is more likely meant than a repository of the hub.
+    repo = text.partition("@")[0]
+    if repo.count("/") == 1 and not text.startswith((".", "/", "~")) and not Path(repo).parent.is_dir():
         return _of_hub(name, text, options)
     near = difflib.get_close_matches(text, known, 1)
     remedy = f"did you mean {near[0]}?" if near else "check its spelling, or the folder that you are in"

@@ -122,7 +122,7 @@ class Configuration(Section):
     )
     languages: LanguagesSection = option(REQUIRED, "The languages of training and of evaluation.")
     source: Annotated[
-        SourceEntry | Annotated[list[SourceEntry], Field(min_length=1)],
+        SourceEntry | list[SourceEntry],
         Said("the name of a source, {path: ...} of a file, or a list of these", ""),
     ] = option(
         ABSENT,

@@ -43,10 +43,10 @@ def reads_source(config: Config) -> bool:
 def missing_faults(config: Config) -> Iterator[Fault]:
     """`source` and `languages.train`, where the study needs them and they are not there."""
     why = "" if trains(config) else " in a study of encoders from scratch, or of held-out text"
-    if reads_source(config) and "source" not in config:
+    if reads_source(config) and config.get("source", []) == []:
         yield Fault(("source",), f"is missing: where the text comes from{why}")
     languages = config.get("languages")
-    if reads_training_text(config) and isinstance(languages, dict) and "train" not in languages:
+    if reads_training_text(config) and isinstance(languages, dict) and languages.get("train", []) == []:
         yield Fault(("languages", "train"), "is missing: the languages of the training text")
 
 
