@@ -99,7 +99,8 @@ def unknown(word: str) -> str:
     from difflib import get_close_matches
 
     kind = "option" if word.startswith("-") else "command"
-    near = get_close_matches(word.lstrip("-").lower(), COMMANDS, n=2, cutoff=0.5)
+    bare = word.lstrip("-").lower()
+    near = [bare] if bare in COMMANDS else get_close_matches(bare, COMMANDS, n=2, cutoff=0.5)
     guess = f" Did you mean {' or '.join(f'`polybatch {name}`' for name in near)}?" if near else ""
     return f"polybatch: {word!r} is no {kind}.{guess} `polybatch help` lists the commands: {', '.join(COMMANDS)}."
 
