@@ -4,7 +4,7 @@
 # English pairs of all splits, and the supplied translations of every language in use.
 rule collect:
     input:
-        PATHS.collected(),
+        PATHS.collected_files(),
         [PATHS.supplied(lang) for lang in SUPPLIED_LANGS],
 
 

@@ -1,10 +1,11 @@
 # Versioned tables and figures of the study, and one HTML file with them, their captions and their provenance.
 
 
-# The tables, figures and manifest of the newest version.
+# The tables, figures and manifest of the newest version. All are asked for: Snakemake does not ask whether the
+# configuration has changed where it has no record of one of a job's outputs, as of a table that comes with the change.
 rule tables:
     input:
-        PATHS.table("VERSION"),
+        [PATHS.table(name) for name in TABLE_FILES],
 
 
 # The report itself is Snakemake's; the rule below runs it on what the tables' rule made.
@@ -20,11 +21,11 @@ rule make_tables:
         [PATHS.per_query(run, name) for run in RUNS for name in BENCHMARKS],
         [PATHS.translated(lang, "json") for lang in MT_LANGS],
         MODELS.values(),
-        PATHS.collected(),
+        PATHS.collected_files(),
         PATHS.parallel_files().values(),
         PATHS.benchmark_files(*BENCHMARKS),
         [PATHS.supplied(lang, "json") for lang in PATHS.supplied_files()],
-        collected=PATHS.collected("json"),
+        collected=PATHS.collected("json") if PATHS.collected_files() else [],
         contamination=PATHS.contaminated("json") if PATHS.contaminated_files() else [],
         exposure=PATHS.exposure() if PRETRAINED else [],
         published=lambda w: [path for path in PUBLISHED if os.path.exists(path)],
@@ -44,6 +45,7 @@ rule make_tables:
         config=lambda w: as_json(CONFIG),
         digests=lambda w: as_json(STAGES),
         base=lambda w: PATHS.base,
+        collected=lambda w, input: flag("collected", input.collected),
         contamination=lambda w, input: flag("contamination", input.contamination),
         exposure=lambda w, input: flag("exposure", input.exposure),
         timings=PATHS.timings(),
@@ -54,14 +56,14 @@ rule make_tables:
         "python -m polybatch.tables.inputs --config {params.config:q} --base {params.base:q} "
         '--output "$work/inputs.json" 2> {log:q} && '
         'python -m polybatch.tables.make --config "$work/config.json" --inputs "$work/inputs.json" '
-        "--collected {input.collected:q} {params.contamination:q} {params.exposure:q} --timings {params.timings:q} "
+        "{params.collected:q} {params.contamination:q} {params.exposure:q} --timings {params.timings:q} "
         "--code-digests {params.digests:q} --root {params.root:q} 2>> {log:q}"
 
 
 # Snakemake's report of the study.
 rule make_report:
     input:
-        PATHS.table("VERSION"),
+        rules.tables.input,
     output:
         PATHS.report(),
     log:

@@ -59,7 +59,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ("shwo", "Did you mean `polybatch show`?"),
         ("Compare", "Did you mean `polybatch compare`?"),
         ("--plan", "is no option. Did you mean `polybatch plan`?"),
-        ("xyz", "'xyz' is no command. `polybatch help` lists the commands: plan, show"),
+        ("xyz", "'xyz' is no command. `polybatch help` lists the commands: measure, plan"),
     ],
 )
 def test_an_unknown_word_is_told_with_the_nearest(word: str, guess: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,7 @@ RUNS = {
     "miracl_low_resource": 35,
     "ratio_mbert": 72,
     "training_size_beir_mteb": 37,
+    "leaderboard": 11,
 }
 
 

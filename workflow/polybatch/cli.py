@@ -37,6 +37,7 @@ class Command:
 
 
 COMMANDS = {
+    "measure": Command("polybatch.study.measure", "how much your retriever favours the language of the query"),
     "plan": Command("polybatch.study.ask_plan", "what a study costs, before it starts: jobs, hours, disk"),
     "show": Command(
         "polybatch.tables.versions.show", "what came out of a study, or one of its tables, and where everything lies"
@@ -98,7 +99,8 @@ def unknown(word: str) -> str:
     from difflib import get_close_matches
 
     kind = "option" if word.startswith("-") else "command"
-    near = get_close_matches(word.lstrip("-").lower(), COMMANDS, n=2, cutoff=0.5)
+    bare = word.lstrip("-").lower()
+    near = [bare] if bare in COMMANDS else get_close_matches(bare, COMMANDS, n=2, cutoff=0.5)
     guess = f" Did you mean {' or '.join(f'`polybatch {name}`' for name in near)}?" if near else ""
     return f"polybatch: {word!r} is no {kind}.{guess} `polybatch help` lists the commands: {', '.join(COMMANDS)}."
 

@@ -28,7 +28,7 @@ def test_no_two_kinds_of_files_share_a_path() -> None:
     assert all(path.startswith("results/") for path in found.values())
     mine = {name for name, path in found.items() if not path.startswith("results/toy/")}
     assert mine == {"tables", "table", "report", "plan"}
-    assert {name for name, path in found.items() if "mine" in path} == {*mine, "embeddings_shard"}
+    assert {name for name, path in found.items() if "mine" in path} == {*mine, "embeddings_shard", "study_config"}
 
 
 def test_collections_share_nothing_but_what_a_study_names() -> None:

@@ -46,6 +46,11 @@ RECORDS = {
         *("source--mmarco", "source--squadshifts", "encoder--xlm-r", NLLB),
         *("benchmark--scifact", "benchmark--nfcorpus", "benchmark--belebele-7"),
     },
+    "leaderboard": {
+        *(f"encoder--{name}" for name in ("e5-small-hub", "e5-base", "e5-large", "bge-m3", "arctic-l", "labse")),
+        *(f"encoder--{name}" for name in ("granite-278m", "qwen3-0.6b", "paraphrase-mpnet", "paraphrase-minilm")),
+        "benchmark--xquad-r",
+    },
 }
 
 

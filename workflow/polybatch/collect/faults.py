@@ -65,7 +65,7 @@ def _validation_faults(config: Config, names: list[str]) -> Iterator[Fault]:
         yield unknown(("validation", "source"), validation, "sources", config)
     if validation and validation in names:
         yield Fault(("validation", "source"), f"{validation!r} is trained on; name a source that is not")
-    if not validation and config["split"].get("dev_passages") == 0:
+    if not validation and config["languages"]["train"] and config["split"].get("dev_passages") == 0:
         text = "0 leaves no validation pairs; name validation.source, or hold some passages out"
         yield Fault(("split", "dev_passages"), text)
 

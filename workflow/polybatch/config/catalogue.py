@@ -89,7 +89,7 @@ def source_name(entry: Any) -> str:
 
 def collection_of(config: Config) -> str:
     """The folder of a configuration's data and models where it names none."""
-    names = [source_name(entry) for entry in listed(config["source"])]
+    names = [source_name(entry) for entry in listed(config.get("source"))]
     name: str = names[0] if len(names) == 1 else config["study"]["name"]
     return name
 

@@ -18,7 +18,7 @@ _SCHEDULE = Said("{from: ..., to: ...}", "{from: ..., to: ...}")
 
 
 def _with_english(codes: list[str]) -> list[str]:
-    if "en" not in codes:
+    if codes and "en" not in codes:
         raise ValueError("must contain 'en': training text starts from English pairs")
     return codes
 
@@ -106,20 +106,25 @@ class StudySection(Section):
     )
     untrained: bool = option(True, "Also score every encoder before training.")
     reference: str = option(
-        "hybrid-a0.5",
+        ABSENT,
         "The sampling, as tables spell it, against which the main table tests significance; `untrained` for the "
-        "encoder as it comes. The table of findings always compares with that.",
+        "encoder as it comes. The table of findings always compares with that. Without runs it is one of the encoders.",
+        otherwise="`hybrid-a0.5`; without runs the first encoder",
     )
-    runs: Annotated[list[RunSection], Field(min_length=1)] = option(
-        REQUIRED, "See below. The axes of an entry multiply."
+    runs: list[RunSection] = option(
+        REQUIRED,
+        "See below; the axes of an entry multiply. `[]` trains nothing: the encoders are scored [as they come](measure.md), and neither `source` nor "
+        "`languages.train` is needed.",
     )
 
 
 class LanguagesSection(Section):
     """The languages of training and of evaluation."""
 
-    train: Annotated[SomeLanguageCodes, AfterValidator(_with_english)] = option(
-        REQUIRED, "Languages of the training text, `en` among them. Their order is that of run names."
+    train: Annotated[LanguageCodes, AfterValidator(_with_english)] = option(
+        ABSENT,
+        "Languages of the training text, `en` among them. Their order is that of run names.",
+        otherwise="required; none in a study without trainings",
     )
     evaluate: SomeLanguageCodes = option(
         REQUIRED, "Languages of queries and corpora, for benchmarks that do not name their own."

@@ -223,6 +223,10 @@ class Paths:
         """A file of the newest version of the tables."""
         return f"{self.tables()}/latest/{name}"
 
+    def study_config(self) -> str:
+        """The configuration of a study that a command wrote, and not a person."""
+        return f"{self.base}/studies/{self.study}.yaml"
+
     def report(self) -> str:
         """Snakemake's report of the study."""
         return f"{self.results}/reports/{self.study}.html"

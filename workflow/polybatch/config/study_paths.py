@@ -82,6 +82,10 @@ class StudyPaths(Paths):
         """The collected sources whose passages the questions of this one are looked up in."""
         return [self.collected_source(name) for name in self.sources_read()[source].get("passages", [])]
 
+    def collected_files(self) -> list[str]:
+        """The English pairs of all sources; nothing where the study reads no source."""
+        return [self.collected()] if self.config["source"] else []
+
     def supplied_files(self) -> dict[str, str]:
         """Language -> translations that came with the sources, for all languages that are trained on."""
         return {lang: self.supplied(lang) for lang in self.config["languages"]["train"] if lang != "en"}

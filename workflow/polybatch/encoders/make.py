@@ -92,7 +92,7 @@ def make_encoder(
         ConfigError: The options leave open how the model embeds, or ask for what it cannot do.
         DataError: The files are not those of a whole model with safetensors weights.
     """
-    _require_files(origin, options)
+    require_files(origin, options)
     model = load(origin, options)
     _set_prompts(model, origin, options)
     _set_length(model, origin, options)
@@ -126,7 +126,13 @@ def make_encoder(
     return record
 
 
-def _require_files(origin: Origin, options: EncoderSource) -> None:
+def require_files(origin: Origin, options: EncoderSource) -> None:
+    """Raises unless the files can be those of a whole model that is read safely; nothing is loaded.
+
+    Raises:
+        ConfigError: It needs code of its own, which was not allowed.
+        DataError: There is no model, a part of it is missing, or its weights are pickled.
+    """
     folder = origin.folder
     if not folder.is_dir() or not any((folder / name).is_file() for name in ("modules.json", "config.json")):
         raise DataError(

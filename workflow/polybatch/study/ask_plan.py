@@ -12,11 +12,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import sysconfig
 from pathlib import Path
 
 from polybatch.core import stage
 from polybatch.core.errors import ConfigError
+from polybatch.study.project import environment
 
 # Where Snakemake looks for a workflow (`snakemake --help`, --snakefile).
 _SNAKEFILES = ("Snakefile", "snakefile", "workflow/Snakefile", "workflow/snakefile")
@@ -34,10 +34,9 @@ def main(argv: list[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser.parse_known_args(arguments)
     require_project(Path.cwd(), arguments)
-    environment = {**os.environ, "PATH": f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ.get('PATH', '')}"}
     command = [sys.executable, "-m", "snakemake", "plan", *arguments]
     sys.stdout.flush()
-    os.execve(sys.executable, command, environment)  # Ctrl-C, output and exit status are Snakemake's own
+    os.execve(sys.executable, command, environment())  # Ctrl-C, output and exit status are Snakemake's own
 
 
 def require_project(folder: Path, arguments: list[str]) -> None:

@@ -61,6 +61,20 @@ def _study_faults(config: Config) -> Iterator[Fault]:
         for i, name in enumerate(study[kind]):
             if name not in config[kind]:
                 yield unknown(("study", kind, i), name, kind, config)
+    if not study["runs"]:
+        yield from _measurement_faults(study)
+
+
+def _measurement_faults(study: Config) -> Iterator[Fault]:
+    """Of a study without trainings, whose models are its encoders."""
+    if not study["untrained"]:
+        yield Fault(("study", "untrained"), "is false and study.runs is empty, so there is nothing to score")
+    if study["reference"] not in study["encoders"]:
+        yield Fault(
+            ("study", "reference"),
+            f"{study['reference']!r} is none of the encoders, which are the models of a study without runs "
+            f"({', '.join(study['encoders'])})",
+        )
 
 
 def _name_faults(config: Config) -> Iterator[Fault]:

@@ -119,14 +119,16 @@ class Configuration(Section):
     collection: Name = option(
         ABSENT,
         "Data, models and scores go to `results/<collection>/`.",
-        otherwise="the source's name; with several, the study's",
+        otherwise="the source's name; with several or none, the study's",
     )
     languages: LanguagesSection = option(REQUIRED, "The languages of training and of evaluation.")
     source: Annotated[
-        SourceEntry | Annotated[list[SourceEntry], Field(min_length=1)],
+        SourceEntry | list[SourceEntry],
         Said("the name of a source, {path: ...} of a file, or a list of these", ""),
     ] = option(
-        REQUIRED, "Where the training text comes from, one or several: an entry of `sources`, or a file of your own."
+        ABSENT,
+        "Where the training text comes from, one or several: an entry of `sources`, or a file of your own.",
+        otherwise="required; none in a study without trainings, unless a benchmark is its held-out text",
     )
     sources: Annotated[dict[Name, dict[str, Any]], Said("a mapping of names to sources", "")] = option(
         {}, "Sources by name; those of the catalogue need no entry."

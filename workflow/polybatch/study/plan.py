@@ -136,10 +136,12 @@ def _stated_size(entry: Mapping[str, Any]) -> dict[str, float] | None:
 
 def lines(config: Config, base: Path, rates: Mapping[str, float]) -> Iterator[Line]:
     """The plan's lines, in the order of the stages."""
-    pairs, translated = training_pairs(config, base)
-    yield from _translation_lines(config, base, translated, rates)
-    yield from _training_lines(config, base, models(config), pairs, rates)
-    yield from _posthoc_lines(config, base, models(config), rates)
+    grid = models(config)
+    if config["languages"]["train"]:
+        pairs, translated = training_pairs(config, base)
+        yield from _translation_lines(config, base, translated, rates)
+        yield from _training_lines(config, base, grid, pairs, rates)
+        yield from _posthoc_lines(config, base, grid, rates)
     yield from _encoding_lines(config, base, embedded(config), rates)
 
 
@@ -305,11 +307,13 @@ def render(config: Config, jobs: Mapping[str, int], plan: Sequence[Line]) -> str
     hours = sum(line.hours for line in plan if line.hours is not None)
     disk = sum(line.disk for line in plan if line.disk is not None)
     study = config["study"]
+    stopping = " Early stopping makes trainings shorter." if any(run.trained for run in grid) else ""
+    data = ", ".join(source["name"] for source in config["source"]) or "none is trained on"
     parts = [
         f"# Plan of the study {study['name']}",
         "",
         f"{len(grid)} runs ({trainings} trainings) on {len(study['benchmarks'])} benchmark(s): "
-        f"{', '.join(study['benchmarks'])}. Data: {', '.join(source['name'] for source in config['source'])}.",
+        f"{', '.join(study['benchmarks'])}. Data: {data}.",
         "",
         *_markdown(
             ["stage", "work", "rate", "hours", "disk"],
@@ -325,9 +329,9 @@ def render(config: Config, jobs: Mapping[str, int], plan: Sequence[Line]) -> str
             ],
         ),
         "",
-        f"Together about {hours:,.1f} hours of one device and {_bytes(disk)}, without downloads. Early stopping makes "
-        "trainings shorter. Measured: from this machine's earlier runs. Stated: from the description of a data set, "
-        "model or benchmark. Assumed: from polybatch/study/rates.yaml, which describes one GPU.",
+        f"Together about {hours:,.1f} hours of one device and {_bytes(disk)}, without downloads.{stopping} Measured: "
+        "from this machine's earlier runs. Stated: from the description of a data set, model or benchmark. Assumed: "
+        "from polybatch/study/rates.yaml, which describes one GPU.",
         "",
         f"{sum(jobs.values())} jobs are left to do:" if jobs else "No job is left to do.",
         "",

@@ -37,6 +37,7 @@ def resolve(config: Config, files: Sequence[str | Path] = ()) -> Config:
     """
     from polybatch.collect.faults import entry_faults
     from polybatch.study.faults import semantic_faults
+    from polybatch.study.training_text import missing_faults, without_training_text
 
     readable, found = plain(config)
     require_no_secrets(readable)
@@ -47,6 +48,8 @@ def resolve(config: Config, files: Sequence[str | Path] = ()) -> Config:
     if isinstance(resolved.get("sources"), dict):
         shape += entry_faults(resolved)
     spell_out_defaults(resolved, Configuration)
+    shape += missing_faults(resolved)
+    without_training_text(resolved)
     left_out = {fault.path for fault in found}
     faults += [fault for i, fault in enumerate(shape) if i < len(found) or fault.path not in left_out]
     faults += semantic_faults(resolved, shape)

@@ -64,6 +64,8 @@ def links(paths: StudyPaths) -> Iterator[Link]:
 def _text_links(paths: StudyPaths) -> Iterator[Link]:
     config = paths.config
     cleaning, sources = config["cleaning"], config["source"]
+    if not sources:
+        return
     for name, source in paths.sources_read().items():
         read: dict[str, Inputs] = {"file": paths.source_file(name), "passages": paths.mined_passages(name)}
         yield Link(paths.collected_source(name), {"source": source, "cleaning": cleaning}, read)
@@ -90,6 +92,8 @@ def _training_text(paths: StudyPaths, inputs: dict[str, Inputs]) -> Iterator[Lin
         supplied = None if lang == "en" else paths.supplied(lang)
         own: dict[str, Inputs] = {"supplied": supplied, "machine": machine.get(lang)}
         yield Link(file, train, {**inputs, **own, "translated_all": list(machine.values())})
+    if not any(run.trained for run in runs(paths.config)):
+        return
     if name := paths.validation_source():
         limit = {"split": "train", "max_pairs": paths.config["validation"]["max_pairs"]}
         yield Link(paths.validation(), limit, {**inputs, "validation_source": paths.collected_source(name)})

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from polybatch.retrieval.metrics import OWN_FIRST, RANK_DISTANCE
 from polybatch.tables.cures import cure_words
 from polybatch.tables.forms.table import Cell, Column, Table, format_number, mark_best, text_column
+from polybatch.tables.model_sentences import model_sentences
 from polybatch.tables.scores import DEFAULT_REFERENCE, Comparison, View, compare_with_reference
 from polybatch.tables.significance import LEVEL
 from polybatch.tables.summary import UNTRAINED, Arm, better, mean_and_spread, metric_label, missing_notes
@@ -24,7 +25,7 @@ from polybatch.tables.summary import UNTRAINED, Arm, better, mean_and_spread, me
 if TYPE_CHECKING:
     import pandas as pd
 
-_WITHIN, _ACROSS, _POOL = "Within a language", "Across languages", "In the mixed pool"
+WITHIN, ACROSS, POOLED = "Within a language", "Across languages", "In the mixed pool"
 _SAMPLINGS = {
     "en-en": "trained on English alone (en-en)",
     "x-x": "trained within languages, mixed batches (x-x)",
@@ -33,6 +34,8 @@ _SAMPLINGS = {
 }
 # Sentences tell of this many encoders; the table has them all.
 _TOLD_ENCODERS = 2
+# So many models of a study without trainings have a sentence.
+_TOLD_MODELS = 6
 Key = tuple[str, str]
 
 
@@ -45,6 +48,8 @@ class Before(NamedTuple):
 
 def model_words(view: View, arm: Arm) -> str:
     """An arm in words, with whatever else the study varies: "trained across languages (x-y), 1000 pairs"."""
+    if view.models:
+        return arm.encoder
     varying = view.summary.varying
     words = [untrained_words(view, arm.encoder) if arm.sampling == UNTRAINED else _training_words(arm)]
     words += cure_words(*arm[-4:])
@@ -100,7 +105,7 @@ def findings_table(view: View, groups: pd.DataFrame) -> Table:
         groups: As of `significance.arm_groups`.
     """
     columns, macro = finding_columns(view), view.macro()
-    floor = any(arm.as_it_comes for arm in view.arms)
+    floor = any(arm.as_it_comes for arm in view.arms) and not view.models
     against = replace(view, reference=UNTRAINED if floor else view.reference)
     comparisons = {
         (c.arm, c.setting, c.metric): c for c in compare_with_reference(against, groups, columns) if c.p is not None
@@ -114,7 +119,7 @@ def findings_table(view: View, groups: pd.DataFrame) -> Table:
         name=f"findings-{view.benchmark}",
         title=f"What came out on {view.benchmark}",
         caption=" ".join(sentences(view, means, comparisons)) or "There is no model beside one that is as it comes.",
-        columns=[text_column("model", "model"), *map(_column, columns)],
+        columns=[text_column("model", "model"), *map(finding_column, columns)],
         rows=rows,
         notes=[*view.notes, *_notes(against, columns, list(comparisons.values())), *_gaps(view)],
         data_mark=view.data_mark,
@@ -136,9 +141,10 @@ def _cell(arm: Arm, key: Key, means: Mapping[tuple, float | None], comparison: C
     return Cell(mean, p=comparison.p, mark=comparison.mark, difference=difference)
 
 
-def _column(key: Key) -> Column:
+def finding_column(key: Key) -> Column:
+    """The column of a setting and metric; shares of queries in percent."""
     setting, metric = key
-    group = {"monolingual": _WITHIN, "cross_lingual": _ACROSS, "multilingual": _POOL}[setting]
+    group = {"monolingual": WITHIN, "cross_lingual": ACROSS, "multilingual": POOLED}[setting]
     share = metric == OWN_FIRST
     places = 0 if share or metric == RANK_DISTANCE else 3
     label = metric_label(metric)
@@ -151,13 +157,13 @@ def _notes(against: View, columns: Sequence[Key], comparisons: Sequence[Comparis
         (
             "monolingual",
             against.headline,
-        ): f"{_WITHIN} (monolingual): {metric} of searching the passages of the query's language, mean over languages.",
+        ): f"{WITHIN} (monolingual): {metric} of searching the passages of the query's language, mean over languages.",
         (
             "cross_lingual",
             against.headline,
-        ): f"{_ACROSS} (cross-lingual): {metric} of searching the passages of another "
+        ): f"{ACROSS} (cross-lingual): {metric} of searching the passages of another "
         "language, mean over pairs of languages.",
-        ("multilingual", against.headline): f"{_POOL} (multilingual): {metric} of searching the passages of all "
+        ("multilingual", against.headline): f"{POOLED} (multilingual): {metric} of searching the passages of all "
         "languages at once; each translation of a right passage is right.",
         (
             "multilingual",
@@ -168,7 +174,12 @@ def _notes(against: View, columns: Sequence[Key], comparisons: Sequence[Comparis
         "query's own language; neither end is better in itself.",
     }
     notes = [words for key, words in meant.items() if key in columns]
-    notes.append(f"Means over seeds: the table main-{against.benchmark} has their deviations, and more metrics.")
+    if against.models:
+        notes.append(f"The table languages-{against.benchmark} has the same language by language.")
+    else:
+        notes.append(f"Means over seeds: the table main-{against.benchmark} has their deviations, and more metrics.")
+    if not comparisons and against.models:
+        return notes
     if not comparisons:
         return [*notes, "No significance is marked: there is nothing to compare with on the same queries."]
     references = dict.fromkeys(c.reference for c in comparisons)
@@ -190,6 +201,8 @@ def _notes(against: View, columns: Sequence[Key], comparisons: Sequence[Comparis
 
 def sentences(view: View, means: Mapping[tuple, float | None], comparisons: Mapping[tuple, Comparison]) -> list[str]:
     """What changed from an encoder as it comes to the trained arm that stands for the study, in two sentences each."""
+    if view.models:
+        return model_sentences(view, means, _TOLD_MODELS)
     pairs = before_and_after(view)
     told = []
     for pair in pairs[:_TOLD_ENCODERS]:
@@ -206,7 +219,7 @@ def _encoder_sentences(
         values = [means.get((arm, *key)) for arm in pair]
         if None in values:
             return None
-        before, after = (format_number(value, _column(key)) for value in values if value is not None)
+        before, after = (format_number(value, finding_column(key)) for value in values if value is not None)
         return before, after, _verdict(comparisons.get((pair.after, *key)))
 
     name = f"{pair.before.encoder}: " if "encoder" in view.summary.varying else ""

@@ -25,7 +25,14 @@ from polybatch.core.arguments import json_argument
 from polybatch.core.contracts import SCORES
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json
-from polybatch.tables.names import expected_files, published_tables_of, report_entries, settings_of, study_benchmarks
+from polybatch.tables.names import (
+    expected_files,
+    is_trained,
+    published_tables_of,
+    report_entries,
+    settings_of,
+    study_benchmarks,
+)
 from polybatch.tables.options import TableOptions
 
 if TYPE_CHECKING:
@@ -160,6 +167,7 @@ def _views(inputs: Inputs, summary: Summary) -> list[View]:
             notes=_benchmark_notes(inputs, benchmark),
             scratch=_from_scratch(config),
             steps=steps_of(inputs.compositions),
+            models=() if is_trained(config) else config["study"]["encoders"],
         )
         for benchmark in study_benchmarks(config)
     ]
@@ -189,6 +197,7 @@ def _tables(inputs: Inputs, views: Sequence[View], groups: pd.DataFrame) -> list
     from polybatch.tables.by_language import language_tables
     from polybatch.tables.cost import cost_table, read_trainings
     from polybatch.tables.findings import findings_table
+    from polybatch.tables.models import model_tables
     from polybatch.tables.order import order_table
     from polybatch.tables.published import published_table, read_published
     from polybatch.tables.scores import averages_table, compare_with_reference, main_table
@@ -199,7 +208,7 @@ def _tables(inputs: Inputs, views: Sequence[View], groups: pd.DataFrame) -> list
     tables = []
     for view in views:
         comparisons = compare_with_reference(view, groups, view.main_columns())
-        tables += [findings_table(view, groups), main_table(view, comparisons)]
+        tables += [findings_table(view, groups), *model_tables(view, groups), main_table(view, comparisons)]
         about_published = published_tables_of(inputs.config, view.benchmark)
         tables += [published_table(view, published)] if "published" in about_published else []
         tables += [order_table(view, groups, published)] if "order" in about_published else []

@@ -30,12 +30,16 @@ FIGURE_FORMS = ("svg", "png", "vl.json")
 SUMMARY = "summary.html"
 _TRANSLATION_TABLES = ("translation", "refusals")
 _CONTAMINATION_TABLES = ("contamination", "contamination_examples")
+# Tables of a study without trainings: every model language by language, and every model against every other.
+BY_LANGUAGE, MODEL_PAIRS = "languages", "model_pairs"
 # Tables about the training text; all other tables without a benchmark are about the making of the models.
 DATA_TABLES = ("data", "supplied", *_CONTAMINATION_TABLES, "exposure")
 # Table or figure -> its caption below workflow/report/ and its label in the report.
 _REPORT = {
     "findings": ("findings", "0 What came out"),
     "first_passages": ("first_passages", "0 Languages of the first passages, before and after"),
+    BY_LANGUAGE: ("languages", "1 Every model, language by language"),
+    MODEL_PAIRS: ("model_pairs", "1 Every model against every other"),
     "main": ("main", "1 Main table"),
     "published": ("published", "1 Published scores and ours"),
     "order": ("order", "1 Published order and ours"),
@@ -133,13 +137,24 @@ def study_benchmarks(config: Mapping[str, Any]) -> list[str]:
 def run_tables_of(config: Mapping[str, Any]) -> list[str]:
     """Names of the tables about data, translation and training, in the order of the front page."""
     return [
-        "data",
+        *(["data"] if reads_source(config) else ()),
         *(["supplied"] if supplied_languages(config) else ()),
         *(_CONTAMINATION_TABLES if is_decontaminated(config) else ()),
         *(["exposure"] if hub_encoders(config) else ()),
         *(_TRANSLATION_TABLES if is_translated(config) else ()),
-        *("batches", "timings"),
+        *(["batches"] if is_trained(config) else ()),
+        "timings",
     ]
+
+
+def is_trained(config: Mapping[str, Any]) -> bool:
+    """Whether the study has trainings; without any its models are the encoders as they come."""
+    return (config.get("study") or {}).get("runs") != []
+
+
+def reads_source(config: Mapping[str, Any]) -> bool:
+    """Whether the study reads a source of text; the resolved config of one that does not has an empty list."""
+    return config.get("source") != []
 
 
 def supplied_languages(config: Mapping[str, Any]) -> list[str]:
@@ -188,7 +203,10 @@ def settings_of(config: Mapping[str, Any], benchmark: str) -> list[str]:
 def score_tables_of(config: Mapping[str, Any], benchmark: str) -> list[str]:
     """Names of a benchmark's tables."""
     settings = settings_of(config, benchmark)
-    names = ["findings", "main", *published_tables_of(config, benchmark)]
+    names = ["findings"]
+    if not is_trained(config):
+        names += [BY_LANGUAGE, *([MODEL_PAIRS] if len(config["study"].get("encoders", [])) > 1 else [])]
+    names += ["main", *published_tables_of(config, benchmark)]
     names += ["cost", *(setting for setting in SETTINGS if setting in settings)]
     names += bias_tables_of(config, benchmark)
     return [f"{name}-{benchmark}" for name in (*names, "averages")]

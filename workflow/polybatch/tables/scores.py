@@ -93,7 +93,8 @@ class View:
 
     `parameters`: encoder -> number of its parameters, None where it is not known; in the study's order. `notes`: what
     a reader must know of the benchmark itself. `scratch`: encoders that start from random weights. `steps`: "encoder/
-    training" -> optimiser steps of its trainings, where they all took as many.
+    training" -> optimiser steps of its trainings, where they all took as many. `models`: the encoders of a study
+    without trainings, in the study's order; `reference` is then one of them.
     """
 
     summary: Summary
@@ -107,12 +108,20 @@ class View:
     notes: Sequence[str] = ()
     scratch: Collection[str] = ()
     steps: Mapping[str, int] = field(default_factory=dict)
+    models: Sequence[str] = ()
+
+    def reference_of(self, arm: Arm) -> Arm | None:
+        """The arm that another one is compared with; None for the reference itself, and where there is none."""
+        if not self.models:
+            return reference_arm(arm, self.arms, self.reference)
+        return next((one for one in self.arms if one.encoder == self.reference and one != arm), None)
 
     @property
     def arms(self) -> list[Arm]:
         """The arms scored on this benchmark, in table order."""
         here = set(self.summary.macro[self.summary.macro["benchmark"] == self.benchmark]["arm"])
-        return [arm for arm in self.summary.arms if arm in here]
+        found = [arm for arm in self.summary.arms if arm in here]
+        return sorted(found, key=lambda arm: self.models.index(arm.encoder)) if self.models else found
 
     @property
     def scores(self) -> pd.DataFrame:
@@ -141,12 +150,17 @@ class View:
 
 def compare_with_reference(view: View, groups: pd.DataFrame, columns: Sequence[tuple[str, str]]) -> list[Comparison]:
     """Tests every arm of a table against its reference in every column; Holm's correction over all of them."""
+    pairs = [(arm, reference) for arm in view.arms if (reference := view.reference_of(arm)) is not None]
+    return compare(view, groups, pairs, columns)
+
+
+def compare(
+    view: View, groups: pd.DataFrame, pairs: Sequence[tuple[Arm, Arm]], columns: Sequence[tuple[str, str]]
+) -> list[Comparison]:
+    """Tests the first arm of every pair against the second in every column; Holm's correction over all of them."""
     parts = group_parts(view, groups)
     found = []
-    for arm in view.arms:
-        reference = reference_arm(arm, view.arms, view.reference)
-        if reference is None:
-            continue
+    for arm, reference in pairs:
         for setting, metric in columns:
             mine, other = parts.get((arm, setting, metric)), parts.get((reference, setting, metric))
             if mine is not None and other is not None:
@@ -278,18 +292,21 @@ def constants(summary: Summary) -> str:
     return f" Trained rows: {', '.join(shared)}." if shared else ""
 
 
-def significance_notes(view: View, comparisons: Sequence[Comparison]) -> list[str]:
-    """What was tested, on how many groups, and which groups could not be paired."""
+def significance_notes(view: View, comparisons: Sequence[Comparison], against: str = "") -> list[str]:
+    """What was tested, on how many groups, and which groups could not be paired.
+
+    Args:
+        against: In words what was compared with; "" for the view's reference.
+    """
     tested = [c for c in comparisons if c.p is not None]
     if not tested:
-        return [
-            f"No significance is marked: no run of {view.reference} to compare with on the same pairs, translations "
-            "and languages."
-        ]
+        wanted = "no run of {} to compare with on the same pairs, translations and languages"
+        return [f"No significance is marked: {'no other model' if view.models else wanted.format(view.reference)}."]
     same = {"num_pairs": "pairs", "num_translated": "translated pairs"}
-    parts = [part for part in view.summary.varying if not view.reference.startswith(UNTRAINED) or part == "encoder"]
+    varying = [] if view.models else view.summary.varying
+    parts = [part for part in varying if not view.reference.startswith(UNTRAINED) or part == "encoder"]
     shared = [same.get(part, part) for part in parts]
-    reference = view.reference + (f" with the same {' and '.join(shared)}" if shared else "")
+    reference = against or view.reference + (f" with the same {' and '.join(shared)}" if shared else "")
     sizes = sorted({c.test.groups for c in tested})
     size = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     changed = (
@@ -298,8 +315,8 @@ def significance_notes(view: View, comparisons: Sequence[Comparison]) -> list[st
     notes = [
         f"▲ significantly better, ▼ significantly worse than {reference}{changed} (p < {LEVEL:g}): two-sided "
         f"paired t-test over {size} query groups, with values averaged over languages and seeds within a group; Holm's "
-        f"correction over the table's {len(tested)} comparisons. The test speaks about other queries, the deviation "
-        "about other seeds."
+        f"correction over the table's {len(tested)} comparisons. The test speaks about other queries"
+        f"{'' if view.models else ', the deviation about other seeds'}."
     ]
     dropped = max(c.test.dropped for c in tested)
     if dropped:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from polybatch.tables.forms.table import Table, to_markdown
 from polybatch.tables.forms.webpage import bare_table, data_mark, page, picture, words
-from polybatch.tables.names import Figure
+from polybatch.tables.names import Figure, is_trained
 from polybatch.tables.scores import DEFAULT_REFERENCE
 from polybatch.tables.significance import LEVEL
 from polybatch.tables.summary import UNTRAINED
@@ -105,6 +105,11 @@ def _links(tables: Sequence[Table], figures: Sequence[Figure]) -> list[Link]:
 
 
 def _question(config: Mapping[str, Any]) -> str:
+    if not is_trained(config):
+        return (
+            "A retriever over passages in many languages may place those in the query's own language first, whether or "
+            f"not they answer best. How much do these do so, as they come: {', '.join(config['study']['encoders'])}?"
+        )
     entries = [run.get("sampling", "") for run in config.get("study", {}).get("runs", [])]
     samplings = [name for name in dict.fromkeys(entries) if name != UNTRAINED]
     trained = f" ({', '.join(samplings)})" if samplings else ""
