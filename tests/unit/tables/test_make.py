@@ -412,6 +412,7 @@ def test_published_scores_get_a_table_where_the_file_has_the_benchmark(small, tm
     lines = ["source,encoder,sampling,benchmark,setting,metric,value", "Paper,tiny,hybrid,test,monolingual,map,0.5"]
     path.write_text("\n".join(lines), "utf-8")
     config = synthetic.config(settings=("monolingual",), tables={"published": str(path)})
+    config = synthetic.with_grid(config, {"sampling": "hybrid", "alphas": [0.5]}, trained="en")
     make(inputs(small, config), tmp_path / "t", tmp_path / "t" / "latest")
     assert rows_of(tmp_path / "t" / "v1", "published-test")["hybrid-a0.5"]["monolingual.map.published"] == "0.5"
     page = (tmp_path / "t" / "v1" / "README.md").read_text("utf-8")

@@ -70,8 +70,7 @@ class Arm(NamedTuple):
     Attributes:
         encoder, sampling: Names.
         alpha: None where the sampling has none, else "0.5", or "1to0.5" where it changes over the training.
-        num_pairs, num_translated: A number or "all"; "" for an untrained encoder, and `num_translated` for en-en too,
-            which sees no translation.
+        num_pairs, num_translated: A number or "all"; "" if untrained, and `num_translated` for en-en, which sees none.
         languages: Joined by "+".
         objective, begin, share, projection: As of `config.grid.Run`.
     """
