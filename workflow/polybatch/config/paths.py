@@ -223,6 +223,10 @@ class Paths:
         """A file of the newest version of the tables."""
         return f"{self.tables()}/latest/{name}"
 
+    def verification(self, form: str = "json") -> str:
+        """What became of a version's scores when they were made again (`polybatch verify`)."""
+        return f"{self.results}/verify/{self.study}/verify.{form}"
+
     def report(self) -> str:
         """Snakemake's report of the study."""
         return f"{self.results}/reports/{self.study}.html"
