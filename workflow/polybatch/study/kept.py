@@ -181,19 +181,20 @@ def _rows(name: str, grid: Mapping[str, Any] | None, path: Path, benchmark: str)
     return rows
 
 
-def changes_since(version: Version, config: Config) -> dict[str, dict[str, list[Any]]]:
-    """What a run of today is made from and the kept version was not: configuration, code, packages, machine.
+def changes_since(version: Version, config: Config, packages: Mapping[str, str]) -> dict[str, dict[str, list[Any]]]:
+    """What a run of today is made from and the kept version was not: configuration, code, packages.
 
     Args:
         version: The kept one.
         config: The resolved configuration of the study, with its own collection.
+        packages: The versions that are installed.
 
     Returns:
         Part -> key -> [then, now].
     """
     then = version.manifest
     code = {stage: _code(stage) for stage in then.get("code", {})}
-    now = {"config": manifest.scrub(config), "code": code, "packages": manifest.package_versions()}
+    now = {"config": manifest.scrub(config), "code": code, "packages": dict(packages)}
     return manifest_changes({part: then.get(part, {}) for part in now}, now)
 
 

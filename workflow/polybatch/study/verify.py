@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> None:
     paths = StudyPaths.of({**config, "collection": collection})
     start, status = time.monotonic(), None
     if not args.scores_only:
-        status = snakemake(*_targets(kept, wanted, paths), *_configured(files, collection), *extra)
+        status = snakemake(*targets(kept, wanted, paths), *_configured(files, collection), *extra)
     report, graded = verify(version, kept, wanted, config, paths, scores_only=args.scores_only)
     report |= {"rows": args.rows, "snakemake_status": status, "seconds": round(time.monotonic() - start, 1)}
     write_json(paths.verification("json"), report, sealed=False)
@@ -115,7 +115,7 @@ def _collection(args: argparse.Namespace, config: Config) -> str:
     return chosen
 
 
-def _targets(kept: Kept, wanted: dict[str, KeptRun], paths: StudyPaths) -> list[str]:
+def targets(kept: Kept, wanted: dict[str, KeptRun], paths: StudyPaths) -> list[str]:
     """What Snakemake is asked for: the scores of the wanted runs that the configuration still has."""
     there = [name for name in wanted if name in kept.in_config]
     if not there:
@@ -148,7 +148,8 @@ def verify(
     Returns:
         The report, as JSON values, and every grade.
     """
-    here, changes = manifest.hardware(), changes_since(version, config)
+    here, packages = manifest.hardware(), manifest.package_versions()
+    changes = changes_since(version, config, packages)
     same = same_machine(version, changes, here)
     benchmarks = list(dict.fromkeys(place.benchmark for name in wanted for place in kept.scores[name]))
     found, problems = read_again(wanted, kept, paths, benchmarks)
@@ -168,7 +169,7 @@ def verify(
         "machine": here,
         "kept_machine": version.manifest.get("hardware") or {},
         "same_machine": same,
-        "packages": manifest.package_versions(),
+        "packages": packages,
         "git": manifest.git_state(),
         "changes": changes,
         "chain": _chain(paths) if scores_only else "",

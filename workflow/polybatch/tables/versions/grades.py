@@ -23,6 +23,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 from polybatch.core.contracts import GRID_COLUMNS
@@ -217,10 +218,11 @@ def _floor(floors: Mapping[str, tuple[float, float]], place: Place, value: float
     return max(floor * value, floor) if rank else floor
 
 
+@cache
 def _quantile(freedom: int) -> float:
-    from scipy.stats import t
+    from scipy.special import stdtrit  # that of Student's t; scipy.stats takes a second to import
 
-    return float(t.ppf(_LEVEL, freedom))
+    return float(stdtrit(freedom, _LEVEL))
 
 
 def grade(
