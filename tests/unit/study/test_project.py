@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from polybatch.core.errors import ConfigError
-from polybatch.study.project import merged, require_project, resolved, study_files
+from polybatch.study.project import merged, pending, require_project, resolved, study_files
 
 ROOT = Path(__file__).parents[3]
 
@@ -58,3 +58,14 @@ def test_keys_of_the_top_level_can_be_changed_as_snakemake_does(monkeypatch: pyt
 def test_a_folder_without_a_workflow_is_refused(project: Path) -> None:
     with pytest.raises(ConfigError, match="no folder of a Polybatch project"):
         require_project(project, command="verify")
+
+
+def test_files_that_snakemake_would_make_again_are_read_from_its_summary() -> None:
+    """Columns of snakemake 9: output_file, date, rule, log-file(s), status, plan."""
+    rows = [
+        "output_file\tdate\trule\tlog-file(s)\tstatus\tplan",
+        "a.parquet\tThu Nov 26\tscore_run\tlog\tok\tno update",
+        "b.parquet\tThu Nov 26\tscore_run\tlog\tok\tupdate pending",
+        "c.parquet\t-\tscore_run\tlog\tmissing\tupdate pending",
+    ]
+    assert pending("\n".join(rows)) == {"b.parquet", "c.parquet"}

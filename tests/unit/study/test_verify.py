@@ -247,6 +247,19 @@ def test_a_damaged_kept_version_is_refused(ask: Callable, tables: Path) -> None:
         path.write_bytes(whole)
 
 
+@pytest.mark.parametrize(("outdated", "words"), [(True, "outdated"), (None, "is not known")])
+def test_what_an_earlier_run_left_is_no_score_of_one_that_failed(
+    project: Path, tables: Path, outdated: bool | None, words: str
+) -> None:
+    config, version = resolved([Path("mine.yaml")]), read_version(tables / "default/v1")
+    kept, paths = kept_runs(version, config), StudyPaths.of(config)
+    left = None if outdated is None else {str(paths.scores(f"{X_Y}/s0", "test"))}
+    _, graded = verify.verify(version, kept, kept.only(["x-y"]), config, paths, scores_only=False, outdated=left)
+    failed = {one.run for one in graded if one.grade == "FAIL"}
+    assert failed == ({f"{X_Y}/s0"} if outdated else {f"{X_Y}/s0", f"{X_Y}/s1"})
+    assert all(words in one.reason and one.found is None for one in graded if one.run == f"{X_Y}/s0")
+
+
 def test_snakemake_is_asked_for_all_scores_or_for_those_of_the_rows(project: Path, tables: Path) -> None:
     config = resolved([Path("mine.yaml")])
     kept = kept_runs(read_version(tables / "default/v1"), config)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -31,6 +31,7 @@ _SEED = re.compile(r"/s\d+$")
 # What a machine is known by: with all of these the same, the same code gives the same numbers.
 _MACHINE = ("processor", "architecture", "cores", "gpus")
 NO_FILE = "no score file: the run was not made, or did not end"
+OUTDATED = "outdated: the file is of an earlier run, and was not made again"
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,11 @@ def _spelled(grid: Mapping[str, Any]) -> str:
 
 
 def read_again(
-    names: Iterable[str], kept: Kept, paths: StudyPaths, benchmarks: Sequence[str]
+    names: Iterable[str],
+    kept: Kept,
+    paths: StudyPaths,
+    benchmarks: Sequence[str],
+    outdated: Collection[str] | None = (),
 ) -> tuple[dict[str, dict[Place, Score]], dict[tuple[str, str], str]]:
     """The scores of runs as they lie in a collection, with their averages.
 
@@ -150,6 +155,7 @@ def read_again(
         kept: That version.
         paths: Of the collection.
         benchmarks: Those that the version has scores on.
+        outdated: Files that count for nothing; None if any may be such.
 
     Returns:
         Run -> scores; and (run, benchmark) -> why there are none.
@@ -160,8 +166,11 @@ def read_again(
     for name in names:
         cells: dict[Place, Score] = {}
         for benchmark in benchmarks:
+            path = paths.scores(name, benchmark)
             try:
-                rows = _rows(name, grids.get(name), Path(paths.scores(name, benchmark)), benchmark)
+                rows = _rows(grids.get(name), Path(path), benchmark)
+                if outdated is None or path in outdated:
+                    raise DataError(OUTDATED if outdated else "whether the file is outdated is not known")
             except PolybatchError as error:
                 problems[name, benchmark] = error.problem
             else:
@@ -170,7 +179,7 @@ def read_again(
     return found, problems
 
 
-def _rows(name: str, grid: Mapping[str, Any] | None, path: Path, benchmark: str) -> list[dict[str, Any]]:
+def _rows(grid: Mapping[str, Any] | None, path: Path, benchmark: str) -> list[dict[str, Any]]:
     if grid is None:
         raise DataError("the configuration no longer asks for this run")
     if not path.is_file():

@@ -126,3 +126,22 @@ def snakemake(*arguments: str) -> int:
     if stopped:
         raise KeyboardInterrupt
     return status
+
+
+def left_to_make(*arguments: str) -> set[str] | None:
+    """Files that Snakemake would make or make again now, among all that lead to its targets; None if it cannot tell.
+
+    After a run that failed, a file of an earlier run may still lie where a new one was to come.
+
+    Args:
+        arguments: Targets and configuration, as `snakemake` took them.
+    """
+    command = [sys.executable, "-m", "snakemake", *arguments, "--summary"]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    return pending(done.stdout) if done.returncode == 0 else None
+
+
+def pending(summary: str) -> set[str]:
+    """The files that a table of `snakemake --summary` does not call up to date."""
+    rows = [line.split("\t") for line in summary.splitlines()]
+    return {row[0] for row in rows if len(row) > 1 and row[-1] not in ("no update", "plan")}

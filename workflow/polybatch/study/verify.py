@@ -6,7 +6,8 @@ outputs: results/<collection>-verify/, results/verify/<study>/verify.json and ve
 
 Snakemake runs the study in a collection of its own, so that nothing finished is touched; downloads in results/sources
 and the hub's cache are shared. It makes what is missing there: a verification that was stopped goes on where it was.
-With --scores-only nothing runs, and the scores of the study's own collection are graded as they lie there.
+Where Snakemake fails, scores that an earlier verification left and that are outdated count as missing. With
+--scores-only nothing runs, and the scores of the study's own collection are graded as they lie there.
 
 How scores are graded: tables/versions/grades.py.
 """
@@ -16,7 +17,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import write_json, write_text
 from polybatch.study import verdict
 from polybatch.study.kept import Kept, changes_since, kept_runs, read_again, same_machine
-from polybatch.study.project import require_project, resolved, snakemake, study_files
+from polybatch.study.project import left_to_make, require_project, resolved, snakemake, study_files
 from polybatch.tables.chain import check_chain
 from polybatch.tables.options import TableOptions
 from polybatch.tables.versions import manifest
@@ -61,9 +62,12 @@ def main(argv: list[str] | None = None) -> None:
     collection = _collection(args, config)
     paths = StudyPaths.of({**config, "collection": collection})
     start, status = time.monotonic(), None
+    outdated: set[str] | None = set()
     if not args.scores_only:
-        status = snakemake(*targets(kept, wanted, paths), *_configured(files, collection), *extra)
-    report, graded = verify(version, kept, wanted, config, paths, scores_only=args.scores_only)
+        asked = [*targets(kept, wanted, paths), *_configured(files, collection)]
+        status = snakemake(*asked, *extra)
+        outdated = left_to_make(*asked) if status else set()
+    report, graded = verify(version, kept, wanted, config, paths, scores_only=args.scores_only, outdated=outdated)
     report |= {"rows": args.rows, "snakemake_status": status, "seconds": round(time.monotonic() - start, 1)}
     write_json(paths.verification("json"), report, sealed=False)
     write_text(paths.verification("md"), verdict.to_text(report, markdown=True))
@@ -134,7 +138,14 @@ def _configured(files: Sequence[Path], collection: str) -> list[str]:
 
 
 def verify(
-    version: Version, kept: Kept, wanted: dict[str, KeptRun], config: Config, paths: StudyPaths, *, scores_only: bool
+    version: Version,
+    kept: Kept,
+    wanted: dict[str, KeptRun],
+    config: Config,
+    paths: StudyPaths,
+    *,
+    scores_only: bool,
+    outdated: Collection[str] | None = (),
 ) -> tuple[dict[str, Any], list[Graded]]:
     """Grades the scores that lie in a collection against a kept version.
 
@@ -144,6 +155,7 @@ def verify(
         config: The study's resolved configuration.
         paths: Of the collection, by the same configuration.
         scores_only: Whether the scores were not made by this call; then what they were made from is looked at.
+        outdated: Score files of an earlier run, which count for nothing; None if any may be such.
 
     Returns:
         The report, as JSON values, and every grade.
@@ -152,7 +164,7 @@ def verify(
     changes = changes_since(version, config, packages)
     same = same_machine(version, changes, here)
     benchmarks = list(dict.fromkeys(place.benchmark for name in wanted for place in kept.scores[name]))
-    found, problems = read_again(wanted, kept, paths, benchmarks)
+    found, problems = read_again(wanted, kept, paths, benchmarks, outdated)
     tolerances = Tolerances.of(kept.runs, kept.scores, same_machine=same)
     graded = list(grade(wanted, kept.scores, found, tolerances, problems))
     new = [place for name in wanted for place in found[name].keys() - kept.scores[name].keys()]
