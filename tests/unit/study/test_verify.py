@@ -16,7 +16,7 @@ from polybatch.core.contracts import SCORES
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_parquet, write_json, write_parquet
 from polybatch.study import verify
-from polybatch.study.kept import changes_since, kept_runs
+from polybatch.study.kept import changes_since, kept_runs, row_of, short
 from polybatch.study.project import resolved
 from polybatch.tables.significance import GROUPS
 from polybatch.tables.summary import read_scores, without_arm
@@ -126,6 +126,19 @@ def test_rows_are_named_by_their_sampling_their_name_or_a_pattern(ask: Callable)
         assert report["rows"] == words
     _, _, report = ask("--rows", "untrained")
     assert {row["basis"] for row in report["tolerances"]} == {"rounding"}
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "sampling"),
+    [
+        ("e/untrained", "e/untrained", "untrained"),
+        ("e/hybrid-a0.5/nall-mt5/en+de/s12", "e/hybrid-a0.5/nall-mt5/en+de", "hybrid-a0.5"),
+        ("e/x-y/nall/en+de/s1-lir", "e/x-y/nall/en+de-lir", "x-y-lir"),
+        ("e/untrained-lir", "e/untrained-lir", "untrained-lir"),
+    ],
+)
+def test_a_row_is_a_run_without_its_seed(name: str, row: str, sampling: str) -> None:
+    assert (row_of(name), short(name), short(row)) == (row, sampling, sampling)
 
 
 def test_an_untrained_encoder_that_gives_other_scores_fails(ask: Callable, project: Path) -> None:

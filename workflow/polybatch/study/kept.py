@@ -27,7 +27,7 @@ from polybatch.tables.versions.grades import GRID, KeptRun, Place, Score, averag
 from polybatch.tables.versions.versions import SCORES as SCORES_FILE
 from polybatch.tables.versions.versions import Version
 
-_SEED = re.compile(r"/s\d+$")
+_SEED = re.compile(r"/s\d+(?=-[^/]*$|$)")
 # What a machine is known by: with all of these the same, the same code gives the same numbers.
 _MACHINE = ("processor", "architecture", "cores", "gpus")
 NO_FILE = "no score file: the run was not made, or did not end"
@@ -75,13 +75,15 @@ class Kept:
 
 
 def row_of(name: str) -> str:
-    """A run's name without its seed."""
+    """A run's name without its seed; what follows the seed (`s1-lir`) stays."""
     return _SEED.sub("", name)
 
 
 def short(name: str) -> str:
-    """The second part of a run's name: `x-y`, `hybrid-a0.5`, `untrained`."""
-    return name.split("/")[1]
+    """Of the name of a run or a row what tells its sampling: `x-y`, `hybrid-a0.5`, `untrained`; `x-y-lir` of `s1-lir`."""
+    parts = name.split("/")
+    after = parts[-1].partition("-")[1:] if len(parts) > 2 else ()
+    return "".join([parts[1], *after])
 
 
 def _is_named(row: str, name: str) -> bool:

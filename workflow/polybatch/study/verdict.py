@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from polybatch.study.kept import short
 from polybatch.tables.forms.table import Cell, Column, Table, text_column, to_markdown
 from polybatch.tables.forms.terminal import to_terminal
 from polybatch.tables.summary import digits, metric_label
@@ -200,7 +201,7 @@ def _summary_table(report: Mapping[str, Any]) -> Table:
 
 def _short_rows(rows: Sequence[str]) -> dict[str, str]:
     """Rows by the part that tells the sampling, where that is enough to tell them apart."""
-    names = {row: row.split("/")[1] for row in rows}
+    names = {row: short(row) for row in rows}
     return names if len(set(names.values())) == len(names) else {row: row for row in rows}
 
 
