@@ -80,7 +80,7 @@ def row_of(name: str) -> str:
 
 
 def short(name: str) -> str:
-    """Of the name of a run or a row what tells its sampling: `x-y`, `hybrid-a0.5`, `untrained`; `x-y-lir` of `s1-lir`."""
+    """What tells the sampling in the name of a run or row: `x-y`, `hybrid-a0.5`, `untrained`, `x-y-lir`."""
     parts = name.split("/")
     after = parts[-1].partition("-")[1:] if len(parts) > 2 else ()
     return "".join([parts[1], *after])
