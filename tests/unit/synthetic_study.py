@@ -61,7 +61,7 @@ def inputs(base: Path, study_config: dict | None = None, **changes: object) -> I
     """All inputs of the tables of the runs below `base`; by default of the monolingual setting alone."""
     given = {
         "config": study_config or config(settings=("monolingual",)),
-        "scores": sorted(path for path in base.rglob("scores/**/*.parquet") if "per_query" not in path.name),
+        "scores": score_files(base),
         "per_query": (),
         "translations": [write_translation(base)],
         "compositions": [write_composition(base)],
@@ -70,6 +70,11 @@ def inputs(base: Path, study_config: dict | None = None, **changes: object) -> I
         "collected": write_collected(base),
     }
     return Inputs(**{**given, **changes})
+
+
+def score_files(base: Path) -> list[Path]:
+    """The score files of all runs below `base`."""
+    return sorted(path for path in base.rglob("scores/**/*.parquet") if "per_query" not in path.name)
 
 
 def write_study(base: Path, benchmarks: tuple[str, ...] = ("test",), groups: int = 50, **grid: object) -> list[Path]:

@@ -11,7 +11,7 @@ import pytest
 
 from polybatch import __version__, cli
 from polybatch.core.errors import ConfigError, DataError
-from polybatch.study.ask_plan import require_project
+from polybatch.study.project import require_project
 from polybatch.tables.versions.compare import find_version
 from polybatch.tables.versions.versions import newest
 

@@ -104,6 +104,23 @@ def test_no_held_out_text_was_trained_on(project: Path) -> None:
         assert not held_out & {text_key(t) for side in ("query", "passage") for t in trained[side]}
 
 
+def test_the_scores_that_are_there_are_those_of_the_version(project: Path) -> None:
+    words = ["verify", "toy", "--config", "toy.yaml", "--scores-only"]
+    environment = {**os.environ, "PYTHONPATH": str(project / "workflow")}
+    done = subprocess.run(
+        [sys.executable, "-m", "polybatch", *words],
+        cwd=project,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    report = json.loads((project / "results/verify/toy/verify.json").read_text("utf-8"))
+    assert report["counts"]["identical"] == report["counts"]["OK"] > 100
+    assert (report["counts"]["FAIL"], report["chain"], report["changes"]) == (0, "", {})
+
+
 def test_nothing_to_do_after_a_run(project: Path) -> None:
     assert planned(project) == {}
 

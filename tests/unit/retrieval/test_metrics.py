@@ -93,6 +93,7 @@ def test_metric_names() -> None:
                 "own_language_first@10",
                 "own_language_ndcg",
                 "tlr",
+                "mrc",
                 "last_relevant_rank@10",
                 "map-l0",
             ],

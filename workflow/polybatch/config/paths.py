@@ -227,6 +227,10 @@ class Paths:
         """The configuration of a study that a command wrote, and not a person."""
         return f"{self.base}/studies/{self.study}.yaml"
 
+    def verification(self, form: str = "json") -> str:
+        """What became of a version's scores when they were made again (`polybatch verify`)."""
+        return f"{self.results}/verify/{self.study}/verify.{form}"
+
     def report(self) -> str:
         """Snakemake's report of the study."""
         return f"{self.results}/reports/{self.study}.html"

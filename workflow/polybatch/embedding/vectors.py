@@ -98,6 +98,13 @@ class VectorFile:
         """All of them: (rows, dim) float32."""
         return next((block for _, block in self.blocks(max(self.rows, 1))), self._none())
 
+    def at(self, rows: np.ndarray) -> np.ndarray:
+        """Some of them, in any order: (len(rows), dim) float32. Reads of the file what they take."""
+        import numpy as np
+
+        array = np.memmap(self.path, self.dtype, "r", self.offset, (self.rows, self.dim))
+        return np.ascontiguousarray(array[rows], np.float32)
+
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Some of them, by rising row numbers: (len(rows), dim) float32. Reads the file from its start to its end."""
         import numpy as np

@@ -5,7 +5,8 @@ outputs: a Cell for every setting and pair of languages
 
 Every query is searched once in every language's index. Those lists are the monolingual and cross-lingual rankings;
 merged by score they are the multilingual one. Of passages of equal score the greater id stands first, as in trec_eval.
-Metrics that ranx has are computed by ranx (by_ranx.py), the others in language_bias.py and token_f1.py.
+Metrics that ranx has are computed by ranx (by_ranx.py), the others in language_bias.py, rank_correlation.py and
+token_f1.py.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from typing import TYPE_CHECKING
 
 from polybatch.benchmarks.benchmark import Benchmark, Texts
 from polybatch.core import stage
+from polybatch.core.contracts import POOL
 from polybatch.core.errors import DataError
 from polybatch.retrieval import by_ranx
 from polybatch.retrieval.language_bias import Pool, bias_values, language_shares, share_depths
 from polybatch.retrieval.metrics import (
     LANGUAGE_SHARE,
     PADDING,
+    RANK_CORRELATION,
     TOKEN_F1,
     cells_of,
     is_bias_metric,
@@ -29,6 +32,7 @@ from polybatch.retrieval.metrics import (
     setting_of,
 )
 from polybatch.retrieval.options import ScoreOptions
+from polybatch.retrieval.rank_correlation import correlation_depths, rank_correlations
 from polybatch.retrieval.ranking import ALL, NO_PASSAGE, numbers_of
 from polybatch.retrieval.searchable import Collection, Ranking
 from polybatch.retrieval.token_f1 import token_f1
@@ -50,7 +54,7 @@ class Cell:
         setting, query_lang, corpus_lang: As in contracts.SCORES.
         values: metric -> (queries,) float64, NaN for queries without a relevant passage in this corpus, and for
             those for which the metric has no meaning.
-        top: (queries, top_k) keys, see ranking.py.
+        top: (queries, top_k) keys, see ranking.py; (queries, 0) in a cell of MRC@k, which adds to another's values.
         shares: metric -> (queries, languages) float64, the shares of the pool's languages, NaN as above.
     """
 
@@ -66,15 +70,36 @@ def score(collection: Collection, options: ScoreOptions) -> Iterator[Cell]:
     """Searches and judges, one query language after the other.
 
     Yields:
-        A Cell for every setting and pair of languages; memory holds the cells of one query language.
+        A Cell for every setting and pair of languages; memory holds the cells of one query language. At the end, where
+        MRC@k is asked for and queries have translations, a Cell with it for every query language: it compares the first
+        k passages in the pool, which are kept so long.
 
     Raises:
         DataError: A setting has no cell by design, or no judged query in one; a rank cannot be known; gold answers
             are asked for and not there.
     """
     _require_cells(collection, options)
+    first: dict[str, np.ndarray] = {}
     for query_lang in collection.queries:
-        yield from _score_language(collection, query_lang, options)
+        for judge in _score_language(collection, query_lang, options):
+            yield judge.cell
+            if judge.first is not None:
+                first[query_lang] = judge.first
+    yield from _correlation_cells(collection, first, options)
+
+
+def _correlation_cells(collection: Collection, first: dict[str, np.ndarray], options: ScoreOptions) -> Iterator[Cell]:
+    """MRC@k of the judged queries."""
+    import numpy as np
+
+    found = rank_correlations(collection, first, correlation_depths(options.metrics)) if len(first) > 1 else {}
+    if first and not found:
+        stage.log.info("%s: no query in two languages, hence no MRC@k", collection.benchmark.name)
+        return
+    for lang in first if found else ():
+        judged = collection.judged[lang, POOL][1][:, 0] > 0
+        values = {f"{RANK_CORRELATION}@{k}": np.where(judged, of_k[lang], np.nan) for k, of_k in found.items()}
+        yield Cell(setting_of(lang, POOL), lang, POOL, values, np.empty((judged.size, 0), np.uint64))
 
 
 def _require_cells(collection: Collection, options: ScoreOptions) -> None:
@@ -110,7 +135,7 @@ def _answers(texts: Texts) -> pa.Array | None:
     return answers
 
 
-def _score_language(collection: Collection, query_lang: str, options: ScoreOptions) -> list[Cell]:
+def _score_language(collection: Collection, query_lang: str, options: ScoreOptions) -> list[_Judge]:
     queries, corpora = collection.queries[query_lang], list(collection.shards)
     wanted = [cell[1] for setting in options.settings for cell in cells_of(setting, [query_lang], corpora)]
     if not wanted:
@@ -123,7 +148,7 @@ def _score_language(collection: Collection, query_lang: str, options: ScoreOptio
         rankings = collection.rank(query_lang, rows, wanted, options.depth, top)
         for lang, judge in judges.items():
             judge.judge(rows, rankings[lang])
-    return [judge.cell for judge in judges.values()]
+    return list(judges.values())
 
 
 def _queries_at_a_time(collection: Collection, options: ScoreOptions) -> int:
@@ -140,7 +165,12 @@ def _deepest(options: ScoreOptions) -> int:
 
 
 class _Judge:
-    """Fills in one cell, block by block of queries."""
+    """Fills in one cell, block by block of queries.
+
+    Attributes:
+        cell: What is filled in.
+        first: (queries, K) the numbers of the passages that MRC@k looks at; None where it is not asked for.
+    """
 
     def __init__(self, collection: Collection, query_lang: str, corpus_lang: str, options: ScoreOptions) -> None:
         """Makes an empty cell, or raises a DataError where no query of it is judged."""
@@ -164,6 +194,8 @@ class _Judge:
             if setting == "multilingual" or TOKEN_F1 not in options.metrics
             else _Answers(collection, query_lang, corpus_lang)
         )
+        depths = correlation_depths(self.bias)
+        self.first = np.full((queries, max(depths)), PADDING, np.int64) if depths else None
         top = np.full((queries, options.top_k), NO_PASSAGE, np.uint64)
         self.cell = Cell(setting, query_lang, corpus_lang, {}, top)
 
@@ -174,6 +206,9 @@ class _Judge:
         keys = found.keys
         width = min(self.cell.top.shape[1], keys.shape[1])
         self.cell.top[rows, :width] = keys[:, :width]
+        if self.first is not None:
+            looked_at = numbers_of(keys[:, : self.first.shape[1]])
+            self.first[rows, : looked_at.shape[1]] = looked_at
         relevant, relevance = self.judged[0][rows], self.judged[1][rows]
         has = relevance[:, 0] > 0
         if not has.any():

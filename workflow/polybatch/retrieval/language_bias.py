@@ -12,10 +12,9 @@ several languages. A language preference rate (LPR), a language-aware nDCG (Lang
 passage are named in Jang et al., MLAIRE (arXiv 2605.07249, abstract). That paper's formulas are not at hand, so
 the measures here have names of their own, and each function says what it computes.
 
-Two measures of the field are left out. PEER (hltcoe/peer_measure), a Kruskal-Wallis test over the languages of the
-relevant passages, is constant where a query has one relevant passage a language, whatever the ranking. MRC@k of MIMO
-(arXiv 2605.31171), the correlation of the scores that two parallel queries give to the union of their first k passages,
-needs the scores of two queries at once; queries are judged one language after the other, and the other's are gone.
+MRC@k, which compares the lists of a query's translations, is in rank_correlation.py. PEER (hltcoe/peer_measure), a
+Kruskal-Wallis test over the languages of the relevant passages, is left out: where a query has one relevant passage a
+language, it is constant whatever the ranking.
 """
 
 from __future__ import annotations
@@ -155,9 +154,10 @@ def own_language_ndcg(
 ) -> np.ndarray:
     """ranx's nDCG@depth where relevant passages in other languages than the query's gain less: (n,) float64.
 
-    A passage in the query's language gains twice its relevance, in another language its relevance. The best
-    ranking has the former first, then the others. From 0 to 1, higher is better. Source: ours, after the description of
-    Lang-nDCG in arXiv 2605.07249; whether its gains are these is not known.
+    Sum over the first `depth` places i of gain(i) / log2(i + 1), divided by that sum for the best order. A relevant
+    passage in the query's language gains twice its relevance, one in another language its relevance. From 0 to 1,
+    higher is better. Source: ours, after the description of Lang-nDCG in arXiv 2605.07249; whether its gains are these
+    is not known.
 
     Args:
         ranks: (n, R) from `relevant_ranks`.
@@ -234,11 +234,11 @@ def language_shares(ranking: np.ndarray, pool: Pool, depth: int) -> np.ndarray:
 def distance_from_pool(ranking: np.ndarray, pool: Pool, depth: int) -> np.ndarray:
     """Total variation distance between the languages of a query's first passages and those of the pool.
 
-    0: the top holds every language as the pool does. 1: the top holds only what the pool lacks. The comparison of a
-    ranking's top with the shares that it is drawn from is that of Geyik et al. (KDD 2019), whose
-    divergence is infinite for a language that is absent; the total variation distance is bounded and symmetric. It
-    is taken query by query, so that opposite preferences of two queries do not cancel; hence a top of k passages
-    rarely reaches 0.
+    Half the sum over languages of |share of the top - share of the pool|. 0: the top holds every language as the pool
+    does. 1: the top holds only what the pool lacks. The comparison of a ranking's top with the shares that it is drawn
+    from is that of Geyik et al. (KDD 2019), whose divergence is infinite for a language that is absent; the total
+    variation distance is bounded and symmetric. It is taken query by query, so that opposite preferences of two queries
+    do not cancel; hence a top of k passages rarely reaches 0.
 
     Returns:
         (n,) float64, from 0 to 1; lower is less biased.

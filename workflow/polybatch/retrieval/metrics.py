@@ -26,12 +26,14 @@ RANK_DISTANCE = "rank_distance"
 # Measures of language bias, see language_bias.py. Those with a cut-off are written `name@k`.
 OWN_FIRST, OWN_NDCG = "own_language_first", "own_language_ndcg"
 OTHER_RECALL, LAST_RANK = "tlr", "last_relevant_rank"
+RANK_CORRELATION = "mrc"  # see rank_correlation.py
 LANGUAGE_SHARE, LANGUAGE_DISTANCE, POOL_SHARE = "language_share", "language_tvd", "pool_share"
 FIRST_PASSAGE = ("first_relevant_own", "first_relevant_other", "first_wrong_own", "first_wrong_other")
 TOKEN_F1 = "token_f1"
 METRICS = (
     *("map", "ndcg@10", "mrr@10", "recall@1", "recall@10", "recall@100", "f1@10"),
-    *(RANK_DISTANCE, LAST_RANK, f"{OTHER_RECALL}@10", OWN_FIRST, f"{OWN_NDCG}@10", *FIRST_PASSAGE),
+    *(RANK_DISTANCE, LAST_RANK, f"{OTHER_RECALL}@10", OWN_FIRST, f"{OWN_NDCG}@10", f"{RANK_CORRELATION}@10"),
+    *FIRST_PASSAGE,
     *(f"{name}@{depth}" for depth in (10, 100) for name in (LANGUAGE_SHARE, LANGUAGE_DISTANCE)),
 )
 # Metrics that need the rank of relevant passages however far down they stand.
@@ -46,7 +48,7 @@ RANX_METRICS = (*_WHOLE, "f1", "hits", "precision", "recall")
 _RANK_METRIC = re.compile(rf"(({'|'.join(RANX_METRICS)})@[1-9][0-9]*|{'|'.join(_WHOLE)})(-l[1-9][0-9]*)?")
 _BIAS_METRIC = re.compile(
     "|".join((*FULL_RANKING, *FIRST_PASSAGE))
-    + f"|({OWN_NDCG}|{OTHER_RECALL}|{LANGUAGE_SHARE}|{LANGUAGE_DISTANCE})@[1-9][0-9]*"
+    + f"|({OWN_NDCG}|{OTHER_RECALL}|{RANK_CORRELATION}|{LANGUAGE_SHARE}|{LANGUAGE_DISTANCE})@[1-9][0-9]*"
 )
 # Names that another paper gives to measures of its own: ours follow its description, not its formulas.
 _RENAMED = {"lpr": OWN_FIRST, "lang_ndcg": OWN_NDCG}
@@ -72,7 +74,7 @@ def metric_fault(name: object) -> str | None:
     if former in _RENAMED:
         return f"{name!r} is called {_RENAMED[former]}{at}{depth} now: its formula was never compared with the paper's"
     ours = (*FULL_RANKING, *FIRST_PASSAGE, TOKEN_F1)
-    cut = (*RANX_METRICS, OWN_NDCG, OTHER_RECALL, LANGUAGE_SHARE, LANGUAGE_DISTANCE)
+    cut = (*RANX_METRICS, OWN_NDCG, OTHER_RECALL, RANK_CORRELATION, LANGUAGE_SHARE, LANGUAGE_DISTANCE)
     known = f"{', '.join(f'{one}@k' for one in cut)}, {', '.join((*_WHOLE, *ours))}"
     return f"{name!r} is no metric; known are {known}"
 

@@ -278,8 +278,16 @@ class Shard:
             least = scores_of(kept[:, -1]) if start + len(block) >= depth else None
         return kept
 
+    def vectors_at(self, rows: np.ndarray) -> np.ndarray:
+        """(len(rows), dim) float32: some of the corpus's vectors."""
+        return self.vectors.at(rows) if self.vectors is not None and self._large else self.resident[rows]
+
+    @property
+    def _large(self) -> bool:
+        return self.vectors is not None and self.vectors.rows * self.vectors.dim * 4 > _RESIDENT_BYTES
+
     def _blocks(self) -> Iterator[tuple[int, np.ndarray]]:
-        if self.vectors is not None and self.vectors.rows * self.vectors.dim * 4 > _RESIDENT_BYTES:
+        if self.vectors is not None and self._large:
             yield from self.vectors.blocks(_PASSAGES_AT_A_TIME)
             return
         for start in range(0, len(self.resident), _PASSAGES_AT_A_TIME):

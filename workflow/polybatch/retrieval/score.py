@@ -161,6 +161,8 @@ def score_benchmark(job: Job, grid: dict[str, Any], trec_folder: Path | None = N
             for cell in score(collection, options):
                 rows.extend(score_rows(cell, grid, collection))
                 per_query.append(per_query_table(cell, collection.benchmark))
+                if not cell.top.shape[1]:
+                    continue
                 run = run_table(cell, collection)
                 if trec_partial:
                     trec.write(trec_partial, run, cell, collection)

@@ -155,6 +155,17 @@ class Collection:
             langs[shard.numbers], places[shard.numbers] = code, np.arange(len(shard.numbers))
         return langs, places
 
+    def vectors_of(self, passages: np.ndarray) -> np.ndarray:
+        """(len(passages), dim) float32: the embeddings of passages that corpora hold, by their numbers."""
+        import numpy as np
+
+        langs, places = self._places
+        vectors = np.empty((len(passages), next(iter(self.queries.values())).shape[1]), np.float32)
+        for code, shard in enumerate(self.shards.values()):
+            mine = langs[passages] == code
+            vectors[mine] = shard.vectors_at(places[passages[mine]])
+        return vectors
+
     def index_recall(self) -> dict[str, dict[str, float]]:
         """The share of the exact best passages that indexes find which are not exact, with their search parameters.
 

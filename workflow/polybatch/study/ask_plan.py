@@ -15,12 +15,7 @@ import sys
 from pathlib import Path
 
 from polybatch.core import stage
-from polybatch.core.errors import ConfigError
-from polybatch.study.project import environment
-
-# Where Snakemake looks for a workflow (`snakemake --help`, --snakefile).
-_SNAKEFILES = ("Snakefile", "snakefile", "workflow/Snakefile", "workflow/snakefile")
-_ELSEWHERE = ("-s", "--snakefile", "-d", "--directory")
+from polybatch.study.project import environment, require_project
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -37,28 +32,6 @@ def main(argv: list[str] | None = None) -> None:
     command = [sys.executable, "-m", "snakemake", "plan", *arguments]
     sys.stdout.flush()
     os.execve(sys.executable, command, environment())  # Ctrl-C, output and exit status are Snakemake's own
-
-
-def require_project(folder: Path, arguments: list[str]) -> None:
-    """Raises unless a folder holds a workflow, or the arguments say where one is.
-
-    Args:
-        folder: Where the command was called.
-        arguments: For Snakemake.
-
-    Raises:
-        ConfigError: There is no workflow.
-    """
-    if any(word.partition("=")[0] in _ELSEWHERE for word in arguments):
-        return
-    if not any((folder / name).is_file() for name in _SNAKEFILES):
-        raise ConfigError(
-            "This is no folder of a Polybatch project.",
-            where=folder,
-            expected="a Snakefile: the folder that was cloned",
-            found="none",
-            remedy="cd to that folder, or name it: polybatch plan --directory FOLDER --snakefile FOLDER/Snakefile",
-        )
 
 
 if __name__ == "__main__":

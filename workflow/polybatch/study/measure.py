@@ -28,7 +28,8 @@ from polybatch.encoders.options import POOLINGS
 from polybatch.study.measured import config_of, to_yaml
 from polybatch.study.measured_benchmarks import parse_benchmarks
 from polybatch.study.measured_models import parse_models, stated_prompts
-from polybatch.study.project import environment, snakefile, snakemake_call
+from polybatch.study.project import environment
+from polybatch.study.snakefile import snakefile, snakemake_call
 from polybatch.study.resolve import resolve
 
 if TYPE_CHECKING:

@@ -1,53 +1,147 @@
-"""Where the project's Snakefile is, and how Snakemake is called from a command of ours.
+"""The project's folder as commands find it: its workflow, its studies, and Snakemake on them.
 
-inputs: the folder that a command was called in; where this package lies
-outputs: the path of the Snakefile; the words of a command line, and its environment
+inputs: the folder that a command was called in
+outputs: configuration files and resolved configurations; Snakemake's exit status
 """
 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import polybatch
+from polybatch.config.catalogue import Config
 from polybatch.core.errors import ConfigError
+from polybatch.study.resolve import resolve
 
-_PARTS = ("Snakefile", "rules/common.smk", "workflow/polybatch/__init__.py", "profiles/default/config.yaml")
+# Where Snakemake looks for a workflow (`snakemake --help`, --snakefile).
+_SNAKEFILES = ("Snakefile", "snakefile", "workflow/Snakefile", "workflow/snakefile")
+_ELSEWHERE = ("-s", "--snakefile", "-d", "--directory")
+_DEFAULT, _STUDIES = Path("config.yaml"), Path("workflow/studies")
 
 
-def snakefile(folder: Path | None = None, package: Path | None = None) -> Path:
-    """The Snakefile of the project that a folder is, else of the one that this package was installed from.
+def require_project(folder: Path, arguments: Sequence[str] = (), command: str = "plan") -> None:
+    """Raises unless a folder holds a workflow, or the arguments say where one is.
 
     Args:
-        folder: Default: the working folder.
-        package: The package's own folder; default: where this one lies. Only an editable installation, or
-            `PYTHONPATH`, leads from there to a project.
+        folder: Where the command was called.
+        arguments: For Snakemake.
+        command: The word that was called.
 
     Raises:
-        ConfigError: There is no project at either place.
+        ConfigError: There is no workflow.
     """
-    folder = Path.cwd() if folder is None else folder
-    package = Path(polybatch.__file__).resolve().parent if package is None else package
-    for root in (folder, package.parents[1]):
-        if all((root / part).is_file() for part in _PARTS):
-            return (root / "Snakefile").resolve()
+    if any(word.partition("=")[0] in _ELSEWHERE for word in arguments):
+        return
+    if not any((folder / name).is_file() for name in _SNAKEFILES):
+        named = ", or name it: polybatch plan --directory FOLDER --snakefile FOLDER/Snakefile"
+        raise ConfigError(
+            "This is no folder of a Polybatch project.",
+            where=folder,
+            expected="a Snakefile: the folder that was cloned",
+            found="none",
+            remedy=f"cd to that folder{named if command == 'plan' else ''}",
+        )
+
+
+def study_files(study: str) -> list[Path]:
+    """What follows `--configfile` for a study of the project: its file, or nothing for that of config.yaml.
+
+    Raises:
+        ConfigError: The project has no such study.
+    """
+    own = _STUDIES / f"{study}.yaml"
+    if own.is_file():
+        return [own]
+    if _DEFAULT.is_file() and (merged([]).get("study") or {}).get("name") == study:
+        return []
     raise ConfigError(
-        "The project's Snakefile is not found.",
-        where=folder,
-        expected=f"a folder of the project ({', '.join(_PARTS[:3])}), or an installation that leads to one",
-        found=f"none here, and the package was installed without its project, in {package}",
-        remedy="cd to the folder that was cloned; or, to have the command everywhere: pip install --editable FOLDER",
+        f"The project has no study {study!r}.",
+        where=f"{own} and {_DEFAULT}",
+        expected=f"one of {', '.join(sorted(path.stem for path in _STUDIES.glob('*.yaml')))}, or that of {_DEFAULT}",
+        remedy="name one of these, or its configuration with --config FILE",
     )
 
 
-def snakemake_call(snakefile: Path, *words: str) -> list[str]:
-    """The command line of Snakemake with the project's own profile, for a call from any folder."""
-    profile = snakefile.parent / "profiles/default"
-    return [sys.executable, "-m", "snakemake", "-s", str(snakefile), "--workflow-profile", str(profile), *words]
+def merged(files: Sequence[Path]) -> Config:
+    """The configuration as Snakemake merges it: the files in their order, over config.yaml unless they stand alone.
+
+    Raises:
+        ConfigError: A file is not there, or is no YAML mapping.
+    """
+    given = _over({}, files)
+    return given if given.get("standalone") else _over({}, [_DEFAULT, *files])
+
+
+def _over(config: Config, files: Sequence[Path]) -> Config:
+    from snakemake.common.configfile import load_configfile
+    from snakemake.exceptions import WorkflowError
+    from snakemake.utils import update_config
+
+    for file in files:
+        try:
+            update_config(config, load_configfile(str(file)))
+        except (WorkflowError, OSError) as error:
+            raise ConfigError(
+                "A configuration file cannot be read.", where=file, expected="a YAML file", found=str(error)
+            ) from error
+    return config
+
+
+def resolved(files: Sequence[Path], **changes: Any) -> Config:
+    """The resolved configuration of a study's files, with keys of the top level changed.
+
+    Raises:
+        ConfigError: With all faults.
+    """
+    config = merged(files)
+    said = files if config.get("standalone") else [_DEFAULT, *files]
+    return resolve({**config, **changes}, said)
 
 
 def environment() -> dict[str, str]:
-    """The environment for Snakemake: rules call `snakemake` and `python` by name, and mean those beside this Python."""
-    return {**os.environ, "PATH": f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ.get('PATH', '')}"}
+    """This process's, in which `snakemake` and `python` are those beside this Python: rules call them by name."""
+    path = f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ.get('PATH', '')}"
+    return {**os.environ, "PATH": path}
+
+
+def snakemake(*arguments: str) -> int:
+    """Runs Snakemake in this folder, on this terminal; returns its exit status.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed, and Snakemake has ended its jobs.
+    """
+    process = subprocess.Popen([sys.executable, "-m", "snakemake", *arguments], env=environment())
+    stopped = False
+    while True:
+        try:
+            status = process.wait()
+            break
+        except KeyboardInterrupt:  # Snakemake has heard it too
+            stopped = True
+    if stopped:
+        raise KeyboardInterrupt
+    return status
+
+
+def left_to_make(*arguments: str) -> set[str] | None:
+    """Files that Snakemake would make or make again now, among all that lead to its targets; None if it cannot tell.
+
+    After a run that failed, a file of an earlier run may still lie where a new one was to come.
+
+    Args:
+        arguments: Targets and configuration, as `snakemake` took them.
+    """
+    command = [sys.executable, "-m", "snakemake", *arguments, "--summary"]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    return pending(done.stdout) if done.returncode == 0 else None
+
+
+def pending(summary: str) -> set[str]:
+    """The files that a table of `snakemake --summary` does not call up to date."""
+    rows = [line.split("\t") for line in summary.splitlines()]
+    return {row[0] for row in rows if len(row) > 1 and row[-1] not in ("no update", "plan")}

@@ -14,6 +14,7 @@ from polybatch.retrieval.metrics import (
     OTHER_RECALL,
     OWN_FIRST,
     OWN_NDCG,
+    RANK_CORRELATION,
     RANK_DISTANCE,
     is_bias_metric,
     is_share,
@@ -30,6 +31,8 @@ _BIAS_MEANINGS = {
     OWN_FIRST: "Own language first: share of queries whose best placed relevant passage is in the query's "
     "language, among queries with relevant passages in that and in another language.",
     OWN_NDCG: "Own-language nDCG: nDCG in which relevant passages in other languages than the query's gain half.",
+    RANK_CORRELATION: "MRC@k: rank correlation of the scores that a query and its translation give to the union of "
+    "their first k passages, mean over translations; from -1 to 1 (Yang et al. 2024, arXiv 2605.31171).",
     LANGUAGE_DISTANCE: "Language distance: total variation distance between the languages of a query's first passages "
     "and those of the pool.",
     "first_": "First passage: what stands on the first rank, shares of queries.",

@@ -29,6 +29,7 @@ from polybatch.retrieval.metrics import (
     OTHER_RECALL,
     OWN_FIRST,
     OWN_NDCG,
+    RANK_CORRELATION,
     RANK_DISTANCE,
     TOKEN_F1,
     is_share,
@@ -51,7 +52,7 @@ NEUTRAL = frozenset({OWN_FIRST, LANGUAGE_SHARE, *FIRST_PASSAGE[1:]})
 METRIC_LABELS = {
     **{"map": "mAP", "mrr": "MRR", "ndcg": "nDCG", "recall": "R", "precision": "P", "f1": "retrieval F1"},
     **{TOKEN_F1: "token F1", OWN_NDCG: "own-language nDCG", LANGUAGE_DISTANCE: "language distance"},
-    **{OWN_FIRST: "own language first", OTHER_RECALL: "TLR"},
+    **{OWN_FIRST: "own language first", OTHER_RECALL: "TLR", RANK_CORRELATION: "MRC"},
     **dict(
         zip(
             FIRST_PASSAGE,

@@ -24,12 +24,12 @@ from polybatch.core.errors import DataError
 from polybatch.tables.cures import read_with_grid
 from polybatch.tables.forms.table import Cell, Table, text_column, to_markdown
 from polybatch.tables.summary import SETTING_LABELS, better, digits, metric_label
+from polybatch.tables.versions.changes import COMPARED, manifest_changes
 from polybatch.tables.versions.versions import GROUPS, SCORES, Version, read_version
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_COMPARED = ("config", "code", "data", "packages", "revisions", "encoders", "translators", "benchmarks")
 _NUMBER = re.compile(r"v?([1-9]\d*)")
 
 
@@ -148,32 +148,6 @@ def _rows_only_in(one: Mapping[tuple, Any], other: Mapping[tuple, Any]) -> list[
     return [f"{name} on {benchmark}" for name, benchmark in sorted(here - there)]
 
 
-def manifest_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, dict[str, list[Any]]]:
-    """Part of the manifest -> dotted key -> [old value, new value]; None stands for a key that is not there."""
-    changes = {}
-    for part in _COMPARED:
-        before, after = flatten(old.get(part, {})), flatten(new.get(part, {}))
-        differing = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
-        if differing:
-            changes[part] = {key: [before.get(key), after.get(key)] for key in differing}
-    for part in ("git", "seeds"):
-        if old.get(part) != new.get(part):
-            changes[part] = {part: [old.get(part), new.get(part)]}
-    return changes
-
-
-def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested JSON objects as dotted keys; lists stay whole."""
-    if not isinstance(value, Mapping):
-        return {prefix: value}
-    if not value and prefix:
-        return {prefix: {}}
-    flat: dict[str, Any] = {}
-    for key, item in value.items():
-        flat |= flatten(item, f"{prefix}.{key}" if prefix else str(key))
-    return flat
-
-
 def to_text(found: Mapping[str, Any]) -> str:
     """The differences as markdown."""
     lines = [f"# {found['old']} → {found['new']}", ""]
@@ -186,7 +160,7 @@ def to_text(found: Mapping[str, Any]) -> str:
             lines += [f"## Only in {name}", "", *(f"- {row}" for row in found[key]), ""]
     lines += ["## What changed", ""]
     if not found["changes"]:
-        lines += [f"Nothing in {', '.join(_COMPARED)}, seeds or git commit.", ""]
+        lines += [f"Nothing in {', '.join(COMPARED)}, seeds or git commit.", ""]
     for part, changes in found["changes"].items():
         lines.append(to_markdown(_change_table(part, changes, found), level=3))
     return "\n".join(lines).rstrip() + "\n"

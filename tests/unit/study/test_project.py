@@ -1,0 +1,71 @@
+"""The project's folder as commands find it: its studies, and configurations merged as Snakemake merges them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from polybatch.core.errors import ConfigError
+from polybatch.study.project import merged, pending, require_project, resolved, study_files
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "workflow/studies").mkdir(parents=True)
+    (tmp_path / "config.yaml").write_text("study: {name: default, seeds: [1]}\nkept: {a: 1, b: [1, 2]}\n")
+    (tmp_path / "workflow/studies/alone.yaml").write_text("standalone: true\nstudy: {name: alone}\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_study_is_found_by_its_file_or_in_the_default_configuration(project: Path) -> None:
+    assert study_files("alone") == [Path("workflow/studies/alone.yaml")]
+    assert study_files("default") == []
+
+
+def test_an_unknown_study_is_refused_with_those_there_are(project: Path) -> None:
+    with pytest.raises(ConfigError, match="no study 'papre'") as error:
+        study_files("papre")
+    assert error.value.expected == "one of alone, or that of config.yaml"
+
+
+def test_files_go_over_the_default_unless_they_stand_alone(project: Path) -> None:
+    (project / "over.yaml").write_text("kept: {b: [3]}\n")
+    assert merged([Path("over.yaml")]) == {"study": {"name": "default", "seeds": [1]}, "kept": {"a": 1, "b": [3]}}
+    alone = Path("workflow/studies/alone.yaml")
+    assert merged([alone]) == {"standalone": True, "study": {"name": "alone"}}
+    assert merged([alone, Path("over.yaml")])["kept"] == {"b": [3]}
+
+
+@pytest.mark.parametrize("text", [None, "- a list\n", "a: [unclosed\n"])
+def test_a_file_that_cannot_be_read_is_named(project: Path, text: str | None) -> None:
+    if text is not None:
+        (project / "bad.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="configuration file cannot be read") as error:
+        merged([Path("bad.yaml")])
+    assert error.value.where == "bad.yaml"
+
+
+def test_keys_of_the_top_level_can_be_changed_as_snakemake_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert resolved([], collection="elsewhere")["collection"] == "elsewhere"
+    assert resolved([])["collection"] == "homeassistant"
+
+
+def test_a_folder_without_a_workflow_is_refused(project: Path) -> None:
+    with pytest.raises(ConfigError, match="no folder of a Polybatch project"):
+        require_project(project, command="verify")
+
+
+def test_files_that_snakemake_would_make_again_are_read_from_its_summary() -> None:
+    """Columns of snakemake 9: output_file, date, rule, log-file(s), status, plan."""
+    rows = [
+        "output_file\tdate\trule\tlog-file(s)\tstatus\tplan",
+        "a.parquet\tThu Nov 26\tscore_run\tlog\tok\tno update",
+        "b.parquet\tThu Nov 26\tscore_run\tlog\tok\tupdate pending",
+        "c.parquet\t-\tscore_run\tlog\tmissing\tupdate pending",
+    ]
+    assert pending("\n".join(rows)) == {"b.parquet", "c.parquet"}
