@@ -32,7 +32,7 @@ PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 INPUTS, OUTPUTS = ("input_ids", "attention_mask"), ("last_hidden_state", "sentence_embedding")
 OPSET = 18
 # A protobuf file ends at 2 GiB; larger weights stand in a file beside it.
-_LARGEST = 1_900_000_000
+LARGEST = 1_900_000_000
 _BATCH = 32
 
 
@@ -52,7 +52,7 @@ def require_packages() -> None:
         )
 
 
-def write_graph(model: SentenceTransformer, path: Path, *, largest: int = _LARGEST) -> None:
+def write_graph(model: SentenceTransformer, path: Path, *, largest: int = LARGEST) -> None:
     """Writes a model as a graph in float32.
 
     Args:
