@@ -124,7 +124,9 @@ def test_indexes_and_ids_belong_together(made: Paths, exported: Path) -> None:
 def test_trec_files_are_those_of_the_stage_that_scores(made: Paths, exported: Path) -> None:
     theirs = Path(made.base) / "trec/tiny/1"
     names = sorted(str(path.relative_to(theirs)) for path in theirs.rglob("*") if path.is_file())
-    mine = sorted(str(p.relative_to(exported / "trec/test")) for p in (exported / "trec/test").rglob("*") if p.is_file())
+    mine = sorted(
+        str(p.relative_to(exported / "trec/test")) for p in (exported / "trec/test").rglob("*") if p.is_file()
+    )
     assert mine == names and len(names) == 2 * (9 + 3)
     for name in names:
         lines = [(folder / name).read_text("utf-8").splitlines() for folder in (theirs, exported / "trec/test")]

@@ -55,7 +55,9 @@ def test_an_offline_client_is_told_before_anything_is_made(monkeypatch: pytest.M
         push.require_repository("org/mine", publish=True)
 
 
-def test_the_hubs_refusal_is_told_without_the_token(folder: Path, online: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hubs_refusal_is_told_without_the_token(
+    folder: Path, online: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     push.require_repository("org/mine", publish=True)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

@@ -92,8 +92,8 @@ def licenses(source: Source) -> dict[str, list[str]]:
 def license_of(source: Source) -> tuple[str, str]:
     """The `license` and `license_name` of the card's head.
 
-    One of the hub's names where encoder and training data are all under that; else "other", with all in the name. ("", "")
-    where none is known.
+    One of the hub's names where encoder and training data are all under that; else "other", with all in the name.
+    ("", "") where none is known.
     """
     of = licenses(source)
     words = list(dict.fromkeys(name.lower() for name in [*of["weights"], *of["data"]]))
@@ -132,13 +132,14 @@ def _body(facts: Facts) -> Iterator[str]:
 def _opening(facts: Facts) -> Iterator[str]:
     source = facts.source
     languages = source.training.get("languages", [])
+    among = f"{len(languages)} language{'s' * (len(languages) > 1)} ({', '.join(languages)})"
     shape = f"vectors of {facts.dim} dimensions and length 1, texts of up to {facts.max_tokens} tokens"
     if not source.run.trained:
         yield f"The encoder {encoder_of(source)} as it comes, before any training by Polybatch: {shape}."
         return
     yield (
-        f"A retriever for {len(languages)} language(s) ({', '.join(languages)}): one model embeds queries and passages for "
-        f"cosine similarity, {shape}. Made with Polybatch from {encoder_of(source)}."
+        f"A retriever for {among}: one model embeds queries and passages for cosine similarity, {shape}. Made with "
+        f"Polybatch from {encoder_of(source)}."
     )
 
 
@@ -226,10 +227,10 @@ def _made(source: Source) -> Iterator[str]:
 
 def _limits(facts: Facts) -> Iterator[str]:
     source = facts.source
-    yield "- For search: queries and passages, in one language or across languages. Not for judging whether a text is true."
+    yield "- For search: queries and passages, in one language or across languages. Not for judging what a text says."
     trained = source.training.get("languages", [])
     if trained:
-        yield f"- Trained on {', '.join(trained)}. Other languages work as far as the encoder knew them, and as was measured."
+        yield f"- Trained on {', '.join(trained)}. Other languages work as far as the encoder knew them."
     names = source.training.get("pairs_per_source", {})
     if names:
         yield f"- The training text is {', '.join(names)}: other kinds of text were not trained on."

@@ -75,8 +75,8 @@ def language_bias(scores: Scores, before: Scores | None) -> Iterator[str]:
     if not of_pool:
         return
     yield "## Language bias"
-    yield "Queries of one language against the passages of all languages in one pool. docs/retrieval.md of Polybatch defines"
-    yield "the measures."
+    yield "Queries of one language against the passages of all languages in one pool. Polybatch's docs/retrieval.md"
+    yield "defines the measures."
     for benchmark in of_pool:
         others = [before] if before and before is not scores and benchmark in before.benchmarks else []
         yield from ("", f"**{benchmark}**", "", f"| measure | this model |{' ' + _BEFORE + ' |' if others else ''}")
@@ -129,29 +129,33 @@ def eval_results(source: Source, scores: Scores) -> Iterator[EvalResult]:
     """What the hub shows of a model: each main metric's mean, and the headline by language."""
     for benchmark in scores.benchmarks:
         for setting in scores.settings(benchmark):
-            for metric in scores.main_metrics(benchmark, setting):
-                value = scores.means[benchmark, setting, metric]
-                yield _result(source, benchmark, setting, _MEAN, metric, value)
+            main = {
+                metric: scores.means[benchmark, setting, metric] for metric in scores.main_metrics(benchmark, setting)
+            }
+            yield from _results(source, (benchmark, setting), _MEAN, main)
             if setting == "cross_lingual":
                 continue  # a pair each: they stand in the results for mteb
             for (query, _), value in scores.of(benchmark, setting, scores.headline).items():
-                yield _result(source, benchmark, setting, query, scores.headline, value)
+                name = f"queries in {language(query).name}"
+                yield from _results(source, (benchmark, setting), name, {scores.headline: value})
 
 
-def _result(source: Source, benchmark: str, setting: str, place: str, metric: str, value: float) -> EvalResult:
+def _results(source: Source, place: tuple[str, str], queries: str, values: Mapping[str, float]) -> Iterator[EvalResult]:
+    """The values of some metrics at a place (benchmark, setting), for some `queries` in words."""
     from huggingface_hub import EvalResult
 
+    benchmark, setting = place
     entry: Mapping[str, Any] = source.config.get("benchmarks", {}).get(benchmark, {})
-    queries = place if place == _MEAN else f"queries in {language(place).name}"
     is_mtebs = entry.get("adapter") == "mteb"
-    return EvalResult(
-        task_type="retrieval",
-        task_name=f"{SETTING_LABELS[setting]} retrieval",
-        dataset_type=f"mteb/{entry['task']}" if is_mtebs else f"polybatch/{source.study}-{benchmark}",
-        dataset_name=f"{entry['task'] if is_mtebs else benchmark}, {setting}, {queries}",
-        dataset_config=f"{setting}, {queries}",
-        dataset_split="test",
-        metric_type=metric.replace("@", "_at_"),
-        metric_name=metric_label(metric),
-        metric_value=round(float(value), 5),
-    )
+    for metric, value in values.items():
+        yield EvalResult(
+            task_type="retrieval",
+            task_name=f"{SETTING_LABELS[setting]} retrieval",
+            dataset_type=f"mteb/{entry['task']}" if is_mtebs else f"polybatch/{source.study}-{benchmark}",
+            dataset_name=f"{entry['task'] if is_mtebs else benchmark}, {setting}, {queries}",
+            dataset_config=f"{setting}, {queries}",
+            dataset_split="test",
+            metric_type=metric.replace("@", "_at_"),
+            metric_name=metric_label(metric),
+            metric_value=round(float(value), 5),
+        )

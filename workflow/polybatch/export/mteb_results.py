@@ -3,9 +3,10 @@
 inputs: scores of a run; the study's configuration
 outputs: mteb/<model>/<revision>/<task>.json (mteb's TaskResult) and model_meta.json (its ModelMeta)
 
-mteb's evaluator computed none of this. A task has mteb's name only where text, judgements and ranking are those of mteb:
-a benchmark with `adapter: mteb` in the settings of one corpus (tests/unit/retrieval/test_mteb_parity.py holds the values to
-mteb's). All else, such as a pool of all languages, is a task of its own, `Polybatch-<collection>-<benchmark>-<setting>`.
+mteb's evaluator computed none of this. A task has mteb's name only where text, judgements and ranking are those of
+mteb: a benchmark with `adapter: mteb`, in the monolingual setting (tests/unit/retrieval/test_mteb_parity.py holds the
+values to mteb's). All else, such as a pool of all languages, is a task of its own,
+`Polybatch-<collection>-<benchmark>-<setting>`.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def write(source: Source, scores: Scores, folder: Path, *, parameters: int, dim:
 
 
 def revision(source: Source) -> str:
-    """What stands for a commit, which a model that no hub holds does not have: the SHA-256 of its folder's checksums."""
+    """What stands for a commit, which a model that no hub holds does not have: the SHA-256 of its checksums."""
     return made_from.digest(source.folder)[:40]
 
 

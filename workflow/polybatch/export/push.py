@@ -1,11 +1,11 @@
 """Sends an exported folder to the Hugging Face hub: only where the user says so in so many words.
 
 inputs: an exported folder, the name of a repository
-outputs: without `--yes-publish` the list of what would be sent, on the terminal; with it a repository of the hub with one
-commit more
+outputs: without `--yes-publish` the list of what would be sent, on the terminal; with it a repository of the hub with
+one commit more
 
-The token is that of the hub's own client (`hf auth login`, or HF_TOKEN). It is looked up to see that there is one, and to
-take it out of messages; it is never printed. This has not been run against the hub itself.
+The token is that of the hub's own client (`hf auth login`, or HF_TOKEN). It is looked up to see that there is one, and
+to take it out of messages; it is never printed. This has not been run against the hub itself.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def listed(folder: Path, repo_id: str, *, public: bool) -> Iterator[str]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     total = sum(path.stat().st_size for path in files)
     kind = "public" if public else "private"
-    yield f"{len(files)} files, {total / 1e6:.1f} MB, would go to https://huggingface.co/{repo_id} ({kind} if it is new):"
+    where = f"https://huggingface.co/{repo_id} ({kind} if it is new)"
+    yield f"{len(files)} files, {total / 1e6:.1f} MB, would go to {where}:"
     for path in files:
         yield f"  {path.stat().st_size:>12,}  {path.relative_to(folder).as_posix()}"
     yield "Nothing was sent. To send it, give --yes-publish too."

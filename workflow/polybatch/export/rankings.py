@@ -1,9 +1,9 @@
 """Ranked lists and judgements of a run as TREC's text files, and its indexes with the ids of their rows.
 
 inputs: runs/<run>/<benchmark>.parquet, index/<run>/<benchmark>/, benchmarks/<benchmark>/
-outputs: trec/<benchmark>/<setting>/<query_lang>-<corpus_lang>.run and .qrels, the same lines as `polybatch.retrieval.score
---trec` writes; faiss/<benchmark>/<lang>.faiss as the study made it, with <lang>.ids.parquet (row, lang, passage_id) and
-index.json
+outputs: trec/<benchmark>/<setting>/<query_lang>-<corpus_lang>.run and .qrels, the same lines as
+`polybatch.retrieval.score --trec` writes; faiss/<benchmark>/<lang>.faiss as the study made it, with <lang>.ids.parquet
+(row, lang, passage_id) and index.json
 """
 
 from __future__ import annotations
