@@ -15,8 +15,8 @@ from small_study import LANGUAGES, METRICS, RUN, write_study, write_tables
 
 from polybatch.config.paths import Paths
 from polybatch.core.errors import ConfigError, DataError
-from polybatch.core.files import read_json
-from polybatch.core.sums import check_sums
+from polybatch.core.files import read_json, write_json
+from polybatch.core.sums import check_sums, write_sums
 from polybatch.export import target
 from polybatch.export.make import main
 
@@ -268,11 +268,13 @@ def test_prompts_that_the_study_overrode_stand_in_the_card(copy: Paths, tmp_path
 def test_a_model_with_vectors_of_languages_says_that_it_needs_them(copy: Paths, tmp_path: Path) -> None:
     from safetensors.numpy import save_file
 
-    from polybatch.core.sums import write_sums
-
     folder = Path(copy.model(RUN.name))
-    save_file({"de": np.zeros(16, np.float32)}, folder / "language_vectors.safetensors")
+    save_file({"corpus.de": np.zeros(16, np.float32)}, folder / "language_vectors.safetensors")
+    write_json(folder / "projection.json", {"kind": "centring", "texts": {"de": 7}})
     write_sums(folder)
     run(copy, tmp_path / "mine", "--only", "model")
     assert (tmp_path / "mine/language_vectors.safetensors").is_file()
-    assert "whole only with `language_vectors.safetensors`" in (tmp_path / "mine/README.md").read_text("utf-8")
+    card = (tmp_path / "mine/README.md").read_text("utf-8")
+    assert "whole only with `language_vectors.safetensors`" in card and "| kind | centring |" in card
+    with pytest.raises(ConfigError, match="cannot be scored"):
+        run(copy, tmp_path / "mine", "--score", "test")

@@ -151,9 +151,22 @@ def encoder_of(source: Source) -> str:
 
 def _language_vectors() -> Iterator[str]:
     yield (
-        f"**This model is whole only with `{LANGUAGE_VECTORS}`.** The scores below were made with it: each language's "
-        "vector is taken off the embeddings of texts in that language. `SentenceTransformer.encode` alone does not do "
-        "that, and its vectors are other ones."
+        f"**This model is whole only with `{LANGUAGE_VECTORS}`, and the language of every text must be known.** The scores "
+        "below were made with these vectors taken off the embeddings. `SentenceTransformer.encode` and the ONNX files do "
+        "not do that by themselves: their vectors are other ones."
+    )
+    yield from (
+        "",
+        "```python",
+        "import numpy as np",
+        "from safetensors.numpy import load_file",
+        "",
+        f'of_language = load_file("path/to/this/folder/{LANGUAGE_VECTORS}")',
+        "",
+        'def cured(vectors, lang, side):  # of length 1, in one language; side: "queries" or "corpus"',
+        '    found = vectors - of_language.get(f"{side}.{lang}", of_language.get(f"{side}.other", 0))',
+        "    return found / np.linalg.norm(found, axis=1, keepdims=True)",
+        "```",
     )
 
 
@@ -217,6 +230,9 @@ def _made(source: Source) -> Iterator[str]:
     yield from ("| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items()))
     if source.run.trained:
         yield from how_trained(source.training)[2:]
+    for name, record in source.changes.items():
+        yield from ("", f"Changed without a training, by `{name}`:", "", "| | |", "|---|---|")
+        yield from (f"| {key} | {value} |" for key, value in record.items() if isinstance(value, str | int | float))
     if note := (source.encoder.get("wheel") or {}).get("note"):
         yield from (
             "",

@@ -28,7 +28,7 @@ from polybatch.embedding.embedder import prompt_of
 from polybatch.embedding.options import EncodeOptions
 from polybatch.encoders.load import load_model
 from polybatch.export import card, fidelity, mteb_results, onnx_graph, push, rankings, scores, target
-from polybatch.export.source import Source, find
+from polybatch.export.source import LANGUAGE_VECTORS, Source, find
 from polybatch.tables.versions.manifest import scrub
 
 if TYPE_CHECKING:
@@ -291,6 +291,12 @@ def export(source: Source, to: Path, only: Sequence[str], *, score_on: str = "",
     parts, left_out = choose(source, only)
     if score_on:
         source.benchmark_folder(score_on)
+        if source.has_language_vectors:
+            raise ConfigError(
+                "ONNX files of this model cannot be scored: they do not take the vectors of languages off.",
+                where=source.folder / LANGUAGE_VECTORS,
+                remedy="export without --score",
+            )
         if "onnx" not in parts:
             onnx_graph.require_packages()
             raise ConfigError("--score scores ONNX files, and none are exported.", remedy="add onnx to --only")

@@ -26,7 +26,9 @@ from polybatch.tables.versions.versions import list_versions, newest
 
 _NEAR = 5
 TRAINING = "training.json"
-# A model that is made better by vectors of its languages, which `SentenceTransformer.encode` alone does not apply.
+# What was done to a model without a training: directions projected out, weights mixed. Each says so in a record.
+CHANGES = ("projection.json", "mixture.json")
+# What is to be taken off the embeddings of each language; `SentenceTransformer.encode` alone does not do it.
 LANGUAGE_VECTORS = "language_vectors.safetensors"
 
 
@@ -57,12 +59,19 @@ class Source:
     def folder(self) -> Path:
         """The folder of its model."""
         paths, run = self.paths, self.run
-        return Path(paths.model(run.name) if run.trained else paths.encoder(run.encoder))
+        model = Path(paths.model(run.name))
+        return model if run.trained or model.is_dir() else Path(paths.encoder(run.encoder))
 
     @cached_property
     def training(self) -> dict[str, Any]:
         """The content of training.json; empty for an encoder before any training."""
-        return read_json(self.folder / TRAINING) if self.run.trained else {}
+        path = self.folder / TRAINING
+        return read_json(path) if self.run.trained or path.is_file() else {}
+
+    @cached_property
+    def changes(self) -> dict[str, dict[str, Any]]:
+        """Name of the record -> its content, of what was done to the model without a training."""
+        return {name: read_json(self.folder / name) for name in CHANGES if (self.folder / name).is_file()}
 
     @cached_property
     def encoder(self) -> dict[str, Any]:
@@ -234,8 +243,8 @@ def _no_such_run(name: str, paths: Paths, kind: type[ConfigError] | type[DataErr
 def known_runs(paths: Paths) -> Iterator[str]:
     """The names of all runs of a collection that have a model, untrained encoders too."""
     models, encoders = Path(paths.model("x")).parent, Path(paths.encoder("x")).parent
-    for record in models.rglob(TRAINING):
-        yield record.parent.relative_to(models).as_posix()
+    for modules in models.rglob("modules.json"):
+        yield modules.parent.relative_to(models).as_posix()
     for modules in encoders.glob("*/modules.json"):
         yield f"{modules.parent.name}/{UNTRAINED}"
 
@@ -245,4 +254,4 @@ def _require_model(source: Source) -> None:
         raise _no_such_run(source.run.name, source.paths, DataError)
     require_whole(source.folder)
     check_sums(source.folder)
-    _ = source.training, source.encoder  # their seals
+    _ = source.training, source.encoder, source.changes  # their seals
