@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import faiss
@@ -15,7 +16,7 @@ from small_study import LANGUAGES, METRICS, RUN, write_study, write_tables
 
 from polybatch.config.paths import Paths
 from polybatch.core.errors import ConfigError, DataError
-from polybatch.core.files import read_json, write_json
+from polybatch.core.files import read_json, this_host, write_json
 from polybatch.core.sums import check_sums, write_sums
 from polybatch.export import target
 from polybatch.export.make import main
@@ -189,6 +190,18 @@ def test_a_fault_on_the_way_leaves_nothing(copy: Paths, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"(?s)is damaged, or was made from another corpus.*de\.faiss"):
         run(copy, tmp_path / "mine")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results"]
+
+
+def test_what_a_killed_export_left_goes_with_the_next(made: Paths, tmp_path: Path) -> None:
+    killed = subprocess.Popen(["sleep", "60"])
+    killed.kill()
+    killed.wait()
+    there, others = (tmp_path / f".{name}.{this_host()}.{killed.pid}.partial" for name in ("mine", "yours"))
+    for folder in (there, others):
+        folder.mkdir()
+        (folder / "model.onnx").write_bytes(b"half")
+    run(made, tmp_path / "mine", "--only", "trec")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [others.name, "mine"]
 
 
 def test_a_disk_that_is_too_small_is_told_before(tmp_path: Path) -> None:

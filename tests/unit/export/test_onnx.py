@@ -31,8 +31,17 @@ def test_packages_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model with its graphs; torch takes seconds for one."""
-    made = save_tiny_model(tmp_path_factory.mktemp("tiny") / "model", prompts={"query": "query: "})
+    """A model, with directions projected out by a module of its own, and its graphs; torch takes seconds for one."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Dense, Normalize
+
+    plain = save_tiny_model(tmp_path_factory.mktemp("tiny") / "plain", prompts={"query": "query: "})
+    torch.manual_seed(1)
+    dense = Dense(16, 16, bias=False, activation_function=torch.nn.Identity())
+    whole = SentenceTransformer(modules=[*SentenceTransformer(str(plain)), dense, Normalize()], prompts={"query": ""})
+    made = plain.with_name("model")
+    whole.save_pretrained(str(made))
     onnx_graph.write_graph(load_model(made, device="cpu").eval(), made / onnx_graph.FLOAT)
     onnx_graph.quantise(made / onnx_graph.FLOAT, made / onnx_graph.INT8)
     return made

@@ -151,9 +151,9 @@ def encoder_of(source: Source) -> str:
 
 def _language_vectors() -> Iterator[str]:
     yield (
-        f"**This model is whole only with `{LANGUAGE_VECTORS}`, and the language of every text must be known.** The scores "
-        "below were made with these vectors taken off the embeddings. `SentenceTransformer.encode` and the ONNX files do "
-        "not do that by themselves: their vectors are other ones."
+        f"**This model is whole only with `{LANGUAGE_VECTORS}`, and the language of every text must be known.** The "
+        "scores below were made with these vectors taken off the embeddings. `SentenceTransformer.encode` and the ONNX "
+        "files do not do that by themselves: their vectors are other ones."
     )
     yield from (
         "",

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from polybatch import __version__
 from polybatch.config.grid import Run
 from polybatch.config.paths import RESULTS
-from polybatch.core import made_from, stage
+from polybatch.core import leftovers, made_from, stage
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import atomic_path, write_text
 from polybatch.core.sums import SUMS
@@ -303,6 +303,8 @@ def export(source: Source, to: Path, only: Sequence[str], *, score_on: str = "",
     read = [source.folder, *(source.index_folder(name) for name in source.benchmarks)]
     read += [Path(source.paths.benchmark(name)) for name in source.benchmarks]
     folder = target.require_own(to, read, force=force)
+    if found := str(leftovers.clear_beside(folder)):
+        stage.log.info("%s", found)
     target.require_space(folder, needed_bytes(source, parts))
     for what, why in left_out.items():
         stage.log.warning("left out: %s (%s)", what, why)
