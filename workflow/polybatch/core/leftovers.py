@@ -59,7 +59,7 @@ def clear(folders: Iterable[Path | str]) -> Leftovers:
 
 
 def clear_beside(target: Path) -> Leftovers:
-    """The same of one output that lies outside of the folders of results: only its own temporary names are looked for."""
+    """The same of one output, whose temporary names alone are looked for: it may lie in a folder of the user's."""
     return _clear(path for path in target.parent.glob(f".{glob.escape(target.name)}.*") if parse_temporary(path.name))
 
 
