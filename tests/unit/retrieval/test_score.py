@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from small_benchmark import random_embeddings, unit, write_embeddings, write_parallel, write_qrels, write_side
 
-from polybatch.benchmarks.benchmark import excluded_schema
+from polybatch.benchmarks.benchmark import absent_schema, excluded_schema
 from polybatch.core import contracts
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_parquet, write_rows
@@ -150,6 +150,19 @@ def test_trec_files_give_other_tools_the_same_values(tmp_path: Path, benchmark: 
         ]
         assert len(values) == QUERIES
         assert np.mean(values) == pytest.approx(cells[(*place, "map")])
+
+
+def test_relevant_passages_that_no_corpus_holds_stand_in_the_qrels(tmp_path: Path, benchmark: Path) -> None:
+    """trec_eval must see them too: they count as relevant and are never found."""
+    judged = [(f"q{i}-{a}", f"p{i}-{b}", 1) for a in LANGUAGES for b in LANGUAGES for i in range(QUERIES)]
+    write_qrels(benchmark, [*judged, *((f"q2-{lang}", "gone", 1) for lang in LANGUAGES)])
+    write_rows(benchmark / "absent.parquet", [{"passage_id": "gone", "lang": "de"}], absent_schema())
+    random_embeddings(tmp_path, benchmark, LANGUAGES)
+    run(tmp_path, benchmark, metrics=["map"])
+    for place, there in (("monolingual/de-de", True), ("multilingual/en-all", True), ("monolingual/en-en", False)):
+        lines = (tmp_path / f"trec/test/{place}.qrels").read_text().splitlines()
+        assert any(line.endswith(" gone 1") for line in lines) == there
+        assert len(lines) == QUERIES * (3 if "all" in place else 1) + there
 
 
 def test_of_equal_scores_the_greater_id_stands_first_as_in_trec_eval(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ run does it: only where the name says that this machine wrote it, and only if th
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -54,8 +55,17 @@ def clear(folders: Iterable[Path | str]) -> Leftovers:
     Args:
         folders: Searched with all that is in them; those that are not there are passed over.
     """
+    return _clear(path for folder in folders for path in _temporary(str(folder)))
+
+
+def clear_beside(target: Path) -> Leftovers:
+    """The same of one output, whose temporary names alone are looked for: it may lie in a folder of the user's."""
+    return _clear(path for path in target.parent.glob(f".{glob.escape(target.name)}.*") if parse_temporary(path.name))
+
+
+def _clear(paths: Iterable[Path]) -> Leftovers:
     removed = size = kept = 0
-    for path in (path for folder in folders for path in _temporary(str(folder))):
+    for path in paths:
         written_by = parse_temporary(path.name)
         assert written_by is not None  # that is what was looked for
         host, pid = written_by

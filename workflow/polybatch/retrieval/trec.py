@@ -7,7 +7,7 @@ query has another ranking, and other relevant passages, in each of them
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,23 +30,29 @@ def write(folder: Path, run: pa.Table, cell: Cell, collection: Collection) -> No
         DataError: An id holds white space, which separates the columns of these files.
     """
     query_ids = collection.benchmark.queries[cell.query_lang].ids.to_pylist()
-    bad = [i for i in (*query_ids, *collection.passage_ids.to_pylist()) if any(ch.isspace() for ch in i)]
-    if bad:
-        raise DataError(
-            "TREC files cannot hold ids with white space.",
-            found=f"{len(bad)} such id(s): {', '.join(map(repr, bad[:3]))}",
-            remedy="score without --trec, or make the benchmark with other ids",
-        )
+    require_ids((*query_ids, *collection.passage_ids.to_pylist()))
     place = folder / cell.setting
     place.mkdir(parents=True, exist_ok=True)
     name = f"{cell.query_lang}-{cell.corpus_lang}"
     with open(place / f"{name}.run", "w", encoding="utf-8") as handle:
-        handle.writelines(_run_lines(run))
+        handle.writelines(run_lines(run))
     with open(place / f"{name}.qrels", "w", encoding="utf-8") as handle:
         handle.writelines(_qrels_lines(query_ids, cell, collection))
 
 
-def _run_lines(run: pa.Table) -> Iterator[str]:
+def require_ids(ids: Iterable[str]) -> None:
+    """Raises a DataError if an id cannot stand in these files: white space separates their columns."""
+    bad = [i for i in ids if any(ch.isspace() for ch in i)]
+    if bad:
+        raise DataError(
+            "TREC files cannot hold ids with white space.",
+            found=f"{len(bad)} such id(s): {', '.join(map(repr, bad[:3]))}",
+            remedy="do without these files, or make the benchmark with other ids",
+        )
+
+
+def run_lines(run: pa.Table) -> Iterator[str]:
+    """The lines of a run: query, Q0, passage, rank, score, tag."""
     columns = (run[name].to_pylist() for name in ("query_id", "passage_id", "rank", "score"))
     for query, passage, rank, score in zip(*columns, strict=True):
         yield f"{query} Q0 {passage} {rank} {score:.9g} {TAG}\n"
@@ -54,7 +60,11 @@ def _run_lines(run: pa.Table) -> Iterator[str]:
 
 def _qrels_lines(query_ids: list[str], cell: Cell, collection: Collection) -> Iterator[str]:
     relevant, relevance = collection.judged[cell.query_lang, cell.corpus_lang]
+    absent = [passage for ids in collection.benchmark.absent.values() for passage in ids.to_pylist()]
+    known = len(collection.passage_ids)
     for query, passages, grades in zip(query_ids, relevant.tolist(), relevance.tolist(), strict=True):
         for passage, grade in zip(passages, grades, strict=True):
             if passage != PADDING:
-                yield f"{query} 0 {collection.passage_ids[passage].as_py()} {grade}\n"
+                # Behind the passages stand those that no corpus holds: relevant, and never found.
+                name = collection.passage_ids[passage].as_py() if passage < known else absent[passage - known]
+                yield f"{query} 0 {name} {grade}\n"

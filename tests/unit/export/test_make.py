@@ -1,0 +1,294 @@
+"""An export of a small study: what lies in it is what the study made, whole or not at all, and nothing else is touched."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from small_study import LANGUAGES, METRICS, RUN, write_study, write_tables
+
+from polybatch.config.paths import Paths
+from polybatch.core.errors import ConfigError, DataError
+from polybatch.core.files import read_json, this_host, write_json
+from polybatch.core.sums import check_sums, write_sums
+from polybatch.export import target
+from polybatch.export.make import choose, main
+from polybatch.export.source import find
+
+QUICK = ["--only", "model", "faiss", "trec", "mteb"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Paths:
+    return write_study(tmp_path_factory.mktemp("study") / "results")
+
+
+@pytest.fixture(scope="module")
+def exported(made: Paths, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("to") / "mine"
+    run(made, folder, *QUICK)
+    return folder
+
+
+@pytest.fixture
+def copy(made: Paths, tmp_path: Path) -> Paths:
+    """The study, to be damaged."""
+    shutil.copytree(made.results, tmp_path / "results")
+    return Paths("small", "small", str(tmp_path / "results"))
+
+
+def run(paths: Paths, to: Path, *more: str, name: str = RUN.name, study: str = "small") -> None:
+    main([name, "--study", study, "--results", paths.results, "--to", str(to), *more])
+
+
+def test_the_model_gives_the_vectors_of_the_run(made: Paths, exported: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    texts = ["red house", "das blau haus", "the door opens 7"]
+    mine, theirs = (
+        SentenceTransformer(str(folder), device="cpu").encode(texts, prompt_name="query")
+        for folder in (exported, made.model(RUN.name))
+    )
+    assert mine.tobytes() == theirs.tobytes()
+    assert not [path for path in exported.rglob("*") if path.suffix in (".bin", ".pt", ".pkl", ".pickle")]
+
+
+def test_an_export_is_summed_and_says_what_it_holds(exported: Path) -> None:
+    assert check_sums(exported)
+    record = read_json(exported / "export.json")
+    assert list(record["parts"]) == ["faiss", "model", "mteb", "trec"]
+    assert record["run"] == RUN.name and record["tables"]["version"] == "v1" and record["left_out"] == {}
+    assert not list(exported.parent.glob(".*"))
+
+
+def test_the_card_has_the_form_of_the_hub(exported: Path) -> None:
+    from huggingface_hub import ModelCard
+
+    card = ModelCard.load(exported / "README.md")
+    assert card.data.base_model == "org/tiny" and card.data.language == ["en", "de"]
+    assert (card.data.license, card.data["license_name"]) == ("other", "mit-weights-apache-2.0-data")
+    results = {(r.dataset_config, r.metric_type): r for r in card.data.eval_results}
+    assert ("monolingual, mean over languages", "map") in results
+    assert ("multilingual, queries in German", "map") in results
+    assert results["multilingual, mean over languages", "ndcg_at_10"].dataset_type == "polybatch/small-test"
+
+
+def test_the_cards_results_are_the_studys(made: Paths, exported: Path) -> None:
+    head = yaml.safe_load((exported / "README.md").read_text("utf-8").split("---")[1])
+    frame = pq.read_table(made.scores(RUN.name, "test")).to_pandas()
+    cells = frame[(frame.setting == "monolingual") & (frame.metric == "map")]
+    told = [
+        metric["value"]
+        for result in head["model-index"][0]["results"]
+        if result["dataset"]["config"] == "monolingual, mean over languages"
+        for metric in result["metrics"]
+        if metric["type"] == "map"
+    ]
+    assert told == [pytest.approx(cells.value.mean(), abs=1e-5)]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "**toy data.**",
+        "What the 4 bits cost: nDCG@10 .662 in place of .676.",
+        "| strings | 20 | Apache-2.0 |",
+        "5 of them machine-translated",
+        "rank distance (lower is better)",
+        "encoder before training",
+        "| tr |",
+        "fingerprint `" + "f" * 64,
+        'prompt_name="query"',
+    ],
+)
+def test_the_card_tells(exported: Path, words: str) -> None:
+    assert words in (exported / "README.md").read_text("utf-8")
+
+
+def test_indexes_and_ids_belong_together(made: Paths, exported: Path) -> None:
+    for lang in LANGUAGES:
+        index = faiss.read_index(str(exported / f"faiss/test/{lang}.faiss"))
+        ids = pq.read_table(exported / f"faiss/test/{lang}.ids.parquet")
+        corpus = pq.read_table(f"{made.benchmark('test')}/corpus/{lang}.parquet")
+        assert ids["passage_id"].to_pylist() == corpus["passage_id"].to_pylist()
+        assert ids["row"].to_pylist() == list(range(index.ntotal)) and set(ids["lang"].to_pylist()) == {lang}
+        vectors = np.load(f"{made.embeddings(RUN.name, 'test')}/corpus/{lang}.npy")
+        assert index.reconstruct_n(0, index.ntotal).tobytes() == vectors.tobytes()
+
+
+def test_trec_files_are_those_of_the_stage_that_scores(made: Paths, exported: Path) -> None:
+    theirs = Path(made.base) / "trec/tiny/1"
+    names = sorted(str(path.relative_to(theirs)) for path in theirs.rglob("*") if path.is_file())
+    mine = sorted(
+        str(p.relative_to(exported / "trec/test")) for p in (exported / "trec/test").rglob("*") if p.is_file()
+    )
+    assert mine == names and len(names) == 2 * (9 + 3)
+    for name in names:
+        lines = [(folder / name).read_text("utf-8").splitlines() for folder in (theirs, exported / "trec/test")]
+        assert sorted(lines[0]) == sorted(lines[1])
+        if name.endswith(".run"):
+            assert lines[0] == lines[1]
+
+
+def test_results_are_read_by_mteb(made: Paths, exported: Path) -> None:
+    from mteb.results import TaskResult
+
+    files = {path.stem: path for path in (exported / "mteb").rglob("*.json")}
+    meta = read_json(files.pop("model_meta"))
+    assert meta["embed_dim"] == 16 and meta["adapted_from"] == "org/tiny" and meta["name"].startswith("polybatch/tiny")
+    assert sorted(files) == [
+        f"Polybatch-small-test-{setting}" for setting in ("cross_lingual", "monolingual", "multilingual")
+    ]
+    for name, path in files.items():
+        result = TaskResult.from_disk(path, load_historic_data=False)
+        assert result.task_name == name and result.mteb_version is None
+    pooled = TaskResult.from_disk(files["Polybatch-small-test-multilingual"]).scores["test"]
+    german = next(row for row in pooled if row["hf_subset"] == "de-all")
+    assert german["languages"] == ["deu-Latn", "eng-Latn", "tur-Latn"]
+    frame = pq.read_table(made.scores(RUN.name, "test")).to_pandas()
+    mine = frame[(frame.setting == "multilingual") & (frame.query_lang == "de") & (frame.corpus_lang == "all")]
+    values = dict(zip(mine.metric, mine.value, strict=True))
+    assert german["main_score"] == german["map"] == pytest.approx(values["map"], abs=1e-6)
+    assert {metric.replace("@", "_at_") for metric in METRICS if "share" not in metric} <= german.keys()
+
+
+def test_an_export_replaces_one_as_it_was_written_and_nothing_else(made: Paths, exported: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    shutil.copytree(exported, folder)
+    run(made, folder, "--only", "model")
+    assert not (folder / "faiss").exists() and (folder / "README.md").is_file()
+    (folder / "notes.txt").write_text("mine", "utf-8")
+    with pytest.raises(ConfigError, match=r"(?s)is not overwritten.*notes\.txt"):
+        run(made, folder, "--only", "model")
+    (folder / "notes.txt").unlink()
+    (folder / "README.md").write_text("my own words", "utf-8")
+    with pytest.raises(ConfigError, match=r"found: README\.md"):
+        run(made, folder, "--only", "model")
+    assert (folder / "README.md").read_text("utf-8") == "my own words"
+    run(made, folder, "--only", "model", "--force")
+    assert check_sums(folder)
+
+
+def test_what_is_exported_is_never_overwritten(made: Paths, tmp_path: Path) -> None:
+    for place in (made.model(RUN.name), made.results, f"{made.base}/benchmarks/test/mine"):
+        with pytest.raises(ConfigError, match="would replace what it is made from"):
+            run(made, Path(place), "--force")
+    (tmp_path / "file").write_text("", "utf-8")
+    with pytest.raises(ConfigError, match="a file has that name"):
+        run(made, tmp_path / "file", "--force")
+
+
+def test_a_fault_on_the_way_leaves_nothing(copy: Paths, tmp_path: Path) -> None:
+    path = Path(copy.index_record(RUN.name, "test")).parent / "de.faiss"
+    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    with pytest.raises(DataError, match=r"(?s)is damaged, or was made from another corpus.*de\.faiss"):
+        run(copy, tmp_path / "mine", *QUICK)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results"]
+
+
+def test_what_a_killed_export_left_goes_with_the_next(made: Paths, tmp_path: Path) -> None:
+    killed = subprocess.Popen(["sleep", "60"])
+    killed.kill()
+    killed.wait()
+    there, others = (tmp_path / f".{name}.{this_host()}.{killed.pid}.partial" for name in ("mine", "yours"))
+    for folder in (there, others):
+        folder.mkdir()
+        (folder / "model.onnx").write_bytes(b"half")
+    run(made, tmp_path / "mine", "--only", "trec")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [others.name, "mine"]
+
+
+def test_a_disk_that_is_too_small_is_told_before(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not fit on the disk"):
+        target.require_space(tmp_path / "a/b", 1 << 60)
+
+
+def test_near_runs_are_named(made: Paths, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"near ones: tiny/hybrid-a0\.5/nall/en\+de/s1"):
+        run(made, tmp_path / "mine", name="tiny/hybrid-a0.5/nall/en+de")
+    with pytest.raises(DataError, match=r"near ones: tiny/hybrid-a0\.5/nall/en\+de/s1"):
+        run(made, tmp_path / "mine", name=RUN.name.replace("s1", "s2"))
+    with pytest.raises(ConfigError, match=r"near ones: tiny/"):
+        run(made, tmp_path / "mine", name="tiny")
+    with pytest.raises(DataError, match="tables of the studies small"):
+        run(made, tmp_path / "mine", study="smal")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "training.json", "tokenizer.json"])
+def test_a_damaged_model_is_not_exported(copy: Paths, tmp_path: Path, name: str) -> None:
+    path = Path(copy.model(RUN.name)) / name
+    path.write_bytes(path.read_bytes().replace(b"1", b"2"))
+    with pytest.raises(DataError, match=name.replace(".", r"\.")):
+        run(copy, tmp_path / "mine")
+
+
+def test_a_run_without_scores_is_exported_without_results(
+    copy: Paths, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for path in (copy.scores(RUN.name, "test"), copy.ranked(RUN.name, "test")):
+        Path(path).unlink()
+    run(copy, tmp_path / "mine", *QUICK[:3])
+    card = (tmp_path / "mine/README.md").read_text("utf-8")
+    assert "None: this run had no scores" in card and "model-index" not in card
+    assert "the run has no scores" in caplog.text
+    with pytest.raises(DataError, match=r"(?s)mteb cannot be exported.*no scores"):
+        run(copy, tmp_path / "mine", "--only", "mteb")
+
+
+def test_a_benchmark_that_is_gone_is_left_out_and_told(copy: Paths, tmp_path: Path) -> None:
+    shutil.rmtree(copy.benchmark("test"))
+    parts, left_out = choose(find(RUN.name, "small", results=Path(copy.results)), [])
+    assert left_out["faiss"] == left_out["trec"] == "test: no texts"
+    assert {"model", "mteb"} <= set(parts) and not {"faiss", "trec"} & set(parts)
+    with pytest.raises(DataError, match="A benchmark is not there"):
+        run(copy, tmp_path / "other", "--score", "test")
+
+
+def test_a_study_without_tables_is_exported_by_its_collection(copy: Paths, tmp_path: Path) -> None:
+    shutil.rmtree(f"{copy.results}/tables")
+    with pytest.raises(DataError, match="--collection"):
+        run(copy, tmp_path / "mine")
+    run(copy, tmp_path / "mine", *QUICK, "--collection", "small")
+    assert read_json(tmp_path / "mine/export.json")["config"] is None
+    assert "not known: the study had no tables" in (tmp_path / "mine/README.md").read_text("utf-8")
+    with pytest.raises(DataError, match="collections here: small"):
+        run(copy, tmp_path / "mine", "--collection", "other")
+
+
+def test_an_untrained_encoder_is_exported_too(made: Paths, tmp_path: Path) -> None:
+    run(made, tmp_path / "mine", "--only", "model", name="tiny/untrained")
+    card = (tmp_path / "mine/README.md").read_text("utf-8")
+    assert "as it comes, before any training" in card and "base_model_relation: quantized" in card
+    assert "## Training data" not in card
+
+
+def test_prompts_that_the_study_overrode_stand_in_the_card(copy: Paths, tmp_path: Path) -> None:
+    manifest = json.loads(Path(copy.tables(), "v1/manifest.json").read_text("utf-8"))
+    config = manifest["config"] | {"encoding": {"shards": 1, "query_prompt": "ask: ", "truncate_dim": 8}}
+    shutil.rmtree(f"{copy.results}/tables")
+    write_tables(Path(copy.tables()), config)
+    run(copy, tmp_path / "mine", "--only", "model")
+    card = (tmp_path / "mine/README.md").read_text("utf-8")
+    assert "prompt='ask: '" in card and "truncate_dim=8" in card and "8 dimensions" in card
+
+
+def test_a_model_with_vectors_of_languages_says_that_it_needs_them(copy: Paths, tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    folder = Path(copy.model(RUN.name))
+    save_file({"corpus.de": np.zeros(16, np.float32)}, folder / "language_vectors.safetensors")
+    write_json(folder / "projection.json", {"kind": "centring", "texts": {"de": 7}})
+    write_sums(folder)
+    run(copy, tmp_path / "mine", "--only", "model")
+    assert (tmp_path / "mine/language_vectors.safetensors").is_file()
+    card = (tmp_path / "mine/README.md").read_text("utf-8")
+    assert "whole only with `language_vectors.safetensors`" in card and "| kind | centring |" in card
+    with pytest.raises(ConfigError, match="cannot be scored"):
+        run(copy, tmp_path / "mine", "--score", "test")

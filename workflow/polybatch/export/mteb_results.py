@@ -1,0 +1,151 @@
+"""Scores in the form in which mteb's repository of results holds them.
+
+inputs: scores of a run; the study's configuration
+outputs: mteb/<model>/<revision>/<task>.json (mteb's TaskResult) and model_meta.json (its ModelMeta)
+
+mteb's evaluator computed none of this. A task has mteb's name only where text, judgements and ranking are those of
+mteb: a benchmark with `adapter: mteb`, in the monolingual setting (tests/unit/retrieval/test_mteb_parity.py holds the
+values to mteb's). All else, such as a pool of all languages, is a task of its own,
+`Polybatch-<collection>-<benchmark>-<setting>`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from polybatch.core import made_from
+from polybatch.core.contracts import POOL
+from polybatch.core.errors import DataError
+from polybatch.core.files import sha256_file, write_json
+from polybatch.core.languages import language
+from polybatch.export.scores import Scores
+from polybatch.export.source import Source
+from polybatch.retrieval.metrics import is_share
+
+# The main score of mteb's retrieval tasks.
+MAIN = "ndcg@10"
+_SPLIT = "test"
+
+
+def write(source: Source, scores: Scores, folder: Path, *, parameters: int, dim: int, max_tokens: int) -> list[str]:
+    """Writes one file for each task, and the model's.
+
+    Args:
+        source: The run.
+        scores: Its scores.
+        folder: mteb/.
+        parameters, dim, max_tokens: Of the model.
+
+    Returns:
+        The names of the tasks.
+    """
+    from mteb.models.model_meta import ModelMeta, ScoringFunction
+
+    place = folder / f"polybatch__{source.name}" / revision(source)
+    place.mkdir(parents=True)
+    names = []
+    for benchmark in scores.benchmarks:
+        for name, result in _tasks(source, scores, benchmark):
+            result.to_disk(place / f"{name}.json")
+            names.append(name)
+    meta = ModelMeta(
+        loader=None,
+        name=f"polybatch/{source.name}",
+        revision=revision(source),
+        release_date=None,
+        languages=[mteb_code(lang) for lang in source.training.get("languages", [])] or None,
+        n_parameters=parameters,
+        memory_usage_mb=round(parameters * 4 / 2**20, 1),
+        max_tokens=max_tokens,
+        embed_dim=dim,
+        license=None,
+        open_weights=True,
+        public_training_code=None,
+        public_training_data=None,
+        framework=["Sentence Transformers", "PyTorch", "safetensors"],
+        similarity_fn_name=ScoringFunction.COSINE,
+        use_instructions=True,
+        training_datasets=None,
+        adapted_from=source.base_model or None,
+    )
+    write_json(place / "model_meta.json", meta.to_dict(), sealed=False)
+    return names
+
+
+def revision(source: Source) -> str:
+    """What stands for a commit, which a model that no hub holds does not have: the SHA-256 of its checksums."""
+    return made_from.digest(source.folder)[:40]
+
+
+def mteb_code(iso: str) -> str:
+    """`"de"` as mteb writes it: `"deu-Latn"`."""
+    return language(iso).nllb.replace("_", "-")
+
+
+def _tasks(source: Source, scores: Scores, benchmark: str) -> Iterator[tuple[str, Any]]:
+    from mteb.results import TaskResult
+
+    entry = source.config.get("benchmarks", {}).get(benchmark, {})
+    for setting in scores.settings(benchmark):
+        subsets = list(_subsets(scores, benchmark, setting))
+        is_mtebs = entry.get("adapter") == "mteb" and setting == "monolingual"
+        name, data, split = _published(entry, subsets) if is_mtebs else _own(source, benchmark, setting)
+        rows: list[Mapping[str, Any]] = [
+            _with_main(s, MAIN if is_mtebs else scores.headline, benchmark, setting) for s in subsets
+        ]
+        yield (
+            name,
+            TaskResult(
+                dataset_revision=data, task_name=name, mteb_version=None, scores={split: rows}, evaluation_time=None
+            ),
+        )
+
+
+def _published(entry: dict[str, Any], subsets: list[dict[str, Any]]) -> tuple[str, str, str]:
+    """Name, revision of the data and split of a task of mteb; gives the subsets the names that they have there."""
+    from polybatch.benchmarks.mteb_tasks import chosen_split, chosen_subsets, retrieval_task
+
+    task = retrieval_task(entry["task"])
+    for subset in subsets:
+        lang = subset["hf_subset"].split("-")[0]
+        subset["hf_subset"] = chosen_subsets(task, [lang], [lang], entry.get("pair_order", ""))[0].name
+    return entry["task"], str(task.metadata.dataset["revision"]), chosen_split(task, entry.get("split", ""))
+
+
+def _own(source: Source, benchmark: str, setting: str) -> tuple[str, str, str]:
+    collection = Path(source.paths.base).name
+    name = re.sub(r"[^A-Za-z0-9.-]+", "_", f"Polybatch-{collection}-{benchmark}-{setting}")
+    qrels = Path(source.paths.qrels(benchmark))
+    return name, sha256_file(qrels) if qrels.is_file() else "not known", _SPLIT
+
+
+def _subsets(scores: Scores, benchmark: str, setting: str) -> Iterator[dict[str, Any]]:
+    """One entry for each pair of languages, with all metrics under mteb's spelling (`ndcg_at_10`)."""
+    frame = scores.cells
+    mine = frame[(frame["benchmark"] == benchmark) & (frame["setting"] == setting)]
+    corpora = sorted(set(mine["corpus_lang"]) - {POOL}) if setting == "multilingual" else []
+    mine = mine[~mine["metric"].map(is_share)]
+    for (query, corpus), rows in mine.groupby(["query_lang", "corpus_lang"], sort=False):
+        languages = dict.fromkeys([query, *(corpora if corpus == POOL else [corpus])])
+        values = dict(zip(rows["metric"], rows["value"], strict=True))
+        yield {
+            **{metric.replace("@", "_at_"): float(value) for metric, value in values.items()},
+            "hf_subset": f"{query}-{corpus}",
+            "languages": [mteb_code(lang) for lang in languages],
+        }
+
+
+def _with_main(subset: dict[str, Any], main: str, benchmark: str, setting: str) -> dict[str, Any]:
+    name = main.replace("@", "_at_")
+    if name not in subset:
+        raise DataError(
+            "A result has no main score.",
+            where=f"{benchmark}, {setting}, {subset['hf_subset']}",
+            expected=main,
+            found=", ".join(key for key in subset if key not in ("hf_subset", "languages")),
+            remedy="leave mteb out with --only, or score with this metric",
+        )
+    return {**subset, "main_score": subset[name]}
