@@ -42,6 +42,7 @@ COMMANDS = {
         "polybatch.tables.versions.show", "what came out of a study, or one of its tables, and where everything lies"
     ),
     "compare": Command("polybatch.tables.versions.compare", "two versions of a study's tables, with significance"),
+    "search": Command("polybatch.search.ask", "ask one or two models of a study, on a page or in the terminal"),
     "failures": Command("polybatch.cluster.failures", "what failed in the last run, why, and what to do"),
     "cluster": Command("polybatch.cluster.ask", "what a Slurm cluster offers, and what its nodes see"),
 }

@@ -1,0 +1,355 @@
+"""What one or two models answer to a question, side by side.
+
+inputs: `Retriever`s of one benchmark, and a question: a typed one, or one of the benchmark's own queries
+outputs: an `Answer`: the first passages of each model, the languages among them, where translations of a passage stand
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from polybatch.core.errors import ConfigError, DataError
+from polybatch.core.languages import language
+from polybatch.core.text import is_blank
+from polybatch.search.retriever import Asked, Ranked, Retriever
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# Of a question. Models read some hundred words; this is far more, and still no book.
+MOST_CHARACTERS = 5_000
+MOST_PASSAGES = 100
+SHARE_DEPTHS = (10, 100)
+# Questions whose vectors are kept: a filter or a look at translations asks the last one again.
+_KEPT_QUESTIONS = 64
+
+
+@dataclass(frozen=True)
+class Own:
+    """One of the benchmark's queries.
+
+    Attributes:
+        query_id, lang, text: As in the benchmark.
+        row: Its place in its language's file.
+    """
+
+    query_id: str
+    lang: str
+    row: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A passage that a model found.
+
+    Attributes:
+        passage_id, lang, text: As in the benchmark.
+        rank: In the pool of all languages, from 1; 0 for one that the benchmark takes out of this query's rankings.
+        score: The cosine of passage and question.
+        relevant: Whether it is judged relevant; None for a typed question, about which nothing is known.
+        translations: Passages of the same group, in other languages or in its own.
+    """
+
+    passage_id: str
+    lang: str
+    text: str
+    rank: int
+    score: float
+    relevant: bool | None
+    translations: int
+
+
+@dataclass(frozen=True)
+class OfModel:
+    """What one model answers.
+
+    Attributes:
+        run: The model's run.
+        hits: Its first passages, best first.
+        shares: Depth -> language -> share of the first passages of the pool, whatever the filter.
+        relevant_ranks: The ranks of all relevant passages, ascending; empty for a typed question.
+        encode_ms, search_ms: How long it took. Stored queries are not encoded.
+        cut: Whether the model read only the beginning of the question.
+    """
+
+    run: str
+    hits: list[Hit]
+    shares: dict[int, dict[str, float]]
+    relevant_ranks: list[int]
+    encode_ms: float
+    search_ms: float
+    cut: bool
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What all models answer.
+
+    Attributes:
+        question: The text.
+        own: The benchmark's query that it is, if it is one.
+        note: What the reader should know, "" for nothing.
+        models: One or two.
+    """
+
+    question: str
+    own: Own | None
+    note: str
+    models: list[OfModel]
+
+
+@dataclass(frozen=True)
+class Translation:
+    """A passage of a hit's group: the passage, and its rank and score by each model."""
+
+    passage_id: str
+    lang: str
+    text: str
+    ranks: list[int]
+    scores: list[float]
+
+
+class Answers:
+    """Asks one or two models.
+
+    Attributes:
+        retrievers: The models, of one benchmark in the same languages.
+    """
+
+    def __init__(self, retrievers: Sequence[Retriever]) -> None:
+        self.retrievers = list(retrievers)
+        _require_same_pool(self.retrievers)
+        self.benchmark = self.retrievers[0].collection.benchmark
+        self._asked: OrderedDict[tuple[int, str], tuple[Asked, float]] = OrderedDict()
+
+    @property
+    def languages(self) -> list[str]:
+        """Of the corpus."""
+        return self.retrievers[0].languages
+
+    @cached_property
+    def pool(self) -> dict[str, int]:
+        """Language -> how many passages there are."""
+        return {lang: len(texts) for lang, texts in self.benchmark.corpus.items()}
+
+    def ask(self, question: str = "", query_id: str = "", languages: Sequence[str] = (), top: int = 10) -> Answer:
+        """Answers a question.
+
+        Args:
+            question: The text; one that is, word for word, a query of the benchmark is taken for that query.
+            query_id: A query of the benchmark, in place of a text.
+            languages: The passages to list; none is all.
+            top: How many passages a model lists.
+
+        Raises:
+            ConfigError: The question is empty or too long, or there is no such query, language or number.
+        """
+        own, note = self._own(question, query_id)
+        places = self._places(languages)
+        if not 1 <= top <= MOST_PASSAGES:
+            raise ConfigError("So many passages are not listed.", expected=f"1 to {MOST_PASSAGES}", found=str(top))
+        text = own.text if own else usable(question)
+        found = [self._of_model(place, text, own, places, top) for place in range(len(self.retrievers))]
+        return Answer(text, own, note, found)
+
+    def translations(self, passage_id: str, question: str = "", query_id: str = "") -> list[Translation]:
+        """Where the passages of a hit's group stand for a question, the hit among them, in the pool's order of
+        languages.
+
+        Raises:
+            ConfigError: There is no such passage; and as of `ask`.
+        """
+        own, _ = self._own(question, query_id)
+        text = own.text if own else usable(question)
+        numbers = self._group_of(passage_id)
+        ranked = [model.rank(self._question(place, text, own)[0]) for place, model in enumerate(self.retrievers)]
+        ranks, scores = [of.ranks(numbers).tolist() for of in ranked], [of.scores(numbers).tolist() for of in ranked]
+        return [
+            Translation(*self._passage(number), [of[place] for of in ranks], [of[place] for of in scores])
+            for place, number in enumerate(numbers.tolist())
+        ]
+
+    def _of_model(self, place: int, text: str, own: Own | None, languages: list[int] | None, top: int) -> OfModel:
+        asked, encode_ms = self._question(place, text, own)
+        start = time.perf_counter()
+        model = self.retrievers[place]
+        ranked = model.rank(asked)
+        numbers, scores = ranked.first(top, languages)
+        relevant = model.relevant(own.lang, own.row) if own else None
+        ranks = ranked.ranks(numbers).tolist()
+        shares = self._shares(ranked)
+        relevant_ranks = [] if relevant is None else sorted(filter(None, ranked.ranks(relevant).tolist()))
+        search_ms = 1000 * (time.perf_counter() - start)
+        known = None if relevant is None else set(relevant.tolist())
+        hits = [
+            Hit(*self._passage(number), rank, score, None if known is None else number in known, self._others(number))
+            for number, rank, score in zip(numbers.tolist(), ranks, scores.tolist(), strict=True)
+        ]
+        return OfModel(model.run, hits, shares, relevant_ranks, encode_ms, search_ms, asked.cut)
+
+    def _shares(self, ranked: Ranked) -> dict[int, dict[str, float]]:
+        numbers, _ = ranked.first(max(SHARE_DEPTHS))
+        found = {}
+        for depth in SHARE_DEPTHS:
+            counts = Counter(ranked.languages[numbers[:depth]].tolist())
+            of = max(1, min(depth, len(numbers)))
+            found[depth] = {lang: counts[place] / of for place, lang in enumerate(self.languages)}
+        return found
+
+    def _question(self, place: int, text: str, own: Own | None) -> tuple[Asked, float]:
+        """The question as a model takes it, and the milliseconds that took; those of a repeated one are the first's."""
+        model = self.retrievers[place]
+        if own is not None:
+            return model.stored(own.lang, own.row), 0.0
+        known = self._asked.get((place, text))
+        if known is None:
+            start = time.perf_counter()
+            asked = model.embed(text)
+            known = self._asked[place, text] = asked, 1000 * (time.perf_counter() - start)
+            if len(self._asked) > _KEPT_QUESTIONS:
+                self._asked.popitem(last=False)
+        return known
+
+    def _own(self, question: str, query_id: str) -> tuple[Own | None, str]:
+        """The benchmark's query that is meant, and what is to be said about it."""
+        if query_id:
+            if query_id not in self._queries:
+                raise ConfigError(
+                    "The benchmark has no such query.", expected=f"a query of {self.benchmark.name}", found=query_id
+                )
+            return self._queries[query_id], ""
+        same = self._by_text.get(question.strip(), [])
+        if len(same) > 1:
+            named = ", ".join(f"{own.query_id} ({own.lang})" for own in same[:3])
+            return None, f"{len(same)} queries of the benchmark read so: {named}. Choose one of them in the list."
+        return (same[0], "") if same else (None, "")
+
+    @cached_property
+    def _queries(self) -> dict[str, Own]:
+        return {
+            query_id: Own(query_id, lang, row, text)
+            for lang, texts in self.benchmark.queries.items()
+            for row, (query_id, text) in enumerate(zip(texts.ids.to_pylist(), texts.texts.to_pylist(), strict=True))
+        }
+
+    @property
+    def queries(self) -> list[Own]:
+        """All queries of the benchmark, language by language."""
+        return list(self._queries.values())
+
+    @cached_property
+    def _by_text(self) -> dict[str, list[Own]]:
+        found: dict[str, list[Own]] = {}
+        for own in self._queries.values():
+            found.setdefault(own.text.strip(), []).append(own)
+        return found
+
+    def _places(self, languages: Sequence[str]) -> list[int] | None:
+        unknown = [lang for lang in languages if lang not in self.languages]
+        if unknown:
+            raise ConfigError(
+                "The corpus has no passages in that language.",
+                expected="languages of the corpus: " + " ".join(self.languages),
+                found=" ".join(unknown),
+            )
+        return [self.languages.index(lang) for lang in languages] or None
+
+    def _passage(self, number: int) -> tuple[str, str, str]:
+        """Id, language and text."""
+        lang, row = self._place_of(number)
+        texts = self.benchmark.corpus[lang]
+        return texts.ids[row].as_py(), lang, texts.texts[row].as_py()
+
+    def _place_of(self, number: int) -> tuple[str, int]:
+        return self.languages[int(self.retrievers[0].language_of[number])], int(self._rows[number])
+
+    @cached_property
+    def _rows(self) -> np.ndarray:
+        """(passages,) int64: the row of each passage in its language's file."""
+        import numpy as np
+
+        rows = np.empty(len(self.retrievers[0].collection.passage_ids), np.int64)
+        for shard in self.retrievers[0].collection.shards.values():
+            rows[shard.numbers] = np.arange(len(shard.numbers))
+        return rows
+
+    @cached_property
+    def _groups(self) -> tuple[np.ndarray, np.ndarray]:
+        """(passages,) int64, the group of each passage by number, -1 for none; and (groups,) how many are in each."""
+        import numpy as np
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        corpus = [texts.groups for texts in self.benchmark.corpus.values()]
+        coded = pa.chunked_array(corpus, pa.string()).combine_chunks().dictionary_encode()
+        empty = pc.index(coded.dictionary, "").as_py()
+        codes = coded.indices.to_numpy().astype(np.int64)
+        numbers = np.concatenate([shard.numbers for shard in self.retrievers[0].collection.shards.values()])
+        groups = np.empty(len(codes), np.int64)
+        groups[numbers] = np.where(codes == empty, -1, codes)
+        return groups, np.bincount(codes, minlength=len(coded.dictionary))
+
+    def _others(self, number: int) -> int:
+        groups, sizes = self._groups
+        return 0 if groups[number] < 0 else int(sizes[groups[number]]) - 1
+
+    def _group_of(self, passage_id: str) -> np.ndarray:
+        """The passages of a passage's group by number, language by language."""
+        import numpy as np
+        import pyarrow.compute as pc
+
+        number = pc.index(self.retrievers[0].collection.passage_ids, passage_id).as_py()
+        if number < 0:
+            raise ConfigError(
+                "The benchmark has no such passage.", expected=f"a passage of {self.benchmark.name}", found=passage_id
+            )
+        groups, _ = self._groups
+        found = np.array([number]) if groups[number] < 0 else np.flatnonzero(groups == groups[number])
+        order = np.lexsort((-found, self.retrievers[0].language_of[found]))
+        return found[order]
+
+
+def name_of(lang: str) -> str:
+    """A language's name in English; its code where the table of languages does not have it."""
+    try:
+        return language(lang).name
+    except ConfigError:
+        return lang
+
+
+def usable(question: str) -> str:
+    """The question without space around it; a ConfigError that says why if it cannot be asked."""
+    if is_blank(question):
+        raise ConfigError("The question is empty.", expected="some words, in any language", found="nothing to read")
+    if len(question) > MOST_CHARACTERS:
+        raise ConfigError(
+            "The question is too long.",
+            expected=f"at most {MOST_CHARACTERS:,} characters",
+            found=f"{len(question):,} characters",
+            remedy="ask for one thing at a time; a model reads some hundred words and no more",
+        )
+    return question.strip()
+
+
+def _require_same_pool(retrievers: Sequence[Retriever]) -> None:
+    """Raises a DataError unless the models rank the same passages for the same queries."""
+    for model in retrievers[1:]:
+        one, other = retrievers[0].collection, model.collection
+        have = [
+            f"{found.run}: queries in {' '.join(found.collection.queries)}, passages in {' '.join(found.languages)}"
+            for found in (retrievers[0], model)
+        ]
+        if set(one.queries) != set(other.queries) or retrievers[0].languages != model.languages:
+            raise DataError(
+                "The two models hold the benchmark in other languages, and cannot be compared.",
+                where=f"benchmark {one.benchmark.name}",
+                expected="embeddings in the same languages",
+                found="; ".join(have),
+                remedy="run `snakemake` for the study of each, with the same languages.evaluate",
+            )
