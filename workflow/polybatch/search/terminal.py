@@ -65,17 +65,18 @@ def _hit(hit: Hit, width: int) -> str:
 
 def visible(text: str, width: int) -> str:
     """One line of at most so many columns, with no character that a terminal would obey."""
-    shown, used = [], 0
+    shown: list[str] = []
+    used, cut = 0, 0
     for character in text:
         kind = unicodedata.category(character)
         one = " " if character in "\n\r\t\u2028\u2029" else character
         if kind in ("Cc", "Cs") and one != " ":
             one = "\N{REPLACEMENT CHARACTER}"
-        columns = _columns(one, kind)
-        if used + columns > width - 1:
-            return "".join(shown).rstrip() + "…"
+        used += _columns(one, kind)
+        if used > width:
+            return "".join(shown[:cut]).rstrip() + "…"
         shown.append(one)
-        used += columns
+        cut = len(shown) if used < width else cut  # the ellipsis takes a column
     return "".join(shown)
 
 

@@ -26,6 +26,7 @@ from polybatch.search.differences import ORDERS, ordered
 from polybatch.search.loading import Loading
 
 if TYPE_CHECKING:
+    import uvicorn
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
@@ -251,6 +252,25 @@ def listen(port: int) -> socket.socket:
     return found
 
 
+def server(loading: Loading, study: str) -> uvicorn.Server:
+    """The server of the application, not yet started: `run(sockets=[listen(port)])` starts it."""
+    import uvicorn
+
+    config = uvicorn.Config(
+        application(loading, study),
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        ws="none",
+        http="h11",
+        h11_max_incomplete_event_size=_LONGEST_REQUEST,
+        timeout_graceful_shutdown=1,
+    )
+    return uvicorn.Server(config)
+
+
 def serve(loading: Loading, study: str, port: int, *, browser: bool) -> None:
     """Answers until Ctrl-C.
 
@@ -260,26 +280,13 @@ def serve(loading: Loading, study: str, port: int, *, browser: bool) -> None:
         port: See `listen`.
         browser: Whether the page is opened in this machine's browser.
     """
-    import uvicorn
-
     sock = listen(port)
     address = f"http://{ADDRESS}:{sock.getsockname()[1]}/"
-    config = uvicorn.Config(
-        application(loading, study),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        lifespan="off",
-        ws="none",
-        http="h11",
-        h11_max_incomplete_event_size=_LONGEST_REQUEST,
-        timeout_graceful_shutdown=1,
-    )
     print(f"{address}   (Ctrl-C ends it)", flush=True)
     loading.start()
     if browser:
         webbrowser.open(address)
     try:
-        uvicorn.Server(config).run(sockets=[sock])
+        server(loading, study).run(sockets=[sock])
     except KeyboardInterrupt:
         stage.log.info("the page is closed")
