@@ -41,8 +41,10 @@ def test_without_names_the_first_run_stands_against_the_last(tmp_path: Path) -> 
 
 def test_parts_of_a_name_are_enough_where_no_other_run_has_them(tmp_path: Path) -> None:
     found = study(tmp_path, {run: ["test"] for run in (UNTRAINED, HYBRID, XY)}, runs=SEEDS)
-    for asked in (HYBRID, "hybrid-a0.5/s1", "tiny/hybrid-a0.5/s1"):
+    for asked in (HYBRID, "hybrid-a0.5/s1", "tiny/hybrid-a0.5/s1", "hybrid/s1"):
         assert [one.run for one in found.choose(asked, "untrained", None)] == [HYBRID, UNTRAINED]
+    with_mono = study(tmp_path / "mono", {}, runs=[{"sampling": name, "seeds": [1]} for name in ("x-x", "x-x-mono")])
+    assert with_mono._run("x-x") == "tiny/x-x/nall/en+ar/s1"
     with pytest.raises(ConfigError, match="' means 2 runs") as fault:
         found.choose("hybrid-a0.5", None, None)
     assert HYBRID in fault.value.found
@@ -50,7 +52,7 @@ def test_parts_of_a_name_are_enough_where_no_other_run_has_them(tmp_path: Path) 
         found.choose("untrained", UNTRAINED, None)
 
 
-@pytest.mark.parametrize("asked", ["hybird-a0.5", "tiny/hybrid-a0.7", "tiny/hybrid-a0.5/nall/en+ar/s9", "hybrid"])
+@pytest.mark.parametrize("asked", ["hybird-a0.5", "tiny/hybrid-a0.7", "tiny/hybrid-a0.5/nall/en+ar/s9", "hybird"])
 def test_a_run_that_is_not_there_is_answered_with_runs_near_it(tmp_path: Path, asked: str) -> None:
     found = study(tmp_path, {UNTRAINED: ["test"], HYBRID: ["test"]})
     with pytest.raises(ConfigError, match="has no run") as fault:

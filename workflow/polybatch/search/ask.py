@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("question", nargs="?", help="in any language")
     parser.add_argument("--study", default="default", help="the study (default: default)")
-    parser.add_argument("--run", help="a run's name, or parts of it that no other has, such as hybrid-a0.5")
+    parser.add_argument("--run", help="a run's name, or parts of it that no other has, such as hybrid")
     parser.add_argument("--against", help="a second run, shown beside it; without both, the study's first and last")
     parser.add_argument("--benchmark", help="whose passages are searched (default: the study's first)")
     parser.add_argument("--top", type=int, default=10, help="passages of each model, in the terminal (default: 10)")
@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > _LAST_PORT:
+    if not (text.isascii() and text.isdecimal()) or int(text) > _LAST_PORT:
         raise argparse.ArgumentTypeError(f"{text!r} is no port: a number from 0 to {_LAST_PORT}")
     return int(text)
 

@@ -6,7 +6,7 @@ outputs: an `Indexed` for each model that is asked for: its run, its benchmark, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -89,7 +89,7 @@ class Study:
     def _run(self, asked: str) -> str:
         """The run that a name, or a part of one, means."""
         parts = [part for part in asked.split("/") if part]
-        found = [asked] if asked in self.models else [name for name in self.models if _holds(name.split("/"), parts)]
+        found = [asked] if asked in self.models else self._with(parts, str.__eq__) or self._with(parts, str.startswith)
         if len(found) == 1:
             return found[0]
         if found:
@@ -107,11 +107,16 @@ class Study:
             remedy="name one of the runs found",
         )
 
+    def _with(self, parts: Sequence[str], fits: Callable[[str, str], bool]) -> list[str]:
+        """The runs whose names hold some parts, or their beginnings."""
+        return [name for name in self.models if _holds(name.split("/"), parts, fits)]
+
     def _near(self, asked: str) -> list[str]:
-        """Runs whose name, or a part of it, looks like what was asked for."""
-        parts = {part for name in self.models for part in name.split("/")}
+        """Runs whose name, or the beginning of a part of it, looks like what was asked for."""
         last = asked.rstrip("/").rpartition("/")[2]
-        close = {*get_close_matches(last, parts, n=3, cutoff=0.6), *get_close_matches(asked, self.models, cutoff=0.6)}
+        starts = {part[: len(last)]: part for name in self.models for part in name.split("/")}
+        close = {starts[start] for start in get_close_matches(last, starts, n=3, cutoff=0.6)}
+        close |= set(get_close_matches(asked, self.models, cutoff=0.6))
         return [name for name in self.models if name in close or close & set(name.split("/"))]
 
     def _benchmark(self, names: Sequence[str], asked: str | None) -> str:
@@ -182,10 +187,10 @@ def _is_indexed(paths: Paths, run: str, benchmark: str) -> bool:
     return all(Path(path).is_file() for path in records)
 
 
-def _holds(parts: Sequence[str], wanted: Sequence[str]) -> bool:
-    """Whether `wanted` are some of `parts`, in their order."""
+def _holds(parts: Sequence[str], wanted: Sequence[str], fits: Callable[[str, str], bool]) -> bool:
+    """Whether `wanted` fit some of `parts`, in their order."""
     left = iter(parts)
-    return bool(wanted) and all(part in left for part in wanted)
+    return bool(wanted) and all(any(fits(part, one) for part in left) for one in wanted)
 
 
 def _list(names: Sequence[str]) -> str:
