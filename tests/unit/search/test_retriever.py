@@ -60,7 +60,7 @@ def test_a_typed_query_gets_the_vector_and_the_ranking_that_the_run_was_scored_w
 
 def test_vectors_stay_in_their_files(paths: StudyPaths) -> None:
     for shard in opened(paths).collection.shards.values():
-        assert isinstance(shard.resident, np.memmap)
+        assert isinstance(shard.resident.base, np.memmap)
 
 
 def test_float16_vectors_and_indexes_that_are_not_exact_are_ranked_exactly(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ outputs: an `Answer`: the first passages of each model, the languages among them
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
@@ -120,12 +121,14 @@ class Answers:
 
     Attributes:
         retrievers: The models, of one benchmark in the same languages.
+        turn: Is held while a question is answered: one at a time has the processor, and what is done beside waits.
     """
 
     def __init__(self, retrievers: Sequence[Retriever]) -> None:
         self.retrievers = list(retrievers)
         _require_same_pool(self.retrievers)
         self.benchmark = self.retrievers[0].collection.benchmark
+        self.turn = threading.Lock()
         self._asked: OrderedDict[tuple[int, str], tuple[Asked, float]] = OrderedDict()
 
     @property
@@ -155,7 +158,8 @@ class Answers:
         if not 1 <= top <= MOST_PASSAGES:
             raise ConfigError("So many passages are not listed.", expected=f"1 to {MOST_PASSAGES}", found=str(top))
         text = own.text if own else usable(question)
-        found = [self._of_model(place, text, own, places, top) for place in range(len(self.retrievers))]
+        with self.turn:
+            found = [self._of_model(place, text, own, places, top) for place in range(len(self.retrievers))]
         return Answer(text, own, note, found)
 
     def translations(self, passage_id: str, question: str = "", query_id: str = "") -> list[Translation]:
@@ -168,7 +172,8 @@ class Answers:
         own, _ = self._own(question, query_id)
         text = own.text if own else usable(question)
         numbers = self._group_of(passage_id)
-        ranked = [model.rank(self._question(place, text, own)[0]) for place, model in enumerate(self.retrievers)]
+        with self.turn:
+            ranked = [model.rank(self._question(place, text, own)[0]) for place, model in enumerate(self.retrievers)]
         ranks, scores = [of.ranks(numbers).tolist() for of in ranked], [of.scores(numbers).tolist() for of in ranked]
         return [
             Translation(*self._passage(number), [of[place] for of in ranks], [of[place] for of in scores])

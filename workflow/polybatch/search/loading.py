@@ -87,4 +87,8 @@ class Loading:
             stage.log.exception("while the models were opened")
 
     def _tell_compared(self, share: float) -> None:
+        """Keeps the share, and lets a question that is being answered go first."""
         self.compared = share
+        if self.answers is not None:
+            with self.answers.turn:
+                pass

@@ -44,7 +44,8 @@ class Mapped(VectorFile):
         """All of them: (rows, dim), of the type in which they are stored."""
         import numpy as np
 
-        return np.memmap(self.path, self.dtype, "r", self.offset, (self.rows, self.dim))
+        # A plain array over the mapping: every result of computing with a memmap would be one too, and slow to use.
+        return np.asarray(np.memmap(self.path, self.dtype, "r", self.offset, (self.rows, self.dim)))
 
 
 @dataclass(frozen=True)
