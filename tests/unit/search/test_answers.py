@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 from small_study import HYBRID, LANGUAGES, MARKUP, PASSAGES, QUERIES, UNTRAINED
 
 from polybatch.core.errors import ConfigError, DataError
+from polybatch.core.files import read_json, write_json
+from polybatch.embedding.embedder import model_digest
 from polybatch.search.answers import MOST_CHARACTERS, Answers
+from polybatch.search.indexed import read_study
+from polybatch.search.loading import open_all
 
 
 def test_both_models_list_their_first_passages(answers: Answers) -> None:
@@ -106,3 +114,24 @@ def test_models_of_other_languages_are_not_compared(answers: Answers) -> None:
     other = SimpleNamespace(run="other", collection=replace(one.collection, queries=queries), languages=one.languages)
     with pytest.raises(DataError, match="other languages"):
         Answers([one, other])  # type: ignore[list-item]
+
+
+def test_a_model_that_takes_off_a_vector_of_the_questions_language_asks_for_it(written: Path, tmp_path: Path) -> None:
+    results = shutil.copytree(written, tmp_path / "results")
+    chosen = read_study(results, "default").choose("untrained", None, "test")
+    folder, plain = chosen[0].model, open_all(chosen)
+    vectors = {"queries.ar": plain.retrievers[0].stored("ar", 0).vector * 0.5, "corpus.ar": np.ones(16, np.float32)}
+    save_file({**vectors, "queries.other": np.full(16, 0.25, np.float32)}, folder / "language_vectors.safetensors")
+    record = chosen[0].embeddings / "embeddings.json"
+    write_json(record, {**read_json(record), "model": model_digest(folder)})
+    found = open_all(chosen)
+    assert found.question_languages == ["ar", "other"]
+    with pytest.raises(ConfigError, match="language of the question has to be named"):
+        found.ask("ضوء")
+    for lang, taken_off in (("ar", vectors["queries.ar"]), ("other", np.full(16, 0.25))):
+        expected = plain.retrievers[0].embed("ضوء").vector - taken_off
+        vector = found.retrievers[0].embed("ضوء", lang).vector
+        assert np.allclose(vector, expected / np.linalg.norm(expected), atol=1e-6)
+    arabic, other = (found.ask("ضوء", lang=lang, top=24).models[0].hits for lang in ("ar", "other"))
+    assert [hit.score for hit in arabic] != [hit.score for hit in other]
+    assert found.ask(query_id="q0-ar").models[0].hits == plain.ask(query_id="q0-ar").models[0].hits

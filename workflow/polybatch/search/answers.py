@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.languages import language
 from polybatch.core.text import is_blank
-from polybatch.search.retriever import Asked, Ranked, Retriever
+from polybatch.search.retriever import OTHER_LANGUAGE, Asked, Ranked, Retriever
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,6 +43,14 @@ class Own:
     lang: str
     row: int
     text: str
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A question that somebody typed, and its language where that matters to a model, else ""."""
+
+    text: str
+    lang: str
 
 
 @dataclass(frozen=True)
@@ -129,7 +137,7 @@ class Answers:
         _require_same_pool(self.retrievers)
         self.benchmark = self.retrievers[0].collection.benchmark
         self.turn = threading.Lock()
-        self._asked: OrderedDict[tuple[int, str], tuple[Asked, float]] = OrderedDict()
+        self._asked: OrderedDict[tuple[int, Typed], tuple[Asked, float]] = OrderedDict()
 
     @property
     def languages(self) -> list[str]:
@@ -141,7 +149,15 @@ class Answers:
         """Language -> how many passages there are."""
         return {lang: len(texts) for lang, texts in self.benchmark.corpus.items()}
 
-    def ask(self, question: str = "", query_id: str = "", languages: Sequence[str] = (), top: int = 10) -> Answer:
+    @property
+    def question_languages(self) -> list[str]:
+        """The languages to choose that of a typed question from; none where it does not matter to any model."""
+        every = [lang for model in self.retrievers for lang in model.taken_off]
+        return [lang for lang in dict.fromkeys(every) if lang != OTHER_LANGUAGE] + [OTHER_LANGUAGE] * bool(every)
+
+    def ask(
+        self, question: str = "", query_id: str = "", languages: Sequence[str] = (), top: int = 10, lang: str = ""
+    ) -> Answer:
         """Answers a question.
 
         Args:
@@ -149,6 +165,7 @@ class Answers:
             query_id: A query of the benchmark, in place of a text.
             languages: The passages to list; none is all.
             top: How many passages a model lists.
+            lang: The language of a typed question, one of `question_languages` where there are any.
 
         Raises:
             ConfigError: The question is empty or too long, or there is no such query, language or number.
@@ -157,12 +174,14 @@ class Answers:
         places = self._places(languages)
         if not 1 <= top <= MOST_PASSAGES:
             raise ConfigError("So many passages are not listed.", expected=f"1 to {MOST_PASSAGES}", found=str(top))
-        text = own.text if own else usable(question)
+        asking = own or self._typed(question, lang)
         with self.turn:
-            found = [self._of_model(place, text, own, places, top) for place in range(len(self.retrievers))]
-        return Answer(text, own, note, found)
+            found = [self._of_model(place, asking, places, top) for place in range(len(self.retrievers))]
+        return Answer(asking.text, own, note, found)
 
-    def translations(self, passage_id: str, question: str = "", query_id: str = "") -> list[Translation]:
+    def translations(
+        self, passage_id: str, question: str = "", query_id: str = "", lang: str = ""
+    ) -> list[Translation]:
         """Where the passages of a hit's group stand for a question, the hit among them, in the pool's order of
         languages.
 
@@ -170,18 +189,19 @@ class Answers:
             ConfigError: There is no such passage; and as of `ask`.
         """
         own, _ = self._own(question, query_id)
-        text = own.text if own else usable(question)
+        asking = own or self._typed(question, lang)
         numbers = self._group_of(passage_id)
         with self.turn:
-            ranked = [model.rank(self._question(place, text, own)[0]) for place, model in enumerate(self.retrievers)]
+            ranked = [model.rank(self._question(place, asking)[0]) for place, model in enumerate(self.retrievers)]
         ranks, scores = [of.ranks(numbers).tolist() for of in ranked], [of.scores(numbers).tolist() for of in ranked]
         return [
             Translation(*self._passage(number), [of[place] for of in ranks], [of[place] for of in scores])
             for place, number in enumerate(numbers.tolist())
         ]
 
-    def _of_model(self, place: int, text: str, own: Own | None, languages: list[int] | None, top: int) -> OfModel:
-        asked, encode_ms = self._question(place, text, own)
+    def _of_model(self, place: int, asking: Own | Typed, languages: list[int] | None, top: int) -> OfModel:
+        asked, encode_ms = self._question(place, asking)
+        own = asking if isinstance(asking, Own) else None
         start = time.perf_counter()
         model = self.retrievers[place]
         ranked = model.rank(asked)
@@ -207,19 +227,32 @@ class Answers:
             found[depth] = {lang: counts[place] / of for place, lang in enumerate(self.languages)}
         return found
 
-    def _question(self, place: int, text: str, own: Own | None) -> tuple[Asked, float]:
+    def _question(self, place: int, asking: Own | Typed) -> tuple[Asked, float]:
         """The question as a model takes it, and the milliseconds that took; those of a repeated one are the first's."""
         model = self.retrievers[place]
-        if own is not None:
-            return model.stored(own.lang, own.row), 0.0
-        known = self._asked.get((place, text))
+        if isinstance(asking, Own):
+            return model.stored(asking.lang, asking.row), 0.0
+        known = self._asked.get((place, asking))
         if known is None:
             start = time.perf_counter()
-            asked = model.embed(text)
-            known = self._asked[place, text] = asked, 1000 * (time.perf_counter() - start)
+            asked = model.embed(asking.text, asking.lang)
+            known = self._asked[place, asking] = asked, 1000 * (time.perf_counter() - start)
             if len(self._asked) > _KEPT_QUESTIONS:
                 self._asked.popitem(last=False)
         return known
+
+    def _typed(self, question: str, lang: str) -> Typed:
+        """A typed question, with its language where that matters."""
+        text, choices = usable(question), self.question_languages
+        if choices and lang not in choices:
+            needing = ", ".join(model.run for model in self.retrievers if model.taken_off)
+            raise ConfigError(
+                "The language of the question has to be named.",
+                expected=f"one of {' '.join(choices)}: {needing} takes a vector of the question's language off",
+                found=lang or "none",
+                remedy="choose it beside the question; in the terminal: --question-language",
+            )
+        return Typed(text, lang if choices else "")
 
     def _own(self, question: str, query_id: str) -> tuple[Own | None, str]:
         """The benchmark's query that is meant, and what is to be said about it."""

@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
         return
     from polybatch.search.terminal import render
 
-    answer = open_all(chosen).ask(args.question, languages=args.languages, top=args.top)
+    answer = open_all(chosen).ask(args.question, languages=args.languages, top=args.top, lang=args.question_language)
     print(render(answer, max(40, get_terminal_size((100, 24)).columns)))
 
 
@@ -58,6 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--benchmark", help="whose passages are searched (default: the study's first)")
     parser.add_argument("--top", type=int, default=10, help="passages of each model, in the terminal (default: 10)")
     parser.add_argument("--languages", nargs="+", default=[], help="list passages in these alone, in the terminal")
+    parser.add_argument(
+        "--question-language", default="", help="of the question, for a model that takes off a vector of its language"
+    )
     parser.add_argument("--port", type=_port, default=_PORT, help=f"of the page (default: {_PORT}; 0: any free one)")
     parser.add_argument("--no-browser", action="store_true", help="only print the page's address")
     parser.add_argument("--results", type=Path, default=Path(RESULTS), help="folder of all results")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polybatch.core.contracts import POOL
-from polybatch.core.errors import DataError
+from polybatch.core.errors import DataError, made_again
 from polybatch.core.files import read_json
 from polybatch.embedding.embedder import Embedder, Model, model_digest
 from polybatch.embedding.options import EncodeOptions
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 # Of the options that embeddings were made with, those that a question's vector depends on.
 _OF_QUERIES = ("query_prompt", "truncate_dim")
+# In the folder of a model whose embeddings have a vector of their language taken off, after what the model itself does:
+# "queries.<lang>" and "queries.other" -> (dim,) float32.
+LANGUAGE_VECTORS = "language_vectors.safetensors"
+OTHER_LANGUAGE = "other"
 # torch is told its number of threads for a moment while a text is embedded (embedding.runner): one text at a time.
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -111,11 +115,14 @@ class Retriever:
         factory: The kind of the run's index.
         model: See `Model`.
         prompt: Put before every question.
+        taken_off: Language -> what is taken off the vectors of questions in it; empty where a question's language does
+            not matter.
     """
 
     def __init__(self, indexed: Indexed, collection: Collection, model: Model, factory: str, prompt: str) -> None:
         self.run, self.collection, self.model = indexed.run, collection, model
         self.factory, self.prompt = factory, prompt
+        self.taken_off = _taken_off(indexed.model)
 
     @property
     def languages(self) -> list[str]:
@@ -136,14 +143,18 @@ class Retriever:
     def _embedder(self) -> Embedder:
         return Embedder(self.model.loaded, "queries", self.prompt, self.model.options)
 
-    def embed(self, text: str) -> Asked:
-        """A question that somebody typed."""
+    def embed(self, text: str, lang: str = "") -> Asked:
+        """A question that somebody typed; `lang` is its language, where that matters."""
         import numpy as np
         import pyarrow as pa
 
         with _ONE_AT_A_TIME:
             prepared = self._embedder.prepare(pa.array(["your question"]), pa.array([text]))
             vector = self._embedder.embed(prepared)[0]
+        taken_off = self.taken_off.get(lang, self.taken_off.get(OTHER_LANGUAGE))
+        if taken_off is not None:
+            vector = vector - taken_off
+            vector = vector / max(float(np.linalg.norm(vector)), float(np.finfo(np.float32).tiny))
         longest = self.model.loaded.max_seq_length
         cut = longest is not None and len(prepared.tokens[0]) >= longest
         return Asked(vector, np.empty(0, np.int64), cut)
@@ -172,6 +183,24 @@ class Retriever:
         passages, relevance = self.collection.judged[lang, POOL]
         found: np.ndarray = passages[row][relevance[row] > 0]
         return found[found < len(self.collection.passage_ids)]  # those that no corpus holds have no rank
+
+
+def _taken_off(model: Path) -> dict[str, np.ndarray]:
+    """The vectors of `Retriever.taken_off`, (dim,) float32, of a model's folder."""
+    path = model / LANGUAGE_VECTORS
+    if not path.is_file():
+        return {}
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        vectors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise DataError(
+            "The vectors of languages of a model cannot be read.", where=path, found=str(error), remedy=made_again(path)
+        ) from error
+    sides = {key: key.partition(".") for key in vectors}
+    return {lang: vectors[key] for key, (side, _, lang) in sides.items() if side == "queries"}
 
 
 def open_retriever(indexed: Indexed, told: Callable[[str], None]) -> Retriever:

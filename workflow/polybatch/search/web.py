@@ -24,6 +24,7 @@ from polybatch.core.errors import ConfigError, PolybatchError
 from polybatch.search.answers import MOST_CHARACTERS, Answers, name_of
 from polybatch.search.differences import ORDERS, ordered
 from polybatch.search.loading import Loading
+from polybatch.search.retriever import OTHER_LANGUAGE
 
 if TYPE_CHECKING:
     import uvicorn
@@ -184,6 +185,10 @@ def _state(loading: Loading, study: str) -> dict[str, Any]:
             {"code": lang, "name": name_of(lang), "passages": corpus.get(lang, 0), "queries": lang in asked}
             for lang in loading.answers.benchmark.languages
         ],
+        "question_languages": [
+            {"code": lang, "name": "another language" if lang == OTHER_LANGUAGE else name_of(lang)}
+            for lang in loading.answers.question_languages
+        ],
         "indexes": [kind for kind in exact if kind != "Flat"],
         "compared": loading.compared,
         "orders": {name: words for name, (words, _) in ORDERS.items()} if len(loading.chosen) > 1 else {},
@@ -192,15 +197,15 @@ def _state(loading: Loading, study: str) -> dict[str, Any]:
 
 def _search(answers: Answers, request: Request) -> dict[str, Any]:
     given = request.query_params
-    answer = answers.ask(
-        given.get("q", ""), given.get("id", ""), _languages(given.get("langs", "")), _number(given.get("top", "10"))
-    )
-    return asdict(answer)
+    languages, top = _languages(given.get("langs", "")), _number(given.get("top", "10"))
+    return asdict(answers.ask(given.get("q", ""), given.get("id", ""), languages, top, given.get("lang", "")))
 
 
 def _translations(answers: Answers, request: Request) -> dict[str, Any]:
     given = request.query_params
-    found = answers.translations(given.get("passage", ""), given.get("q", ""), given.get("id", ""))
+    found = answers.translations(
+        given.get("passage", ""), given.get("q", ""), given.get("id", ""), given.get("lang", "")
+    )
     return {"passages": [asdict(passage) for passage in found]}
 
 

@@ -64,14 +64,16 @@ function named(words) {
 
 function fromAddress() {
   const given = new URLSearchParams(location.search);
-  return { q: given.get("q") ?? "", id: given.get("id") ?? "", langs: given.get("langs") ?? "", top: given.get("top") ?? "10" };
+  const [q, id, langs, lang] = ["q", "id", "langs", "lang"].map((key) => given.get(key) ?? "");
+  return { q, id, langs, lang, top: given.get("top") ?? "10" };
 }
 
 function fromForm() {
   const langs = [...document.querySelectorAll("#languages input:checked")].map((box) => box.value).join(",");
   const q = at("question").value;
   const own = page.asked?.own;
-  return { q: own && own.text === q ? "" : q, id: own && own.text === q ? own.query_id : "", langs, top: at("top").value };
+  const same = own !== null && own !== undefined && own.text === q;
+  return { q: same ? "" : q, id: same ? own.query_id : "", langs, lang: same ? "" : at("spoken-in").value, top: at("top").value };
 }
 
 function intoForm(asked) {
@@ -79,6 +81,7 @@ function intoForm(asked) {
   for (const box of document.querySelectorAll("#languages input")) box.checked = langs.includes(box.value);
   at("top").value = [...at("top").options].some((one) => one.value === asked.top) ? asked.top : "10";
   at("question").value = asked.q;
+  if (asked.lang) at("spoken-in").value = asked.lang;
 }
 
 /** Asks, shows the answer, and keeps the question in the address. */
@@ -196,7 +199,7 @@ async function toggle(button, group, hit, names, asked) {
   group.hidden = open;
   if (open || group.childElementCount) return;
   try {
-    const found = await ask("/api/translations", { passage: hit.passage_id, q: asked.q, id: asked.id });
+    const found = await ask("/api/translations", { passage: hit.passage_id, q: asked.q, id: asked.id, lang: asked.lang });
     const rows = found.passages.map((one) => make("tr", { class: one.passage_id === hit.passage_id ? "here" : false },
       make("th", { scope: "row" }, one.lang, make("span", { class: "unseen" }, ` ${nameOf(one.lang)}`)),
       ...one.ranks.map((rank) => make("td", { class: "n" }, rank ? number(rank) : "taken out")),
@@ -241,7 +244,7 @@ async function list() {
   at("list").tHead.querySelector("th:nth-child(2)").append(make("span", { class: "unseen" }, "Language"));
   at("list").tBodies[0].replaceChildren(...found.rows.map((row) => {
     const chosen = make("button", { type: "button" }, text("span", row.query.lang, row.query.text));
-    chosen.addEventListener("click", () => search({ ...fromForm(), q: "", id: row.query.query_id }, { move: true }));
+    chosen.addEventListener("click", () => search({ ...fromForm(), q: "", lang: "", id: row.query.query_id }, { move: true }));
     return make("tr", {}, make("th", { scope: "row", class: "q" }, chosen),
       make("td", {}, make("span", { class: "lang", title: nameOf(row.query.lang) }, row.query.lang)),
       ...[row.other, ...row.found, ...row.own].map((count) => make("td", { class: "n" }, count.toString())));
@@ -281,6 +284,9 @@ function ready() {
   at("languages").replaceChildren(...languages.filter((one) => one.passages).map((one) =>
     make("label", {}, make("input", { type: "checkbox", value: one.code, onchange: again }), one.name)));
   at("filter").hidden = false;
+  const spoken = page.state.question_languages;
+  at("spoken-in").replaceChildren(...spoken.map((one) => make("option", { value: one.code }, one.name)));
+  at("spoken").hidden = !spoken.length;
   for (const id of ["question", "top", "send"]) at(id).disabled = false;
   if (Object.keys(orders).length) {
     at("by").replaceChildren(...Object.entries(orders).map(([name, words]) => make("option", { value: name }, named(words))));
