@@ -83,7 +83,7 @@ class OfModel:
         hits: Its first passages, best first.
         shares: Depth -> language -> share of the first passages of the pool, whatever the filter.
         relevant_ranks: The ranks of all relevant passages, ascending; empty for a typed question.
-        encode_ms, search_ms: How long it took. Stored queries are not encoded.
+        encode_ms, search_ms: How long it took. Stored queries and questions that were asked before are not encoded.
         cut: Whether the model read only the beginning of the question.
     """
 
@@ -137,7 +137,7 @@ class Answers:
         _require_same_pool(self.retrievers)
         self.benchmark = self.retrievers[0].collection.benchmark
         self.turn = threading.Lock()
-        self._asked: OrderedDict[tuple[int, Typed], tuple[Asked, float]] = OrderedDict()
+        self._asked: OrderedDict[tuple[int, Typed], Asked] = OrderedDict()
 
     @property
     def languages(self) -> list[str]:
@@ -228,18 +228,17 @@ class Answers:
         return found
 
     def _question(self, place: int, asking: Own | Typed) -> tuple[Asked, float]:
-        """The question as a model takes it, and the milliseconds that took; those of a repeated one are the first's."""
+        """The question as a model takes it, and the milliseconds that took: none for one that was asked before."""
         model = self.retrievers[place]
         if isinstance(asking, Own):
             return model.stored(asking.lang, asking.row), 0.0
-        known = self._asked.get((place, asking))
-        if known is None:
-            start = time.perf_counter()
-            asked = model.embed(asking.text, asking.lang)
-            known = self._asked[place, asking] = asked, 1000 * (time.perf_counter() - start)
-            if len(self._asked) > _KEPT_QUESTIONS:
-                self._asked.popitem(last=False)
-        return known
+        if (known := self._asked.get((place, asking))) is not None:
+            return known, 0.0
+        start = time.perf_counter()
+        asked = self._asked[place, asking] = model.embed(asking.text, asking.lang)
+        if len(self._asked) > _KEPT_QUESTIONS:
+            self._asked.popitem(last=False)
+        return asked, 1000 * (time.perf_counter() - start)
 
     def _typed(self, question: str, lang: str) -> Typed:
         """A typed question, with its language where that matters."""

@@ -124,7 +124,8 @@ function show(answer, asked, took) {
   const encoded = answer.models.map((model) => ms(model.encode_ms)).join(" + ");
   const searched = answer.models.map((model) => ms(model.search_ms)).join(" + ");
   const passages = page.state.languages.reduce((sum, one) => sum + one.passages, 0);
-  const reading = answer.own ? "stored query, not encoded; " : `encoded in ${encoded} ms, `;
+  const fresh = answer.models.some((model) => model.encode_ms);
+  const reading = fresh ? `encoded in ${encoded} ms, ` : answer.own ? "stored query, not encoded; " : "encoded before; ";
   at("status").textContent = `${reading}searched in ${searched} ms; ${ms(took)} ms together, ${number(passages)} passages`;
   const notes = [
     answer.own
@@ -200,15 +201,17 @@ async function toggle(button, group, hit, names, asked) {
   if (open || group.childElementCount) return;
   try {
     const found = await ask("/api/translations", { passage: hit.passage_id, q: asked.q, id: asked.id, lang: asked.lang });
-    const rows = found.passages.map((one) => make("tr", { class: one.passage_id === hit.passage_id ? "here" : false },
-      make("th", { scope: "row" }, one.lang, make("span", { class: "unseen" }, ` ${nameOf(one.lang)}`)),
-      ...one.ranks.map((rank) => make("td", { class: "n" }, rank ? number(rank) : "taken out")),
-      text("td", one.lang, one.text, { class: "text" })));
-    group.replaceChildren(make("table", {},
+    // Roles are spelled out because a narrow window lays the rows out as grids, which browsers no longer take for rows.
+    const rows = found.passages.map((one) => make("tr", { role: "row", class: one.passage_id === hit.passage_id ? "here" : false },
+      make("th", { role: "rowheader", scope: "row" }, one.lang, make("span", { class: "unseen" }, ` ${nameOf(one.lang)}`)),
+      ...one.ranks.map((rank) => make("td", { role: "cell", class: "n" }, rank ? number(rank) : "taken out")),
+      text("td", one.lang, one.text, { role: "cell", class: "text" })));
+    const heads = [make("span", { class: "unseen" }, "Language"), ...names, "Passage"];
+    group.replaceChildren(make("table", { role: "table" },
       make("caption", {}, "Ranks among the passages of all languages"),
-      make("thead", {}, make("tr", {}, make("th", { scope: "col" }, make("span", { class: "unseen" }, "Language")),
-        ...names.map((name) => make("th", { scope: "col", class: "n" }, name)), make("th", { scope: "col" }, "Passage"))),
-      make("tbody", {}, ...rows)));
+      make("thead", { role: "rowgroup" }, make("tr", { role: "row" },
+        ...heads.map((head) => make("th", { role: "columnheader", scope: "col", class: names.includes(head) ? "n" : false }, head)))),
+      make("tbody", { role: "rowgroup" }, ...rows)));
   } catch (error) {
     group.replaceChildren(make("p", {}, `${error.message} ${Object.values(error.facts ?? {}).join(" ")}`));
   }
@@ -239,7 +242,8 @@ async function list() {
   at("after").disabled = last >= found.total;
   const [first, second] = labels(page.state.runs);
   at("list").tHead.replaceChildren(make("tr", {}, make("th", { scope: "col" }, "Query"), make("th", { scope: "col" }, ""),
-    ...["passages that differ", `relevant: ${first}`, second, `in the query's language: ${first}`, second].map((words) =>
+    ...["passages that differ", `relevant: ${first}`, `relevant: ${second}`, `in the query's language: ${first}`,
+      `in the query's language: ${second}`].map((words) =>
       make("th", { scope: "col", class: "n" }, words))));
   at("list").tHead.querySelector("th:nth-child(2)").append(make("span", { class: "unseen" }, "Language"));
   at("list").tBodies[0].replaceChildren(...found.rows.map((row) => {
