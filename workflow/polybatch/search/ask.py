@@ -27,6 +27,9 @@ def main(argv: list[str] | None = None) -> None:
     args = _parser().parse_args(argv)
     if args.question is None:
         _require_libraries()
+    # Read by numpy and torch when they are imported. One question leaves little to share out: on a busy machine,
+    # threads that wait for one another took four times the processor's time.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
     from polybatch.search.answers import usable
     from polybatch.search.indexed import read_study
