@@ -83,6 +83,10 @@ def test_a_question_of_nothing_is_refused(answers: Answers, question: str) -> No
         answers.ask(question)
 
 
+def test_bytes_that_are_no_text_are_asked_as_they_are_shown(answers: Answers) -> None:
+    assert answers.ask("red \udcff house").question == "red ? house"
+
+
 def test_a_question_of_a_book_is_refused(answers: Answers) -> None:
     with pytest.raises(ConfigError, match=r"at most 5,000 characters\n  found: 100,000 characters"):
         answers.ask("x" * 100_000)

@@ -58,6 +58,7 @@ def test_a_question_is_answered_in_the_terminal(written: Path, capsys: pytest.Ca
         ([""], "The question is empty."),
         (["x" * 100_000], "The question is too long."),
         (["red", "--run", "hybird"], "found: " + HYBRID),
+        (["red", "--top", "0"], "So many passages are not listed."),
         (["red", "--study", "defualt"], "tables of the studies default"),
         (
             ["red", "--against", "hybrid-a0.5", "--run", "untrained", "--benchmark", "extra"],

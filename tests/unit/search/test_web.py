@@ -219,6 +219,15 @@ def test_a_model_that_cannot_be_opened_is_told_on_the_page(written: Path) -> Non
         assert client.request("/")[0] == 200
 
 
+def test_where_queries_cannot_be_compared_questions_are_answered_all_the_same(written: Path, answers: Answers) -> None:
+    loading = Loading(read_study(written, "default").choose(None, None, "test"))
+    loading.answers, loading.fault = answers, DataError("Some inner products are not numbers.")
+    for client in serving(loading):
+        assert client.ask("search", q="red")[0] == 200
+        assert client.ask("state")[1]["ready"]
+        assert client.ask("queries")[1]["fault"]["problem"] == "Some inner products are not numbers."
+
+
 def test_a_port_that_is_taken_is_told() -> None:
     first = listen(0)
     with pytest.raises(ConfigError, match=r"address already in use(.|\n)*--port 0"):

@@ -172,8 +172,7 @@ class Answers:
         """
         own, note = self._own(question, query_id)
         places = self._places(languages)
-        if not 1 <= top <= MOST_PASSAGES:
-            raise ConfigError("So many passages are not listed.", expected=f"1 to {MOST_PASSAGES}", found=str(top))
+        require_top(top)
         asking = own or self._typed(question, lang)
         with self.turn:
             found = [self._of_model(place, asking, places, top) for place in range(len(self.retrievers))]
@@ -371,7 +370,14 @@ def usable(question: str) -> str:
             found=f"{len(question):,} characters",
             remedy="ask for one thing at a time; a model reads some hundred words and no more",
         )
-    return question.strip()
+    # Bytes of a terminal that are no UTF-8 come as halves of characters, which no tokenizer takes.
+    return question.strip().encode("utf-8", "replace").decode("utf-8")
+
+
+def require_top(top: int) -> None:
+    """Raises a ConfigError if a model does not list so many passages."""
+    if not 1 <= top <= MOST_PASSAGES:
+        raise ConfigError("So many passages are not listed.", expected=f"1 to {MOST_PASSAGES}", found=str(top))
 
 
 def _require_same_pool(retrievers: Sequence[Retriever]) -> None:

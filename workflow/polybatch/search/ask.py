@@ -31,12 +31,13 @@ def main(argv: list[str] | None = None) -> None:
     # threads that wait for one another took four times the processor's time.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-    from polybatch.search.answers import usable
+    from polybatch.search.answers import require_top, usable
     from polybatch.search.indexed import read_study
     from polybatch.search.loading import Loading, open_all
 
     if args.question is not None:
         usable(args.question)  # before the models are loaded
+        require_top(args.top)
     chosen = read_study(args.results, args.study).choose(args.run, args.against, args.benchmark)
     if args.question is None:
         from polybatch.search.web import serve

@@ -156,7 +156,7 @@ def _told(error: PolybatchError) -> dict[str, Any]:
 
 
 def _ready(loading: Loading) -> Answers:
-    if loading.fault is not None:
+    if loading.answers is None and loading.fault is not None:
         raise loading.fault
     if loading.answers is None:
         raise ConfigError("The models are still being loaded.", found=loading.line, remedy="ask again in a moment")
@@ -172,10 +172,9 @@ def _state(loading: Loading, study: str) -> dict[str, Any]:
         "line": loading.line,
         "ready": loading.answers is not None,
         "most_characters": MOST_CHARACTERS,
-        **(_told(loading.fault) if loading.fault else {}),
     }
     if loading.answers is None:
-        return found
+        return {**found, **(_told(loading.fault) if loading.fault else {})}
     corpus = loading.answers.pool
     asked = {own.lang for own in loading.answers.queries}
     exact = [model.factory for model in loading.answers.retrievers]
@@ -213,6 +212,8 @@ def _queries(loading: Loading, request: Request) -> dict[str, Any]:
     """A part of the list of the benchmark's queries."""
     answers, given = _ready(loading), request.query_params
     start = _number(given.get("start", "0"))
+    if loading.differences is None and loading.fault is not None:
+        raise loading.fault
     if loading.differences is None:
         return {"rows": [], "total": 0, "of": len(answers.queries), "compared": loading.compared}
     found = ordered(loading.differences, given.get("by", "passages"), given.get("lang", ""))
