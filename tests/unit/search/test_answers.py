@@ -13,9 +13,10 @@ from small_study import HYBRID, LANGUAGES, MARKUP, PASSAGES, QUERIES, UNTRAINED
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json, write_json
 from polybatch.embedding.embedder import model_digest
-from polybatch.search.answers import MOST_CHARACTERS, Answers
+from polybatch.search.answers import Answers
 from polybatch.search.indexed import read_study
 from polybatch.search.loading import open_all
+from polybatch.search.questions import MOST_CHARACTERS
 
 
 def test_both_models_list_their_first_passages(answers: Answers) -> None:
@@ -48,7 +49,7 @@ def test_a_query_of_the_benchmark_is_known_by_its_text_or_id(answers: Answers, g
 
 def test_a_text_of_several_queries_is_taken_for_none_of_them(answers: Answers) -> None:
     own = answers.queries[0]
-    same = answers._by_text
+    same = answers.own.by_text
     same["twice"] = [own, answers.queries[5]]
     found = answers.ask("twice")
     assert found.own is None

@@ -16,41 +16,15 @@ from typing import TYPE_CHECKING
 
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.languages import language
-from polybatch.core.text import is_blank
+from polybatch.search.questions import Own, Queries, Typed, require_top, usable
 from polybatch.search.retriever import OTHER_LANGUAGE, Asked, Ranked, Retriever
 
 if TYPE_CHECKING:
     import numpy as np
 
-# Of a question. Models read some hundred words; this is far more, and still no book.
-MOST_CHARACTERS = 5_000
-MOST_PASSAGES = 100
 SHARE_DEPTHS = (10, 100)
 # Questions whose vectors are kept: a filter or a look at translations asks the last one again.
 _KEPT_QUESTIONS = 64
-
-
-@dataclass(frozen=True)
-class Own:
-    """One of the benchmark's queries.
-
-    Attributes:
-        query_id, lang, text: As in the benchmark.
-        row: Its place in its language's file.
-    """
-
-    query_id: str
-    lang: str
-    row: int
-    text: str
-
-
-@dataclass(frozen=True)
-class Typed:
-    """A question that somebody typed, and its language where that matters to a model, else ""."""
-
-    text: str
-    lang: str
 
 
 @dataclass(frozen=True)
@@ -129,6 +103,7 @@ class Answers:
 
     Attributes:
         retrievers: The models, of one benchmark in the same languages.
+        own: The benchmark's queries.
         turn: Is held while a question is answered: one at a time has the processor, and what is done beside waits.
     """
 
@@ -136,6 +111,7 @@ class Answers:
         self.retrievers = list(retrievers)
         _require_same_pool(self.retrievers)
         self.benchmark = self.retrievers[0].collection.benchmark
+        self.own = Queries(self.benchmark)
         self.turn = threading.Lock()
         self._asked: OrderedDict[tuple[int, Typed], Asked] = OrderedDict()
 
@@ -148,6 +124,11 @@ class Answers:
     def pool(self) -> dict[str, int]:
         """Language -> how many passages there are."""
         return {lang: len(texts) for lang, texts in self.benchmark.corpus.items()}
+
+    @property
+    def queries(self) -> list[Own]:
+        """All queries of the benchmark, language by language."""
+        return list(self.own.by_id.values())
 
     @property
     def question_languages(self) -> list[str]:
@@ -170,7 +151,7 @@ class Answers:
         Raises:
             ConfigError: The question is empty or too long, or there is no such query, language or number.
         """
-        own, note = self._own(question, query_id)
+        own, note = self.own.find(question, query_id)
         places = self._places(languages)
         require_top(top)
         asking = own or self._typed(question, lang)
@@ -187,7 +168,7 @@ class Answers:
         Raises:
             ConfigError: There is no such passage; and as of `ask`.
         """
-        own, _ = self._own(question, query_id)
+        own, _ = self.own.find(question, query_id)
         asking = own or self._typed(question, lang)
         numbers = self._group_of(passage_id)
         with self.turn:
@@ -251,40 +232,6 @@ class Answers:
                 remedy="choose it beside the question; in the terminal: --question-language",
             )
         return Typed(text, lang if choices else "")
-
-    def _own(self, question: str, query_id: str) -> tuple[Own | None, str]:
-        """The benchmark's query that is meant, and what is to be said about it."""
-        if query_id:
-            if query_id not in self._queries:
-                raise ConfigError(
-                    "The benchmark has no such query.", expected=f"a query of {self.benchmark.name}", found=query_id
-                )
-            return self._queries[query_id], ""
-        same = self._by_text.get(question.strip(), [])
-        if len(same) > 1:
-            named = ", ".join(f"{own.query_id} ({own.lang})" for own in same[:3])
-            return None, f"{len(same)} queries of the benchmark read so: {named}. Choose one of them in the list."
-        return (same[0], "") if same else (None, "")
-
-    @cached_property
-    def _queries(self) -> dict[str, Own]:
-        return {
-            query_id: Own(query_id, lang, row, text)
-            for lang, texts in self.benchmark.queries.items()
-            for row, (query_id, text) in enumerate(zip(texts.ids.to_pylist(), texts.texts.to_pylist(), strict=True))
-        }
-
-    @property
-    def queries(self) -> list[Own]:
-        """All queries of the benchmark, language by language."""
-        return list(self._queries.values())
-
-    @cached_property
-    def _by_text(self) -> dict[str, list[Own]]:
-        found: dict[str, list[Own]] = {}
-        for own in self._queries.values():
-            found.setdefault(own.text.strip(), []).append(own)
-        return found
 
     def _places(self, languages: Sequence[str]) -> list[int] | None:
         unknown = [lang for lang in languages if lang not in self.languages]
@@ -357,27 +304,6 @@ def name_of(lang: str) -> str:
         return language(lang).name
     except ConfigError:
         return lang
-
-
-def usable(question: str) -> str:
-    """The question without space around it; a ConfigError that says why if it cannot be asked."""
-    if is_blank(question):
-        raise ConfigError("The question is empty.", expected="some words, in any language", found="nothing to read")
-    if len(question) > MOST_CHARACTERS:
-        raise ConfigError(
-            "The question is too long.",
-            expected=f"at most {MOST_CHARACTERS:,} characters",
-            found=f"{len(question):,} characters",
-            remedy="ask for one thing at a time; a model reads some hundred words and no more",
-        )
-    # Bytes of a terminal that are no UTF-8 come as halves of characters, which no tokenizer takes.
-    return question.strip().encode("utf-8", "replace").decode("utf-8")
-
-
-def require_top(top: int) -> None:
-    """Raises a ConfigError if a model does not list so many passages."""
-    if not 1 <= top <= MOST_PASSAGES:
-        raise ConfigError("So many passages are not listed.", expected=f"1 to {MOST_PASSAGES}", found=str(top))
 
 
 def _require_same_pool(retrievers: Sequence[Retriever]) -> None:

@@ -31,9 +31,9 @@ def main(argv: list[str] | None = None) -> None:
     # threads that wait for one another took four times the processor's time.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-    from polybatch.search.answers import require_top, usable
     from polybatch.search.indexed import read_study
     from polybatch.search.loading import Loading, open_all
+    from polybatch.search.questions import require_top, usable
 
     if args.question is not None:
         usable(args.question)  # before the models are loaded

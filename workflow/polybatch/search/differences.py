@@ -14,7 +14,7 @@ from polybatch.core.contracts import POOL
 from polybatch.core.errors import ConfigError
 from polybatch.retrieval.metrics import PADDING
 from polybatch.retrieval.ranking import best, merge, numbers_of, without
-from polybatch.search.answers import Own
+from polybatch.search.questions import Own
 from polybatch.search.retriever import Retriever
 
 if TYPE_CHECKING:

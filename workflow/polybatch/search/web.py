@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from polybatch.core import stage
 from polybatch.core.errors import ConfigError, PolybatchError
-from polybatch.search.answers import MOST_CHARACTERS, Answers, name_of
+from polybatch.search.answers import Answers, name_of
 from polybatch.search.differences import ORDERS, ordered
 from polybatch.search.loading import Loading
+from polybatch.search.questions import MOST_CHARACTERS
 from polybatch.search.retriever import OTHER_LANGUAGE
 
 if TYPE_CHECKING:
