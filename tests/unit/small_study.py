@@ -1,4 +1,8 @@
-"""A study of one tiny model on disk, from benchmark to tables, as the pipeline leaves it: made by the stages themselves."""
+"""A study on disk as the pipeline leaves it, small enough to be made in a test: two tiny models, embedded and indexed.
+
+Texts are in scripts that run in both directions and without spaces, and some of them try to be markup or to steer a
+terminal.
+"""
 
 from __future__ import annotations
 
@@ -6,116 +10,98 @@ import json
 from pathlib import Path
 from typing import Any
 
-from small_benchmark import write_parallel
+from small_benchmark import write_qrels, write_side
 from tiny_models import save_tiny_model
 
-from polybatch.config.grid import Run
-from polybatch.config.paths import Paths
+from polybatch.config.study_paths import StudyPaths
 from polybatch.core.files import write_json
-from polybatch.core.sums import write_sums
 from polybatch.embedding.embedder import Model
 from polybatch.embedding.encode import encode
 from polybatch.embedding.options import EncodeOptions
 from polybatch.retrieval.index import build_indexes
 from polybatch.retrieval.options import IndexOptions
-from polybatch.retrieval.score import Job, ScoreOptions, score_benchmark
 from polybatch.tables.versions import versions
 
-RUN = Run("tiny", "hybrid", "0.5", "all", "all", ("en", "de"), 1)
-LANGUAGES = ["en", "de", "tr"]
-PROMPTS = {"query": "query: ", "passage": "passage: "}
-METRICS = ["map", "ndcg@10", "recall@1", "rank_distance", "language_share@10"]
-CONFIG: dict[str, Any] = {
-    "collection": "small",
-    "study": {"name": "small", "benchmarks": ["test"]},
-    "data_mark": "toy data",
-    "languages": {"train": ["en", "de"], "evaluate": LANGUAGES},
-    "encoders": {"tiny": {"encoding": {}, "training": {}}},
-    "encoding": {"shards": 1},
-    "scoring": {"metrics": METRICS},
-    "benchmarks": {"test": {"split": "test", "scoring": {}, "settings": None}},
-    "tables": {},
+LANGUAGES = ("en", "ar", "th", "zh")
+UNTRAINED, HYBRID = "tiny/untrained", "tiny/hybrid-a0.5/nall/en+ar/s1"
+MARKUP = """<img src=x onerror="document.title='taken'"><script>document.title='taken'</script> red house 5"""
+PASSAGES = {
+    "en": [
+        "the red house",
+        "the blue door opens 1",
+        "a garden light 2",
+        "sensor closes 3",
+        "\x1b]0;taken\x07 door 4",
+        MARKUP,
+    ],
+    "ar": [
+        "البيت الأحمر 10",
+        "الباب الأزرق 11 يفتح",
+        "ضوء الحديقة 12",
+        "المستشعر 13",
+        "الباب 14",
+        "البيت (15) <b>أحمر</b>",
+    ],
+    "th": ["บ้านสีแดง 20", "ประตูสีน้ำเงินเปิด 21", "ไฟในสวน 22", "เซ็นเซอร์ปิด 23", "ประตู 24", "บ้าน 25"],
+    "zh": ["红色的房子 30", "蓝色的门打开 31", "花园的灯 32", "传感器关闭 33", "门 34", "房子 35"],
 }
-WHEEL = {
-    "file": "packed.bin",
-    "note": "What the 4 bits cost: nDCG@10 .662 in place of .676.",
-    "platform": "any",
-    "requirement": "packed==1.0",
-    "sha256": "0" * 64,
-    "weights_of": "org/tiny",
+QUERIES = {
+    "en": ["which house is red", "what opens the door 1", "light 2", "</td><script>document.title='taken'</script> 3"],
+    "ar": ["أي بيت أحمر 10", "ما الذي يفتح الباب 11", "ضوء 12", "مستشعر 13"],
+    "th": ["บ้านไหนสีแดง 20", "อะไรเปิดประตู 21", "ไฟ 22", "เซ็นเซอร์ 23"],
+    "zh": ["哪座房子是红色的 30", "什么打开门 31", "灯 32", "传感器 33"],
 }
+PROMPTS = {"query": "query : ", "passage": "passage : "}
 
 
-def write_study(results: Path, *, scored: bool = True, tables: bool = True) -> Paths:
-    """Writes the untrained encoder `tiny`, a run of it, a benchmark, and what was made of both."""
-    paths = Paths("small", "small", str(results))
-    write_parallel(Path(paths.benchmark("test")), LANGUAGES, queries=6, passages=12)
-    encoder = save_tiny_model(Path(paths.encoder("tiny")), prompts=PROMPTS)
-    model = save_tiny_model(Path(paths.model(RUN.name)), prompts=PROMPTS, seed=1)
-    write_json(model / "training.json", training())
-    for folder, run in ((encoder, Run.untrained("tiny")), (model, RUN)):
-        write_json(folder / "encoder.json", training()["encoder_record"])
-        write_sums(folder)
-        if scored:
-            _evaluate(paths, folder, run)
-    if tables:
-        write_tables(results / "tables/small", CONFIG)
+def config(**study: Any) -> dict[str, Any]:
+    """The resolved configuration, as far as it names runs and files."""
+    runs = [{"sampling": "hybrid", "alphas": [0.5], "seeds": [1]}]
+    named = {"name": "default", "benchmarks": ["test", "extra"], "encoders": ["tiny"], "untrained": True}
+    grid = {"num_pairs": ["all"], "num_translated": ["all"], "runs": runs}
+    return {"collection": "toy", "study": {**named, **grid, **study}, "languages": {"train": ["en", "ar"]}}
+
+
+def write_benchmark(folder: Path) -> Path:
+    """Query i asks for passage i in every language; two more passages answer nothing."""
+    for lang in LANGUAGES:
+        write_side(folder, "queries", lang, [(f"q{i}-{lang}", text, f"g{i}") for i, text in enumerate(QUERIES[lang])])
+        write_side(folder, "corpus", lang, [(f"p{i}-{lang}", text, f"g{i}") for i, text in enumerate(PASSAGES[lang])])
+    write_qrels(folder, [(f"q{i}-{a}", f"p{i}-{b}", 1) for a in LANGUAGES for b in LANGUAGES for i in range(4)])
+    return folder
+
+
+def write_study(results: Path, *, dtype: str = "float32", factory: str = "Flat") -> StudyPaths:
+    """Writes all of it below a folder of results. The benchmark "extra" is indexed with the untrained model alone."""
+    made = config()
+    paths = StudyPaths.of(made, results / "toy")
+    write_benchmark(Path(paths.benchmark("test")))
+    write_benchmark(Path(paths.benchmark("extra")))
+    for seed, (run, folder) in enumerate(paths.model_folders().items()):
+        save_tiny_model(Path(folder), prompts=PROMPTS, seed=seed)
+        for name in ("test", "extra") if run == UNTRAINED else ("test",):
+            embed(paths, run, name, dtype=dtype, factory=factory)
+    write_tables(results, made)
     return paths
 
 
-def _evaluate(paths: Paths, folder: Path, run: Run) -> None:
-    benchmark, embeddings = Path(paths.benchmark("test")), Path(paths.embeddings(run.name, "test"))
-    index = Path(paths.index_record(run.name, "test")).parent
-    encode(Model(folder, EncodeOptions()), benchmark, LANGUAGES, embeddings)
-    build_indexes(embeddings, LANGUAGES, "Flat", IndexOptions(), index)
-    files = (paths.scores(run.name, "test"), paths.per_query(run.name, "test"), paths.ranked(run.name, "test"))
-    job = Job(embeddings, index, benchmark, ScoreOptions.from_values({"metrics": METRICS}), *map(Path, files))
-    score_benchmark(job, run.grid, trec_folder=Path(paths.base) / "trec" / run.encoder / str(run.seed))
+def embed(paths: StudyPaths, run: str, name: str, *, dtype: str = "float32", factory: str = "Flat") -> None:
+    """Embeds and indexes a benchmark with a run's model."""
+    model = Model(Path(paths.model_folders()[run]), EncodeOptions(dtype=dtype, device="cpu"))
+    embeddings = Path(paths.embeddings(run, name))
+    encode(model, Path(paths.benchmark(name)), LANGUAGES, embeddings)
+    build_indexes(embeddings, LANGUAGES, factory, IndexOptions(), Path(paths.index_record(run, name)).parent)
 
 
-def write_tables(root: Path, config: dict[str, Any]) -> None:
-    """A version of the tables that has a manifest and no table."""
+def write_tables(results: Path, made: dict[str, Any]) -> None:
+    """A version of the study's tables without any table: it holds the configuration."""
+    root = results / "tables" / made["study"]["name"]
 
     def fill(folder: Path, name: str) -> None:
-        for file in (versions.TABLES, versions.SCORES, versions.GROUPS):
-            (folder / file).write_text("[]", "utf-8")
-        content = {"version": name, "fingerprint": "f" * 64, "content": "", "git": None, "config": config}
-        (folder / versions.MANIFEST).write_text(json.dumps(content), "utf-8")
+        (folder / versions.TABLES).write_text("[]", "utf-8")
+        for file in (versions.SCORES, versions.GROUPS):
+            (folder / file).write_text("", "utf-8")
+        manifest = {"version": name, "fingerprint": json.dumps(made), "content": "c", "config": made}
+        write_json(folder / versions.MANIFEST, manifest)
 
-    versions.publish(root, root / "latest", ("f", ""), fill)
-
-
-def training() -> dict[str, Any]:
-    """The record of a training, as `polybatch.training.train` writes it, as far as cards read it."""
-    options = {
-        "batch_size": 8,
-        "learning_rate": 1e-3,
-        "temperature": 0.05,
-        "hard_negatives": 0,
-        "matryoshka_dims": None,
-        "freeze_layers": 0,
-        "freeze_embeddings": False,
-        "lora_r": None,
-        "lora_alpha": 16,
-    }
-    record = {"repo_id": "", "commit": "", "license": "mit", "trust_remote_code": False, "wheel": WHEEL}
-    return {
-        "encoder": "results/small/encoders/tiny",
-        "encoder_record": record,
-        "sampling": "hybrid",
-        "alpha": "0.5",
-        "num_pairs": "all",
-        "num_translated": "all",
-        "languages": ["en", "de"],
-        "seed": 1,
-        "steps": 4,
-        "best_step": 4,
-        "validation_loss": 0.5,
-        "validation_pairs": 3,
-        "options": options,
-        "license": {"strings": "Apache-2.0"},
-        "pairs": 20,
-        "pairs_per_language": {"en": 20, "de": 15},
-        "pairs_per_source": {"strings": 20},
-        "machine_translated_per_language": {"en": 0, "de": 5},
-    }
+    versions.publish(root, root / "latest", (json.dumps(made), "c"), fill)

@@ -49,7 +49,7 @@ def test_the_script_is_there(site: Path, tmp_path: Path) -> None:
     assert "tables of this study" in run(site, tmp_path, str(site / "bin/polybatch"), "show").stderr
 
 
-@pytest.mark.parametrize("kind", ["*.py", "*.yaml"])
+@pytest.mark.parametrize("kind", ["*.py", "*.yaml", "page/*"])
 def test_every_module_and_data_file_of_the_package_is_installed(site: Path, kind: str) -> None:
     here = {path.relative_to(ROOT / "workflow") for path in (ROOT / "workflow/polybatch").rglob(kind)}
     there = {path.relative_to(site) for path in (site / "polybatch").rglob(kind)}

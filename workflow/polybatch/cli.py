@@ -45,6 +45,7 @@ COMMANDS = {
     "compare": Command("polybatch.tables.versions.compare", "two versions of a study's tables, with significance"),
     "verify": Command("polybatch.study.verify", "a kept study made again: are its scores OK, close, or not the same?"),
     "export": Command("polybatch.export.make", "a run's model, indexes, ranked lists and results, as others load them"),
+    "search": Command("polybatch.search.ask", "ask one or two models of a study, on a page or in the terminal"),
     "failures": Command("polybatch.cluster.failures", "what failed in the last run, why, and what to do"),
     "cluster": Command("polybatch.cluster.ask", "what a Slurm cluster offers, and what its nodes see"),
 }

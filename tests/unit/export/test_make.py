@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from small_study import LANGUAGES, METRICS, RUN, write_study, write_tables
+from small_export import LANGUAGES, METRICS, RUN, write_study, write_tables
 
 from polybatch.config.paths import Paths
 from polybatch.core.errors import ConfigError, DataError

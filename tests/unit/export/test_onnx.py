@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_study import RUN, write_study
+from small_export import RUN, write_study
 from tiny_models import save_tiny_model
 
 from polybatch.core.errors import ConfigError, DataError

@@ -20,8 +20,8 @@ from polybatch.study.measured import config_of, to_yaml
 from polybatch.study.measured_benchmarks import parse_benchmark, parse_benchmarks
 from polybatch.study.measured_models import parse_model, parse_models
 from polybatch.study.named import name_of, split_name
-from polybatch.study.snakefile import snakefile
 from polybatch.study.resolve import resolve
+from polybatch.study.snakefile import snakefile
 
 ROOT = Path(__file__).parents[3]
 

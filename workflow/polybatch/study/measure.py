@@ -29,8 +29,8 @@ from polybatch.study.measured import config_of, to_yaml
 from polybatch.study.measured_benchmarks import parse_benchmarks
 from polybatch.study.measured_models import parse_models, stated_prompts
 from polybatch.study.project import environment
-from polybatch.study.snakefile import snakefile, snakemake_call
 from polybatch.study.resolve import resolve
+from polybatch.study.snakefile import snakefile, snakemake_call
 
 if TYPE_CHECKING:
     from polybatch.tables.versions.versions import Version
