@@ -36,11 +36,11 @@ $(INSTALLED): pyproject.toml
 	rm -f $(VENV)/.installed* $(VENV)/.tested* $(VENV)/.bench*
 	$(BIN)/python -m pip uninstall --quiet --yes $(OTHER_FAISS)
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --editable ".[$(EXTRA)]"
+	$(BIN)/python -m pip install --quiet --editable ".[$(EXTRA),search]"
 	touch $@
 
 $(TESTED): $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --editable ".[$(EXTRA),test]"
+	$(BIN)/python -m pip install --quiet --editable ".[$(EXTRA),search,test]"
 	touch $@
 
 demo: $(INSTALLED)
@@ -82,7 +82,7 @@ test-cluster: $(TESTED)
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest $(CLUSTER) tests/cluster
 
 $(BENCHED): $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --editable ".[$(EXTRA),bench]"
+	$(BIN)/python -m pip install --quiet --editable ".[$(EXTRA),search,bench]"
 	touch $@
 
 # Each stage beside what one would otherwise run; the page is docs/performance.md. On a quiet machine.

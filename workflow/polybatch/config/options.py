@@ -113,8 +113,8 @@ class StudySection(Section):
     )
     runs: list[RunSection] = option(
         REQUIRED,
-        "See below; the axes of an entry multiply. `[]` trains nothing: the encoders are scored [as they come](measure.md), and neither `source` nor "
-        "`languages.train` is needed.",
+        "See below; the axes of an entry multiply. `[]` trains nothing: the encoders are scored [as they "
+        "come](measure.md), and neither `source` nor `languages.train` is needed.",
     )
 
 
