@@ -27,13 +27,13 @@ def test_no_two_kinds_of_files_share_a_path() -> None:
     assert len(set(found.values())) == len(found)
     assert all(path.startswith("results/") for path in found.values())
     mine = {name for name, path in found.items() if not path.startswith("results/toy/")}
-    assert mine == {"tables", "table", "report", "plan"}
+    assert mine == {"tables", "table", "report", "plan", "verification"}
     assert {name for name, path in found.items() if "mine" in path} == {*mine, "embeddings_shard", "study_config"}
 
 
 def test_collections_share_nothing_but_what_a_study_names() -> None:
     one, other = spelled(Paths("one", "mine")), spelled(Paths("two", "mine"))
-    assert {name for name in one if one[name] == other[name]} == {"tables", "table", "report", "plan"}
+    assert {name for name in one if one[name] == other[name]} == {"tables", "table", "report", "plan", "verification"}
 
 
 def test_wildcards_stand_where_names_do() -> None:

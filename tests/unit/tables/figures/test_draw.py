@@ -184,7 +184,7 @@ def test_mixtures_of_weights_run_from_before_the_training_to_the_trained_model(t
         for share in ("1", "0.5"):
             synthetic_study.write_run(tmp_path, "x-y", 0, share=share, **cure, **small)
     view = View(summarise(sorted(tmp_path.rglob("test.parquet"))), "test")
-    rows = [row for row in datasets(draw.by_share(view)) if row["setting"] == "monolingual"]
+    rows = [row for row in datasets(draw.by_share(view)) if row.get("setting") == "monolingual"]
     found = {(row["series"], row["x"]) for row in rows}
     assert found == {(name, x) for name in ("x-y", "x-y, LIR", "from LIR: x-y") for x in (0.0, 0.5, 1.0)}
     values = {(row["series"], row["x"]): row["value"] for row in rows}
