@@ -136,8 +136,15 @@ def run_tables_of(config: Mapping[str, Any]) -> list[str]:
         *(_CONTAMINATION_TABLES if is_decontaminated(config) else ()),
         *(["exposure"] if hub_encoders(config) else ()),
         *(_TRANSLATION_TABLES if is_translated(config) else ()),
-        *("batches", "timings"),
+        *(["batches"] if is_trained(config) else ()),
+        "timings",
     ]
+
+
+def is_trained(config: Mapping[str, Any]) -> bool:
+    """Whether the study has trainings, not only encoders as they come and projections of them."""
+    entries = config["study"].get("runs")
+    return entries is None or any(entry.get("sampling") != UNTRAINED for entry in entries)
 
 
 def supplied_languages(config: Mapping[str, Any]) -> list[str]:
