@@ -122,6 +122,15 @@ def test_an_input_that_is_another_now_is_told(paths: StudyPaths, changed: str, t
     assert told_of in told.value.where
 
 
+def test_a_study_without_trainings_has_no_validation_pairs(paths: StudyPaths) -> None:
+    Path(paths.validation()).unlink()
+    with pytest.raises(DataError, match=r"validation\.parquet"):
+        check_chain(paths)
+    config = copy.deepcopy(paths.config)
+    config["study"]["runs"] = [{"sampling": "untrained", "projections": ["shift"]}]
+    assert check_chain(StudyPaths.of(config))
+
+
 def test_a_file_without_a_record_is_told_and_a_lost_download_is_not(paths: StudyPaths) -> None:
     Path("toy.jsonl").unlink()
     check_chain(paths)

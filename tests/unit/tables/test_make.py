@@ -308,6 +308,13 @@ def test_a_config_without_benchmarks_is_told():
         expected_files({})
 
 
+def test_a_study_without_trainings_announces_no_batches():
+    config = synthetic.config()
+    assert "batches.csv" in expected_files(config)
+    config["study"]["runs"] = [{"sampling": "untrained", "projections": ["lir"]}]
+    assert "batches.csv" not in expected_files(config)
+
+
 def test_a_study_without_translation_or_rank_distance_announces_no_such_tables():
     config = {**synthetic.config(), "translation": {"languages": []}, "scoring": {"metrics": ["map"]}}
     names = {name.partition(".")[0] for name in expected_files(config)}

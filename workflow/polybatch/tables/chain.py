@@ -93,7 +93,7 @@ def _training_text(paths: StudyPaths, inputs: dict[str, Inputs]) -> Iterator[Lin
         own: dict[str, Inputs] = {"supplied": supplied, "machine": machine.get(lang)}
         yield Link(file, train, {**inputs, **own, "translated_all": list(machine.values())})
     if not any(run.trained for run in runs(paths.config)):
-        return
+        return  # nothing asks for validation pairs
     if name := paths.validation_source():
         limit = {"split": "train", "max_pairs": paths.config["validation"]["max_pairs"]}
         yield Link(paths.validation(), limit, {**inputs, "validation_source": paths.collected_source(name)})

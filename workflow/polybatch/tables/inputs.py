@@ -31,8 +31,8 @@ def table_inputs(config: Config, base: Path) -> dict[str, Any]:
     paths, grid, study = StudyPaths.of(config, base), runs(config), config["study"]
     cells = [(run.name, bench) for run in grid for bench in study["benchmarks"]]
     benchmarks = {name: paths.benchmark(name) for name in benchmarks_read(config)}
-    data = [*paths.collected_files(), *([paths.validation()] if any(run.trained for run in grid) else [])]
-    data += paths.parallel_files().values()
+    validation = [paths.validation()] if any(run.trained for run in grid) else []
+    data = [*paths.collected_files(), *validation, *paths.parallel_files().values()]
     data += [str(path) for folder in benchmarks.values() for path in sorted(Path(folder).rglob("*.parquet"))]
     trained = [paths.model(run.name) for run in models(config) if run.trained and not run.before]
     translators = dict.fromkeys(paths.translator_folder(direction) for direction in used_directions(config))

@@ -27,7 +27,7 @@ from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json
 from polybatch.tables.names import (
     expected_files,
-    is_trained,
+    is_measurement,
     published_tables_of,
     report_entries,
     settings_of,
@@ -167,7 +167,7 @@ def _views(inputs: Inputs, summary: Summary) -> list[View]:
             notes=_benchmark_notes(inputs, benchmark),
             scratch=_from_scratch(config),
             steps=steps_of(inputs.compositions),
-            models=() if is_trained(config) else config["study"]["encoders"],
+            models=config["study"]["encoders"] if is_measurement(config) else (),
         )
         for benchmark in study_benchmarks(config)
     ]

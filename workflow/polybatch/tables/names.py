@@ -148,8 +148,14 @@ def run_tables_of(config: Mapping[str, Any]) -> list[str]:
 
 
 def is_trained(config: Mapping[str, Any]) -> bool:
-    """Whether the study has trainings; without any its models are the encoders as they come."""
-    return (config.get("study") or {}).get("runs") != []
+    """Whether the study has trainings, not only encoders as they come and projections of them."""
+    entries = config["study"].get("runs")
+    return entries is None or any(entry.get("sampling") != UNTRAINED for entry in entries)
+
+
+def is_measurement(config: Mapping[str, Any]) -> bool:
+    """Whether the study compares encoders as they come and nothing else: it has no runs."""
+    return (config.get("study") or {}).get("runs") == []
 
 
 def reads_source(config: Mapping[str, Any]) -> bool:
@@ -204,7 +210,7 @@ def score_tables_of(config: Mapping[str, Any], benchmark: str) -> list[str]:
     """Names of a benchmark's tables."""
     settings = settings_of(config, benchmark)
     names = ["findings"]
-    if not is_trained(config):
+    if is_measurement(config):
         names += [BY_LANGUAGE, *([MODEL_PAIRS] if len(config["study"].get("encoders", [])) > 1 else [])]
     names += ["main", *published_tables_of(config, benchmark)]
     names += ["cost", *(setting for setting in SETTINGS if setting in settings)]

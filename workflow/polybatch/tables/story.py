@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from polybatch.tables.forms.table import Table, to_markdown
 from polybatch.tables.forms.webpage import bare_table, data_mark, page, picture, words
-from polybatch.tables.names import Figure, is_trained
+from polybatch.tables.names import Figure, is_measurement
 from polybatch.tables.scores import DEFAULT_REFERENCE
 from polybatch.tables.significance import LEVEL
 from polybatch.tables.summary import UNTRAINED
@@ -105,7 +105,7 @@ def _links(tables: Sequence[Table], figures: Sequence[Figure]) -> list[Link]:
 
 
 def _question(config: Mapping[str, Any]) -> str:
-    if not is_trained(config):
+    if is_measurement(config):
         return (
             "A retriever over passages in many languages may place those in the query's own language first, whether or "
             f"not they answer best. How much do these do so, as they come: {', '.join(config['study']['encoders'])}?"
