@@ -218,13 +218,18 @@ def translate(at: Machine) -> None:
     script = [sys.executable, str(measure.HERE / "translate.py"), "--device", at.device, "--no-filter", "--rounds", "1"]
     tries = [["shipped", "30"]] if at.rehearse else [["shipped", "1500"], ["nllb", "600"]]
     env = {**os.environ, **_cublas_12(at.work)}
+    failed = 0
     for model, pairs in tries:
         out = at.scratch / f"translate-{model}"
         command = [*script, "--models", model, "--pairs", pairs, "--growth", "10", "20", "--out", str(out), "--quick"]
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
         say(translator=model, returncode=done.returncode, tail=done.stderr.splitlines()[-6:])
-        for path in out.glob("*.json"):
-            say(translator=model, goals=read_json(path)["goals"])
+        found = out / f"translate{'' if at.device == 'cpu' else '-cuda'}.json"
+        if found.is_file():
+            say(translator=model, goals=read_json(found)["goals"])
+        failed |= done.returncode
+    if failed:
+        sys.exit(1)
 
 
 def _cublas_12(work: Path) -> dict[str, str]:
