@@ -100,10 +100,10 @@ def study(at: Machine) -> None:
 
     place = at.work / "study"
     pipeline.copy_project(measure.ROOT, place)
-    shutil.copytree(at.data / "results", place / "results")
+    shutil.copytree(at.data / "results", place / "results")  # with the times of files, which Snakemake goes by
     encoder = place / "results/homeassistant/encoders/e5-small"
     shutil.copytree(at.encoder, encoder)
-    _stand_in_wheels(place)
+    _age_what_results_are_made_from(place)
     overlay = {"training": {"max_steps": 2, "eval_steps": 1, "save_steps": 1}} if at.rehearse else {}
     pipeline.write_overlay(place, {"study": {"reference": "untrained"}, **overlay})
     profile = "profiles/default" if at.rehearse else "profiles/gpu"
@@ -123,8 +123,8 @@ def study(at: Machine) -> None:
         sys.exit(1)
 
 
-def _stand_in_wheels(place: Path) -> None:
-    """Empty files where the wheels were, older than all that was made from them: no job reads them again."""
+def _age_what_results_are_made_from(place: Path) -> None:
+    """Translators, and empty files where wheels were, older than all that was made from them: no job is run again."""
     import yaml
 
     from polybatch.config.paths import wheel
@@ -132,10 +132,12 @@ def _stand_in_wheels(place: Path) -> None:
 
     config = resolve(yaml.safe_load((place / "config.yaml").read_text("utf-8")))
     entry = config["encoders"]["e5-small"]["wheel"]
-    for path in (wheel(config["source"][0]["requirement"]), wheel(entry["requirement"], entry["platform"])):
+    wheels = [wheel(config["source"][0]["requirement"]), wheel(entry["requirement"], entry["platform"])]
+    for path in wheels:
         (place / path).parent.mkdir(parents=True, exist_ok=True)
         (place / path).touch()
-        os.utime(place / path, (0, 0))
+    for path in [*map(place.joinpath, wheels), *(place / "resources").rglob("*")]:
+        os.utime(path, (0, 0))
 
 
 def _means(path: Path) -> dict[str, Any]:
