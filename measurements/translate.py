@@ -362,7 +362,7 @@ def check_outputs(work: Work) -> None:
     translated = chain(*sampled(tokens, work.model.name))
     asked = [(direction, tuple(sentence)) for direction, sentence in translated]
     agreement = sum(found_of[a] == b for a, b in zip(asked, peer, strict=True)) / len(peer)
-    options = DecodingOptions(work.beam, compute_type=work.compute_type, device=work.device)
+    options = DecodingOptions(beam_size=work.beam, compute_type=work.compute_type, device=work.device)
     there = Translator(work.model, DIRECTIONS[0], options)._tokenizer
     known = {
         source: there.text(found_of[direction, source][1])

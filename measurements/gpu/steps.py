@@ -100,10 +100,10 @@ def study(at: Machine) -> None:
 
     place = at.work / "study"
     pipeline.copy_project(measure.ROOT, place)
-    shutil.copytree(at.data / "results", place / "results")
+    shutil.copytree(at.data / "results", place / "results")  # with the times of files, which Snakemake goes by
     encoder = place / "results/homeassistant/encoders/e5-small"
     shutil.copytree(at.encoder, encoder)
-    _stand_in_wheels(place)
+    _age_what_results_are_made_from(place)
     overlay = {"training": {"max_steps": 2, "eval_steps": 1, "save_steps": 1}} if at.rehearse else {}
     pipeline.write_overlay(place, {"study": {"reference": "untrained"}, **overlay})
     profile = "profiles/default" if at.rehearse else "profiles/gpu"
@@ -123,8 +123,8 @@ def study(at: Machine) -> None:
         sys.exit(1)
 
 
-def _stand_in_wheels(place: Path) -> None:
-    """Empty files where the wheels were, older than all that was made from them: no job reads them again."""
+def _age_what_results_are_made_from(place: Path) -> None:
+    """Translators, and empty files where wheels were, older than all that was made from them: no job is run again."""
     import yaml
 
     from polybatch.config.paths import wheel
@@ -132,10 +132,12 @@ def _stand_in_wheels(place: Path) -> None:
 
     config = resolve(yaml.safe_load((place / "config.yaml").read_text("utf-8")))
     entry = config["encoders"]["e5-small"]["wheel"]
-    for path in (wheel(config["source"][0]["requirement"]), wheel(entry["requirement"], entry["platform"])):
+    wheels = [wheel(config["source"][0]["requirement"]), wheel(entry["requirement"], entry["platform"])]
+    for path in wheels:
         (place / path).parent.mkdir(parents=True, exist_ok=True)
         (place / path).touch()
-        os.utime(place / path, (0, 0))
+    for path in [*map(place.joinpath, wheels), *(place / "resources").rglob("*")]:
+        os.utime(path, (0, 0))
 
 
 def _means(path: Path) -> dict[str, Any]:
@@ -218,13 +220,18 @@ def translate(at: Machine) -> None:
     script = [sys.executable, str(measure.HERE / "translate.py"), "--device", at.device, "--no-filter", "--rounds", "1"]
     tries = [["shipped", "30"]] if at.rehearse else [["shipped", "1500"], ["nllb", "600"]]
     env = {**os.environ, **_cublas_12(at.work)}
+    failed = 0
     for model, pairs in tries:
         out = at.scratch / f"translate-{model}"
         command = [*script, "--models", model, "--pairs", pairs, "--growth", "10", "20", "--out", str(out), "--quick"]
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
         say(translator=model, returncode=done.returncode, tail=done.stderr.splitlines()[-6:])
-        for path in out.glob("*.json"):
-            say(translator=model, goals=read_json(path)["goals"])
+        found = out / f"translate{'' if at.device == 'cpu' else '-cuda'}.json"
+        if found.is_file():
+            say(translator=model, goals=read_json(found)["goals"])
+        failed |= done.returncode
+    if failed:
+        sys.exit(1)
 
 
 def _cublas_12(work: Path) -> dict[str, str]:
