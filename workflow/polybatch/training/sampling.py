@@ -22,6 +22,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from polybatch.core.contracts import SAMPLINGS
 from polybatch.core.errors import ConfigError
 from polybatch.training.options import LANGUAGE_WEIGHTS
@@ -155,3 +157,9 @@ class Shares:
 
 
 _TEMPERATURES = ("source_temperature", "language_temperature")
+
+
+def tempered(sizes: np.ndarray, temperature: float) -> np.ndarray:
+    """Shares, (n,) that add up to 1, in proportion to size ** (1 / temperature)."""
+    raised = np.asarray(sizes, dtype=np.float64) ** (1 / temperature)
+    return raised / raised.sum()

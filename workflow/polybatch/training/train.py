@@ -37,7 +37,7 @@ from polybatch.training.batch_sampler import BatchSampler
 from polybatch.training.command_line import number_of, parse
 from polybatch.training.composition import batch_schema, composition
 from polybatch.training.inputs import load_encoder, read_validation, set_up
-from polybatch.training.loss import loss_of
+from polybatch.training.objectives.infonce import loss_of
 from polybatch.training.options import TrainingOptions
 from polybatch.training.processes import Ranks, told_once
 from polybatch.training.sampling import Sampling, Shares
