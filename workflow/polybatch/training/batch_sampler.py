@@ -19,7 +19,7 @@ finished training has seen can be counted afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,6 +79,8 @@ class BatchSampler:
         num_steps: Length of the training.
         seed: Another seed, other batches.
         shares: How often sources and languages are drawn.
+        second: The sides ("query", "passage") whose texts are read in a second language too. The batches are otherwise
+            those of a sampler without.
         ranks: The processes that share every batch; None stands for one.
 
     Attributes:
@@ -98,22 +100,23 @@ class BatchSampler:
         num_steps: int,
         seed: int,
         shares: Shares | None = None,
+        second: Sequence[str] = (),
         ranks: Ranks | None = None,
     ) -> None:
-        self.table, self.sampling, self.shares = table, sampling, shares or Shares()
+        self.table, self.sampling, self.shares, self.second = table, sampling, shares or Shares(), tuple(second)
         self.batch_size, self.num_steps, self.seed = batch_size, num_steps, seed
         self._part = (ranks or Ranks()).share(batch_size)
         self._sizes = self._source_sizes()
         self._languages = LanguageDraws(table, self.shares)
         self._pools = dict(self._make_pools())
         self.dropped_sources = self._check_pools()
-        self.drawn = Tally(table)
+        self.drawn = Tally(table, self.second)
 
     def __len__(self) -> int:
         return self.num_steps
 
     def __iter__(self) -> Iterator[list[Example]]:
-        self.drawn = Tally(self.table)
+        self.drawn = Tally(self.table, self.second)
         for step in range(self.num_steps):
             batch = self.draw(step)
             self.drawn.add(batch)
@@ -137,7 +140,11 @@ class BatchSampler:
         query_langs, passage_langs = self._languages.of_rows(rng, kind, lang, rows)
         paraphrased = self._languages.paraphrases(rng, rows, query_langs, passage_langs)
         negatives = self._draw_negatives(rng, source, rows, passage_langs)
-        return Batch(kind, source, rows, query_langs, passage_langs, *paraphrased, *negatives)
+        langs = {"query": query_langs, "passage": passage_langs}
+        # Drawn last, so that all else is the same whatever the objective reads besides.
+        second = [self._languages.second(rng, rows, langs[side]) for side in self.second]
+        second_langs = np.stack(second, axis=1) if second else np.zeros((len(rows), 0), dtype=np.int64)
+        return Batch(kind, source, rows, query_langs, passage_langs, *paraphrased, *negatives, second_langs)
 
     # Rows
 

@@ -81,6 +81,18 @@ class LanguageDraws:
         )
         return query, passage
 
+    def second(self, rng: np.random.Generator, rows: np.ndarray, langs: np.ndarray) -> np.ndarray:
+        """For each row another language that its pair exists in, (rows,) int64; its own where there is no other.
+
+        Args:
+            rows: (rows,) of the table.
+            langs: (rows,) the language of each row's text.
+        """
+        others = self._table.present[rows]
+        others[np.arange(len(rows)), langs] = False
+        drawn = _one_of_each(rng, others * (1.0 if self._shares is None else self._shares))
+        return np.where(others.any(axis=1), drawn, langs)
+
 
 def _one_of_each(rng: np.random.Generator, weights: np.ndarray) -> np.ndarray:
     """A column for each row, drawn in proportion to the weights."""

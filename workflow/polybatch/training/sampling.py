@@ -20,13 +20,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from polybatch.core.contracts import SAMPLINGS
 from polybatch.core.errors import ConfigError
-from polybatch.training.options import LANGUAGE_WEIGHTS
+from polybatch.training.options import LANGUAGE_WEIGHTS, TrainingOptions
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,17 @@ class Shares:
     language_weights: str = "uniform"
     language_temperature: float = 1.0
     drop_small_sources: bool = False
+
+    @classmethod
+    def of(cls, options: TrainingOptions, source_weights: Mapping[str, float]) -> Self:
+        """As the options of a training say, with these weights."""
+        return cls(
+            source_weights,
+            options.source_temperature,
+            options.language_weights,
+            options.language_temperature,
+            options.drop_small_sources,
+        )
 
     def __post_init__(self) -> None:
         faults = [

@@ -1,0 +1,44 @@
+"""The stages of a training: how long each is, and how fast it learns.
+
+inputs: none
+outputs: `Stage`, and what follows from several of them
+
+Only the last stage's weights are candidates for the ones that are kept: what comes before prepares them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from polybatch.core.errors import ConfigError
+
+
+class Stage(NamedTuple):
+    """A part of a training.
+
+    Attributes:
+        steps: How long it is, above 0.
+        learning_rate: Its peak.
+    """
+
+    steps: int
+    learning_rate: float
+
+
+def first_step_of_last(stages: Sequence[Stage]) -> int:
+    """The step, from 0, that the last stage begins with."""
+    return sum(stage.steps for stage in stages[:-1])
+
+
+def check_validations(stages: Sequence[Stage], eval_steps: int) -> None:
+    """Raises a ConfigError if no validation falls into the last stage, so that no weights could be chosen."""
+    begins, ends = first_step_of_last(stages), sum(stage.steps for stage in stages)
+    if ends // eval_steps * eval_steps <= begins:
+        raise ConfigError(
+            "The last stage of the training ends before its first validation, so that no checkpoint could be chosen.",
+            where="training.eval_steps",
+            expected=f"a multiple of eval_steps from {begins + 1} to {ends}",
+            found=str(eval_steps),
+            remedy="lower eval_steps, train longer, or make the stage before shorter",
+        )
