@@ -57,13 +57,13 @@ class EmbeddedBatch:
 def cosine_distance(student: Tensor, teacher: Tensor) -> Tensor:
     """The mean over rows of 1 - cos, a scalar from 0 to 2; both (rows, width)."""
     with exact(student):
-        return (1 - torch.nn.functional.cosine_similarity(student.float(), teacher.float(), dim=-1)).mean()
+        return (1 - torch.nn.functional.cosine_similarity(full(student), full(teacher), dim=-1)).mean()
 
 
 def squared_distance(student: Tensor, teacher: Tensor) -> Tensor:
     """The mean over rows of the squared Euclidean distance, a scalar; both (rows, width)."""
     with exact(student):
-        return (student.float() - teacher.float()).square().sum(dim=-1).mean()
+        return (full(student) - full(teacher)).square().sum(dim=-1).mean()
 
 
 def of_sides(batch: EmbeddedBatch, distance: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
@@ -74,3 +74,8 @@ def of_sides(batch: EmbeddedBatch, distance: Callable[[Tensor, Tensor], Tensor])
 def exact(tensor: Tensor) -> torch.autocast:
     """A context without autocast: differences as small as these losses are made of vanish in bf16."""
     return torch.autocast(tensor.device.type, enabled=False)
+
+
+def full(tensor: Tensor) -> Tensor:
+    """The tensor in float32, or in float64 if it is."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

@@ -17,6 +17,7 @@ outputs: a scalar
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from polybatch.training.objectives.objective import SIDES, Objective, second_column
@@ -48,13 +49,13 @@ def divergence_of_dimensions(first: Tensor, second: Tensor) -> Tensor:
     """
     import torch
 
-    from polybatch.training.objectives.embedded import exact
+    from polybatch.training.objectives.embedded import exact, full
 
     with exact(first):
         logs = [
-            torch.log_softmax(one.shape[-1] ** 0.5 * torch.nn.functional.normalize(one.float(), dim=-1), dim=-1)
+            torch.log_softmax(one.shape[-1] ** 0.5 * torch.nn.functional.normalize(full(one), dim=-1), dim=-1)
             for one in (first, second)
         ]
-        middle = torch.logaddexp(*logs) - torch.log(torch.tensor(2.0))
+        middle = torch.logaddexp(*logs) - math.log(2)
         parts = [torch.nn.functional.kl_div(middle, one, reduction="batchmean", log_target=True) for one in logs]
         return torch.stack(parts).mean()

@@ -42,11 +42,11 @@ def divergence_of_scores(first: Tensor, second: Tensor, candidates: Tensor) -> T
     """
     from torch.nn.functional import kl_div, log_softmax, normalize
 
-    from polybatch.training.objectives.embedded import exact
+    from polybatch.training.objectives.embedded import exact, full
 
     with exact(candidates):
-        texts = normalize(candidates.float(), dim=-1)
+        texts = normalize(full(candidates), dim=-1)
         log_first, log_second = (
-            log_softmax(normalize(queries.float(), dim=-1) @ texts.T, dim=-1) for queries in (first, second)
+            log_softmax(normalize(full(queries), dim=-1) @ texts.T, dim=-1) for queries in (first, second)
         )
         return kl_div(log_first, log_second, reduction="batchmean", log_target=True)
