@@ -111,7 +111,7 @@ wildcard_constraints:
     source="[^/]+",
     record="[^/]+",
     bench="[^/]+",
-    run=r"[^/]+/(untrained|[^/]+/n[^/]+/[^/]+/s\d+)",
+    run=r"[^/]+/(untrained(-[^/]+)?|[^/]+/n[^/]+/[^/]+/s\d+(-[^/]+)?)",
     trained=r"[^/]+/[^/]+/n[^/]+/[^/]+/s\d+",
     direction="[a-z]{2}-[a-z]{2}",
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from polybatch.core.contracts import PER_QUERY, POOL, SCORES
+from polybatch.config.grid import Run
+from polybatch.core.contracts import GRID_DEFAULTS, PER_QUERY, POOL, SCORES
 from polybatch.core.files import write_parquet
 from polybatch.tables.make import Inputs
 
@@ -89,8 +90,9 @@ def write_run(
     level: tuple[float, float, float] | None = None,
     drop: tuple[str, str, str] | None = None,
     cells: list[tuple[str, str, str]] | None = None,
+    **cure: str,
 ) -> Path:
-    """One run's score file and per-query file.
+    """One run's score file and per-query file; `cure` has any of objective, begin, share and projection.
 
     `drop` leaves one (setting, query_lang, corpus_lang) out; `cells` are all there are, in place of those of `langs`.
     """
@@ -107,12 +109,12 @@ def write_run(
         "num_translated": num_translated,
         "languages": "" if sampling == "untrained" else trained,
         "seed": seed,
+        **GRID_DEFAULTS,
+        **cure,
         "benchmark": benchmark,
     }
-    spelled = f"hybrid-a{alpha}" if sampling == "hybrid" else sampling
-    numbers = f"n{num_pairs}" + (f"-mt{num_translated}" if num_translated != "all" else "")
-    run = f"{encoder}/untrained" if sampling == "untrained" else f"{encoder}/{spelled}/{numbers}/{trained}/s{seed}"
-    folder = base / "scores" / run
+    run = Run(encoder, sampling, alpha, num_pairs, num_translated, tuple(trained.split("+")), seed, **cure)
+    folder = base / "scores" / run.name
     path = folder / f"{benchmark}.parquet"
     means = [*_means(rows, grid), *(_shares(langs, grid) if not cells else [])]
     write_parquet(path, [pa.Table.from_pylist(means, schema=SCORES)], SCORES)

@@ -65,6 +65,10 @@ def with_benchmark(entry: Any) -> dict:
     return {"study": {"benchmarks": ["mine"]}, "benchmarks": {"mine": entry}}
 
 
+def with_run(entry: Any) -> dict:
+    return {"study": {"runs": [entry]}}
+
+
 def test_the_default_study_measures_a_pretrained_encoder_before_and_after(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     resolved = resolve(yaml.safe_load((ROOT / "config.yaml").read_text("utf-8")))
@@ -340,7 +344,7 @@ def test_all_faults_come_at_once(config: dict) -> None:
     for message in (
         "has 14 fault(s)",
         "studdy: unknown key; did you mean 'study'?",
-        "study.runs.0.sampling: must be en-en, x-x, x-x-mono, x-y or hybrid, not 'xx'",
+        "study.runs.0.sampling: must be en-en, x-x, x-x-mono, x-y, hybrid or untrained, not 'xx'",
         "study.runs.4.alphas.0: must be a number from 0 to 1 or {from: ..., to: ...}, not 1.5",
         "study.encoders.1: 'xlmr' is neither among encoders nor in the catalogue (did you mean 'xlm-r'?)",
         "unknown language 'klingon'",
@@ -385,6 +389,27 @@ def test_files_of_published_scores_are_read_with_the_config(
         (
             {"study": {"runs": [{"sampling": "hybrid", "alphas": ["half"], "seeds": [1]}]}},
             "study.runs.0.alphas.0: must be a number from 0 to 1 or {from: ..., to: ...}, not 'half'",
+        ),
+        # Other cures than a sampling.
+        ({"study": {"runs": [{"sampling": "x-y"}]}}, "study.runs.0.seeds: is missing: one training for each"),
+        (with_run({"sampling": "untrained"}), "untrained needs projections, for example [lir]"),
+        (with_run({"sampling": "untrained", "projections": ["lir"], "seeds": [1]}), "runs.0.seeds: seeds belong to trainings, not to untrained"),
+        (with_run({"sampling": "untrained", "projections": ["lir"], "shares": [0.5]}), "shares belong to trainings"),
+        (with_run({"sampling": "untrained", "projections": ["lira"]}), "projections.0: must be one of none, centring, lir, shift, or lir-r8"),
+        (with_run({"sampling": "untrained", "projections": ["lir-r0"]}), "not 'lir-r0'"),
+        (with_run({"sampling": "untrained", "projections": ["lir-r9"]}), "lir-r9 has more directions than the means of 6 languages, around their mean, give: at most 5"),
+        ({**with_run({"sampling": "untrained", "projections": ["shift"]}), "languages": {"train": ["en"]}}, "shift needs text of two training languages"),
+        ({**with_run({"sampling": "x-x", "seeds": [1], "begin": ["lir"]}), "languages": {"train": ["en"]}}, "runs.0.begin: lir needs text of two"),
+        ({**with_run({"sampling": "x-x", "seeds": [1], "objectives": ["jsd"]}), "languages": {"train": ["en"]}}, "jsd needs two training languages"),
+        (with_run({"sampling": "x-y", "seeds": [1], "begin": ["shift"]}), "runs.0.begin.0: must be none or lir, not 'shift'"),
+        (with_run({"sampling": "en-en", "seeds": [1], "objectives": ["infonce", "mimo"]}), "objectives: mimo compares translations, and en-en sees none"),
+        (with_run({"sampling": "x-y", "seeds": [1], "objectives": ["infonse"]}), "objectives.0: must be infonce, lakda, jsd, distillation or mimo, not 'infonse'"),
+        (with_run({"sampling": "x-y", "seeds": [1], "shares": [0]}), "shares.0: must be a number above 0 to 1, not 0"),
+        (with_run({"sampling": "x-y", "seeds": [1], "shares": [0.5, 0.50000000001]}), "shares: two shares are spelled 0.5 in run names"),
+        ({**with_run({"sampling": "untrained", "projections": ["lir"]}), "encoding": {"truncate_dim": 8}}, "lir is of whole embeddings, and encoding.truncate_dim cuts them"),
+        (
+            {**with_run({"sampling": "untrained", "projections": ["lir"]}), "encoders": {"tiny": {"encoding": {"truncate_dim": 8}}}},
+            "and encoders.tiny.encoding.truncate_dim cuts them",
         ),
         ({"study": {"num_pairs": ["many"]}}, "study.num_pairs.0: must be all or a whole number from 1, not 'many'"),
         ({"study": {"num_pairs": [0]}}, "study.num_pairs.0: must be all or a whole number from 1, not 0"),

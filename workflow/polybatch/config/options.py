@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Gt, Le
 from pydantic import AfterValidator, Field
 
-from polybatch.core.contracts import Sampling
+from polybatch.config.grid import NONE, PROJECTION
+from polybatch.core.contracts import OBJECTIVES, Objective, Sampling
 from polybatch.core.option_types import DISTINCT, LanguageCodes, Name, Names, Said, Seed, Share, SomeLanguageCodes
 from polybatch.core.options import ABSENT, REQUIRED, Section, option
 
@@ -21,6 +23,20 @@ def _with_english(codes: list[str]) -> list[str]:
     return codes
 
 
+def _known_projection(text: str) -> str:
+    if text != NONE and not re.fullmatch(PROJECTION, text):
+        raise ValueError(f"must be one of none, centring, lir, shift, or lir-r8 and the like, not {text!r}")
+    return text
+
+
+Projection = Annotated[
+    str,
+    AfterValidator(_known_projection),
+    Field(pattern=f"^(?:{NONE}|{PROJECTION})$"),
+    Said("a projection", "`none`, `centring`, `lir`, `lir-r<rank>` or `shift`"),
+]
+
+
 class ScheduleSection(Section):
     """An alpha that changes evenly from the first step to the last."""
 
@@ -31,12 +47,41 @@ class ScheduleSection(Section):
 class RunSection(Section):
     """An entry of `study.runs`."""
 
-    sampling: Sampling = option(REQUIRED, "What a batch holds: [training.md](training.md#samplings).")
-    seeds: Annotated[list[Seed], DISTINCT, Field(min_length=1)] = option(REQUIRED, "One training for each.")
+    sampling: Sampling | Literal["untrained"] = option(
+        REQUIRED,
+        "What a batch holds: [training.md](training.md#samplings). `untrained` is the encoder as it comes, for "
+        "`projections` of it, and takes no other key.",
+    )
+    seeds: Annotated[list[Seed], DISTINCT, Field(min_length=1)] = option(
+        ABSENT, "One training for each. `untrained` has none.", otherwise="required"
+    )
     alphas: Annotated[list[Share | Annotated[ScheduleSection, _SCHEDULE]], Field(min_length=1)] = option(
         ABSENT,
         "Shares of monolingual batches. `{from: 1, to: 0.5}` changes evenly from the first step to the last; run "
         "names and tables spell it `1to0.5`. `hybrid` needs alphas, the others refuse them.",
+    )
+    objectives: Annotated[list[Objective], DISTINCT, Field(min_length=1)] = option(
+        ABSENT,
+        f"What the training minimises: [training.md](training.md). All but `{OBJECTIVES[0]}` compare translations, "
+        "which `en-en` has none of.",
+        otherwise=f"`[{OBJECTIVES[0]}]`",
+    )
+    begin: Annotated[list[Literal["none", "lir"]], DISTINCT, Field(min_length=1)] = option(
+        ABSENT,
+        "`lir` trains the encoder with the directions of language already projected out of it.",
+        otherwise="`[none]`",
+    )
+    shares: Annotated[list[Annotated[float, Gt(0), Le(1)]], DISTINCT, Field(min_length=1)] = option(
+        ABSENT,
+        "Shares of the trained weights in a mixture with those before the training (WiSE-FT, Wortsman et al., arXiv "
+        "2109.01903); 1 is the trained model. No training for each, but a model.",
+        otherwise="`[1]`",
+    )
+    projections: Annotated[list[Projection], DISTINCT, Field(min_length=1)] = option(
+        ABSENT,
+        "What is done to embeddings afterwards, without training: [posthoc.md](posthoc.md). `lir` removes all "
+        "directions in which the means of languages differ, `lir-r8` the eight strongest.",
+        otherwise="`[none]`",
     )
 
 
@@ -65,7 +110,9 @@ class StudySection(Section):
         "The sampling, as tables spell it, against which the main table tests significance; `untrained` for the "
         "encoder as it comes. The table of findings always compares with that.",
     )
-    runs: Annotated[list[RunSection], Field(min_length=1)] = option(REQUIRED, "See below.")
+    runs: Annotated[list[RunSection], Field(min_length=1)] = option(
+        REQUIRED, "See below. The axes of an entry multiply."
+    )
 
 
 class LanguagesSection(Section):

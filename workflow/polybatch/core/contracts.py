@@ -129,7 +129,9 @@ RUN = pa.schema(
 
 # The grid point that a row of scores belongs to. `seed` is -1 for an untrained encoder; `alpha` is null but for
 # hybrid, "0.5" where it is constant, "1to0.5" where it changes over the training; `num_translated` ("all" or a
-# number) bounds the pairs that were machine-translated into at least one language.
+# number) bounds the pairs that were machine-translated into at least one language. `objective`, `begin`, `share` and
+# `projection` are those of `config.grid.Run`; scores made before there were any have not these columns, and stand for
+# GRID_DEFAULTS.
 GRID_COLUMNS: list[tuple[str, pa.DataType]] = [
     ("encoder", pa.string()),
     ("sampling", pa.string()),
@@ -138,6 +140,10 @@ GRID_COLUMNS: list[tuple[str, pa.DataType]] = [
     ("num_translated", pa.string()),
     ("languages", pa.string()),
     ("seed", pa.int32()),
+    ("objective", pa.string()),
+    ("begin", pa.string()),
+    ("share", pa.string()),
+    ("projection", pa.string()),
 ]
 
 # scores/<run>/<bench>.parquet: one row a (setting, query_lang, corpus_lang, metric); `value` is the mean over
@@ -168,6 +174,12 @@ PER_QUERY = pa.schema(
     ]
 )
 
+# What a training minimises; all but the first compare translations of one text.
+Objective = Literal["infonce", "lakda", "jsd", "distillation", "mimo"]
+OBJECTIVES = get_args(Objective)
+PLAIN_OBJECTIVE: Objective = OBJECTIVES[0]
+# What grid columns stand for that a file has not.
+GRID_DEFAULTS = {"objective": PLAIN_OBJECTIVE, "begin": "none", "share": "1", "projection": "none"}
 Setting = Literal["monolingual", "cross_lingual", "multilingual"]
 SETTINGS = get_args(Setting)
 Sampling = Literal["en-en", "x-x", "x-x-mono", "x-y", "hybrid"]

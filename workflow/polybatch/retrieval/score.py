@@ -107,12 +107,16 @@ def run_table(cell: Cell, collection: Collection) -> pa.Table:
 
 
 def read_grid(text: str) -> dict[str, Any]:
-    """Reads the grid point that the scores belong to: exactly the keys of contracts.GRID_COLUMNS, as JSON."""
+    """Reads the grid point that the scores belong to: exactly the keys of contracts.GRID_COLUMNS, as JSON.
+
+    Those that contracts.GRID_DEFAULTS has may be left out.
+    """
     names = [name for name, _ in contracts.GRID_COLUMNS]
     try:
         grid = json.loads(text)
     except json.JSONDecodeError as error:
         raise ConfigError("The grid point is no JSON.", expected="a JSON object", found=str(error)) from error
+    grid = {**contracts.GRID_DEFAULTS, **grid} if isinstance(grid, dict) else grid
     if not isinstance(grid, dict) or sorted(grid) != sorted(names):
         found = ", ".join(map(str, grid)) if isinstance(grid, dict) else text
         raise ConfigError("The grid point has other keys than it should.", expected=", ".join(names), found=found)

@@ -12,12 +12,13 @@ from pathlib import Path
 from polybatch.benchmarks.faults import benchmark_faults
 from polybatch.collect.faults import source_faults
 from polybatch.config.catalogue import Config, collection_of, listed, unknown
-from polybatch.config.grid import LONGEST_PART, alpha_label, languages_label
+from polybatch.config.grid import LONGEST_PART, languages_label
 from polybatch.config.user_files import path_fault
 from polybatch.config.values import scoring_options, training_options
 from polybatch.core.errors import DataError
 from polybatch.core.option_faults import Fault
 from polybatch.core.options import Conflict
+from polybatch.study.run_faults import run_faults
 from polybatch.translation.faults import translation_faults
 
 # Folders below results/ that belong to no collection.
@@ -33,6 +34,7 @@ def semantic_faults(config: Config, shape: Sequence[Fault]) -> list[Fault]:
     faults: list[Fault] = []
     checks: tuple[Callable[[Config], Iterable[Fault]], ...] = (
         _study_faults,
+        run_faults,
         _name_faults,
         benchmark_faults,
         translation_faults,
@@ -59,19 +61,6 @@ def _study_faults(config: Config) -> Iterator[Fault]:
         for i, name in enumerate(study[kind]):
             if name not in config[kind]:
                 yield unknown(("study", kind, i), name, kind, config)
-    for i, entry in enumerate(study["runs"]):
-        path = ("study", "runs", i)
-        if entry["sampling"] == "hybrid" and "alphas" not in entry:
-            yield Fault(path, "hybrid needs alphas, for example alphas: [0.5]")
-        if entry["sampling"] != "hybrid" and "alphas" in entry:
-            yield Fault((*path, "alphas"), f"alphas belong to hybrid, not to {entry['sampling']}")
-        labels = [alpha_label(alpha) for alpha in entry.get("alphas", [])]
-        for label in sorted({label for label in labels if label and labels.count(label) > 1}):
-            yield Fault((*path, "alphas"), f"two alphas are spelled {label} in run names; leave one out")
-    if len(config["languages"]["train"]) < 2:
-        for i, entry in enumerate(study["runs"]):
-            if entry["sampling"] in ("x-y", "hybrid"):
-                yield Fault(("study", "runs", i), f"{entry['sampling']} needs two training languages or more")
 
 
 def _name_faults(config: Config) -> Iterator[Fault]:

@@ -13,6 +13,7 @@ from polybatch.core.contracts import PER_QUERY, SCORES
 from polybatch.core.errors import DataError
 from polybatch.core.files import read_parquet
 from polybatch.retrieval.metrics import is_share
+from polybatch.tables.cures import read_with_grid
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,7 +34,7 @@ def require_agreement(scores: Path, per_query: Path) -> None:
     """
     import pyarrow.compute as pc
 
-    table, values = read_parquet(scores, SCORES), read_parquet(per_query, PER_QUERY)
+    table, values = read_with_grid(scores, SCORES), read_parquet(per_query, PER_QUERY)
     means = values.set_column(values.column_names.index("value"), "value", pc.cast(values["value"], "float64"))
     grouped = means.group_by(_CELL).aggregate([("value", "mean"), ("value", "count")])
     wanted = {_cell(row): (row["value_mean"], row["value_count"]) for row in grouped.to_pylist()}

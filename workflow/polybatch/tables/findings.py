@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from polybatch.retrieval.metrics import OWN_FIRST, RANK_DISTANCE
+from polybatch.tables.cures import cure_words
 from polybatch.tables.forms.table import Cell, Column, Table, format_number, mark_best, text_column
 from polybatch.tables.scores import DEFAULT_REFERENCE, Comparison, View, compare_with_reference
 from polybatch.tables.significance import LEVEL
@@ -36,7 +37,7 @@ Key = tuple[str, str]
 
 
 class Before(NamedTuple):
-    """An encoder without training, and the trained arm that stands for the study."""
+    """An encoder as it comes, and the arm that stands for the study: a trained one, unless there is none."""
 
     before: Arm
     after: Arm
@@ -46,6 +47,7 @@ def model_words(view: View, arm: Arm) -> str:
     """An arm in words, with whatever else the study varies: "trained across languages (x-y), 1000 pairs"."""
     varying = view.summary.varying
     words = [untrained_words(view, arm.encoder) if arm.sampling == UNTRAINED else _training_words(arm)]
+    words += cure_words(*arm[-4:])
     if arm.sampling != UNTRAINED:
         words += [f"{arm.num_pairs} pairs"] if "num_pairs" in varying else []
         words += [f"{arm.num_translated} translated"] if "num_translated" in varying and arm.num_translated else []
@@ -62,20 +64,22 @@ def _training_words(arm: Arm) -> str:
     if arm.sampling == "hybrid":
         alpha = (arm.alpha or "").replace("to", " to ")
         return f"trained within and across (hybrid, alpha {alpha})"
-    return _SAMPLINGS.get(arm.sampling, arm.sampling_label)
+    return _SAMPLINGS.get(arm.sampling, arm.sampling)
 
 
 def before_and_after(view: View) -> list[Before]:
-    """For every encoder scored untrained: that arm, and the trained arm that pictures and sentences tell of.
+    """For every encoder scored untrained: that arm, and the arm that pictures and sentences tell of.
 
-    That arm is the study's reference if it is a trained one, else the default reference, else the last of the table;
-    of several that differ in pairs or languages, the last.
+    That arm is the study's reference if it is another one, else the default reference, else the last of the table that
+    was trained and no more, else of those that were trained, else of those that were projected; of several that differ
+    in pairs or languages, the last.
     """
     found = []
-    for before in (arm for arm in view.arms if arm.sampling == UNTRAINED):
-        trained = [arm for arm in view.arms if arm.encoder == before.encoder and arm.sampling != UNTRAINED]
-        named = [[a for a in trained if a.sampling_label == name] for name in (view.reference, DEFAULT_REFERENCE)]
-        choice = next(filter(None, [*named, trained]), [])
+    for before in (arm for arm in view.arms if arm.as_it_comes):
+        others = [arm for arm in view.arms if arm.encoder == before.encoder and arm != before]
+        trained = [arm for arm in others if arm.sampling != UNTRAINED]
+        named = [[a for a in others if a.sampling_label == name] for name in (view.reference, DEFAULT_REFERENCE)]
+        choice = next(filter(None, [*named, [arm for arm in trained if arm.plain], trained, others]), [])
         found += [Before(before, choice[-1])] if choice else []
     return found
 
@@ -96,7 +100,7 @@ def findings_table(view: View, groups: pd.DataFrame) -> Table:
         groups: As of `significance.arm_groups`.
     """
     columns, macro = finding_columns(view), view.macro()
-    floor = any(arm.sampling == UNTRAINED for arm in view.arms)
+    floor = any(arm.as_it_comes for arm in view.arms)
     against = replace(view, reference=UNTRAINED if floor else view.reference)
     comparisons = {
         (c.arm, c.setting, c.metric): c for c in compare_with_reference(against, groups, columns) if c.p is not None
@@ -109,7 +113,7 @@ def findings_table(view: View, groups: pd.DataFrame) -> Table:
     table = Table(
         name=f"findings-{view.benchmark}",
         title=f"What came out on {view.benchmark}",
-        caption=" ".join(sentences(view, means, comparisons)) or "There is no trained model beside an untrained one.",
+        caption=" ".join(sentences(view, means, comparisons)) or "There is no model beside one that is as it comes.",
         columns=[text_column("model", "model"), *map(_column, columns)],
         rows=rows,
         notes=[*view.notes, *_notes(against, columns, list(comparisons.values())), *_gaps(view)],
@@ -237,10 +241,14 @@ def _encoder_sentences(
 
 
 def _after(view: View, arm: Arm) -> str:
-    steps = view.steps.get(f"{arm.encoder}/{arm.sampling_label}")
+    more = cure_words(*arm[-4:])
+    if arm.sampling == UNTRAINED:
+        return f"with {_listed(more)}"
+    steps = view.steps.get(f"{arm.encoder}/{arm.training}")
     taken = f"{steps:,} steps of training" if steps else "training"
     words = {"hybrid": f"with hybrid batches (alpha {arm.alpha})", "en-en": "on English alone (en-en)"}
-    return f"after {taken} {words.get(arm.sampling, f'with {arm.sampling_label} batches')}"
+    told = [f"after {taken} {words.get(arm.sampling, f'with {arm.sampling} batches')}", *more]
+    return ", ".join(told)
 
 
 def _verdict(comparison: Comparison | None) -> str:

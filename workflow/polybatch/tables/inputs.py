@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from polybatch.config.grid import runs
+from polybatch.config.grid import models, runs
 from polybatch.config.study_paths import StudyPaths
 from polybatch.config.values import Config, benchmarks_read, used_directions
 from polybatch.core import stage
@@ -39,7 +39,9 @@ def table_inputs(config: Config, base: Path) -> dict[str, Any]:
         "per_query": [paths.per_query(*cell) for cell in cells],
         "supplied": [paths.supplied(lang, "json") for lang in paths.supplied_files()],
         "translations": [paths.translated(lang, "json") for lang in paths.translated_files()],
-        "compositions": [f"{paths.model(run.name)}/composition.json" for run in grid if run.trained],
+        "compositions": [
+            f"{paths.model(run.name)}/composition.json" for run in models(config) if run.trained and not run.before
+        ],
         "data": data,
         "records": [paths.hub_record(record) for record in hub_requests(config)],
     }

@@ -120,8 +120,8 @@ def _check_benchmarks(config: Mapping[str, Any], summary: Summary) -> None:
 
 def _groups(inputs: Inputs) -> pd.DataFrame:
     """Per-group values of every arm, from the per-query file beside each score file."""
-    from polybatch.core.files import read_parquet
     from polybatch.tables.agreement import require_agreement
+    from polybatch.tables.cures import read_with_grid
     from polybatch.tables.significance import arm_groups
     from polybatch.tables.summary import Arm, with_arm
 
@@ -133,7 +133,7 @@ def _groups(inputs: Inputs) -> pd.DataFrame:
     files: dict[tuple[Arm, str], list[Path]] = {}
     for path in inputs.scores:
         require_agreement(path, per_query_path(path))
-        first = with_arm(read_parquet(path, SCORES).slice(0, 1).to_pandas()).iloc[0]
+        first = with_arm(read_with_grid(path, SCORES).slice(0, 1).to_pandas()).iloc[0]
         files.setdefault((first["arm"], first["benchmark"]), []).append(per_query_path(path))
     return arm_groups(files, _options(inputs.config).leave_out)
 

@@ -181,7 +181,10 @@ def read_compositions(paths: Iterable[Path | str]) -> list[tuple[str, dict[str, 
 
 
 def steps_of(paths: Iterable[Path | str]) -> dict[str, int]:
-    """ "encoder/sampling" -> the optimiser steps of its trainings; those that took different numbers are left out."""
+    """ "encoder/training", as run names spell it -> the optimiser steps of its trainings.
+
+    Those that took different numbers are left out.
+    """
     found: dict[str, set[int]] = {}
     for run, composition in read_compositions(paths):
         found.setdefault("/".join(run.split("/")[:2]), set()).add(composition["steps"])

@@ -93,7 +93,7 @@ class View:
 
     `parameters`: encoder -> number of its parameters, None where it is not known; in the study's order. `notes`: what
     a reader must know of the benchmark itself. `scratch`: encoders that start from random weights. `steps`: "encoder/
-    sampling" -> optimiser steps of its trainings, where they all took as many.
+    training" -> optimiser steps of its trainings, where they all took as many.
     """
 
     summary: Summary
@@ -238,7 +238,7 @@ def _main_caption(view: View, columns: Sequence[tuple[str, str]], seeds: Mapping
         if max(counts, default=1) > 1
         else "One seed a row, so no deviation is shown."
     )
-    floor = " The untrained row is the encoder before training." if any(a.sampling == UNTRAINED for a in seeds) else ""
+    floor = " The untrained row is the encoder before training." if any(a.as_it_comes for a in seeds) else ""
     return (
         f"{view.benchmark}: {' '.join(told)} {spread} Bold: best of the column; "
         f"arrows say which way is better.{floor} {meanings}{constants(view.summary)}"
@@ -280,7 +280,7 @@ def significance_notes(view: View, comparisons: Sequence[Comparison]) -> list[st
             "and languages."
         ]
     same = {"num_pairs": "pairs", "num_translated": "translated pairs"}
-    parts = [part for part in view.summary.varying if view.reference != UNTRAINED or part == "encoder"]
+    parts = [part for part in view.summary.varying if not view.reference.startswith(UNTRAINED) or part == "encoder"]
     shared = [same.get(part, part) for part in parts]
     reference = view.reference + (f" with the same {' and '.join(shared)}" if shared else "")
     sizes = sorted({c.test.groups for c in tested})

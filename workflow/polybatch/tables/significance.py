@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
-from polybatch.core.contracts import PER_QUERY
+from polybatch.core.contracts import GRID_DEFAULTS, PER_QUERY
 from polybatch.core.errors import DataError
 from polybatch.core.files import read_parquet
 
@@ -42,6 +42,7 @@ GROUPS = pa.schema(
         ("num_pairs", pa.string()),
         ("num_translated", pa.string()),
         ("languages", pa.string()),
+        *((name, pa.string()) for name in GRID_DEFAULTS),
         ("seeds", pa.int32()),
         ("setting", pa.string()),
         ("metric", pa.string()),
@@ -175,7 +176,7 @@ def reference_arm(arm: Arm, arms: Iterable[Arm], reference: str) -> Arm | None:
     from polybatch.tables.summary import UNTRAINED, size_order
 
     found = [other for other in arms if other.sampling_label == reference and other.encoder == arm.encoder]
-    if UNTRAINED not in (arm.sampling, reference):
+    if arm.sampling != UNTRAINED and not any(other.sampling == UNTRAINED for other in found):
         found = [other for other in found if (other.num_pairs, other.languages) == (arm.num_pairs, arm.languages)]
         if arm.num_translated:
             found = [other for other in found if other.num_translated == arm.num_translated]

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from polybatch.tables.forms.table import Table, to_markdown
 from polybatch.tables.forms.webpage import bare_table, data_mark, page, picture
 from polybatch.tables.names import Figure
+from polybatch.tables.summary import UNTRAINED
 
 PICTURE = "first_passages"
 _PICTURE_WORDS = "Languages of the first passages that queries get from the pool of all languages, before and after."
@@ -54,7 +55,8 @@ def story_of(manifest: Mapping[str, Any], tables: Sequence[Table], figures: Sequ
 
 
 def _question(config: Mapping[str, Any]) -> str:
-    samplings = list(dict.fromkeys(run.get("sampling", "") for run in config.get("study", {}).get("runs", [])))
+    entries = [run.get("sampling", "") for run in config.get("study", {}).get("runs", [])]
+    samplings = [name for name in dict.fromkeys(entries) if name != UNTRAINED]
     trained = f" ({', '.join(samplings)})" if samplings else ""
     return (
         "A retriever over passages in many languages may place those in the query's own language first, whether or "

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from polybatch.core.contracts import POOL, SAMPLINGS, SCORES, SETTINGS
+from polybatch.config.grid import arm_label, training_label
+from polybatch.core.contracts import GRID_DEFAULTS, POOL, SAMPLINGS, SCORES, SETTINGS
 from polybatch.core.errors import DataError
-from polybatch.core.files import read_parquet
 from polybatch.retrieval.metrics import (
     FIRST_PASSAGE,
     LANGUAGE_DISTANCE,
@@ -34,12 +34,16 @@ from polybatch.retrieval.metrics import (
     is_share,
     macro_average,
 )
+from polybatch.tables import cures
 
 if TYPE_CHECKING:
     import pandas as pd
 
 UNTRAINED = "untrained"
-ARM_COLUMNS = ["encoder", "sampling", "alpha", "num_pairs", "num_translated", "languages"]
+ARM_COLUMNS = [
+    *("encoder", "sampling", "alpha", "num_pairs", "num_translated", "languages"),
+    *("objective", "begin", "share", "projection"),
+]
 CELL_COLUMNS = ["benchmark", "setting", "metric", "query_lang", "corpus_lang"]
 LOWER_IS_BETTER = frozenset({RANK_DISTANCE, LAST_RANK, LANGUAGE_DISTANCE})
 # Metrics of which neither end is better in itself.
@@ -69,6 +73,7 @@ class Arm(NamedTuple):
         num_pairs, num_translated: A number or "all"; "" for an untrained encoder, and `num_translated` for en-en too,
             which sees no translation.
         languages: Joined by "+".
+        objective, begin, share, projection: As of `config.grid.Run`.
     """
 
     encoder: str
@@ -77,11 +82,35 @@ class Arm(NamedTuple):
     num_pairs: str
     num_translated: str
     languages: str
+    objective: str = GRID_DEFAULTS["objective"]
+    begin: str = GRID_DEFAULTS["begin"]
+    share: str = GRID_DEFAULTS["share"]
+    projection: str = GRID_DEFAULTS["projection"]
 
     @property
     def sampling_label(self) -> str:
-        """`hybrid-a0.5` for hybrid, the sampling's name otherwise."""
-        return self.sampling if self.alpha is None else f"{self.sampling}-a{self.alpha}"
+        """`hybrid-a0.5` for hybrid, the sampling's name otherwise, and what else was done: `x-y, LaKDA`."""
+        return cures.spelled(arm_label(self.sampling, self.alpha), *self[-4:])
+
+    @property
+    def training(self) -> str:
+        """How run names spell the way in which it was trained."""
+        return training_label(self.sampling, self.alpha, self.objective, self.begin)
+
+    @property
+    def curve(self) -> str:
+        """What arms have in common that one line of a figure may join: all but alpha."""
+        return cures.spelled(self.sampling, *self[-4:])
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a training, or an encoder as it comes, and nothing else."""
+        return self[-4:] == tuple(GRID_DEFAULTS.values())
+
+    @property
+    def as_it_comes(self) -> bool:
+        """Whether it is an encoder to which nothing was done."""
+        return self.sampling == UNTRAINED and self.plain
 
     @property
     def constant_alpha(self) -> float | None:
@@ -193,7 +222,7 @@ def read_scores(paths: Iterable[Path | str]) -> pd.DataFrame:
 
     frames = []
     for path in paths:
-        frame = read_parquet(path, SCORES).to_pandas()
+        frame = cures.read_with_grid(path, SCORES).to_pandas()
         if frame.empty:
             raise DataError("A score file has no rows.", where=path, remedy="delete it and run the evaluation again")
         frames.append(frame.assign(file=str(path)))
@@ -225,7 +254,7 @@ def _key(row: tuple) -> list:
 
 
 def _to_arm(row: tuple) -> Arm:
-    encoder, sampling, alpha, num_pairs, num_translated, languages = _key(row)
+    encoder, sampling, alpha, num_pairs, num_translated, languages, *cure = _key(row)
     trained, translated = sampling != UNTRAINED, sampling not in (UNTRAINED, "en-en")
     return Arm(
         encoder,
@@ -234,6 +263,7 @@ def _to_arm(row: tuple) -> Arm:
         num_pairs or "" if trained else "",
         num_translated or "" if translated else "",
         languages or "" if trained else "",
+        *(value if value is not None else usual for value, usual in zip(cure, GRID_DEFAULTS.values(), strict=True)),
     )
 
 
@@ -323,7 +353,8 @@ def _arm_order(arm: Arm) -> tuple:
     alpha = arm.constant_alpha
     sizes = (size_order(arm.num_pairs), size_order(arm.num_translated))
     kind = (place, arm.sampling, math.inf if alpha is None else alpha, arm.alpha or "")
-    return (arm.encoder, *kind, *sizes, len(arm.languages.split("+")), arm.languages)
+    cure = cures.order(*arm[-4:])
+    return (arm.encoder, *kind, cure, *sizes, len(arm.languages.split("+")), arm.languages)
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float | None, float | None, int]:

@@ -20,7 +20,7 @@ from polybatch.tables.by_language import share_depths
 from polybatch.tables.figures.style import INK, titled
 from polybatch.tables.findings import before_and_after, model_words, untrained_words
 from polybatch.tables.scores import View
-from polybatch.tables.summary import UNTRAINED, Arm, languages_of
+from polybatch.tables.summary import Arm, languages_of
 
 if TYPE_CHECKING:
     import altair as alt
@@ -64,7 +64,7 @@ def _drawn(view: View) -> list[Arm]:
 def _title(view: View, arms: Sequence[Arm], own: Sequence[float | None], depth: int) -> str:
     """What the picture shows; with its numbers where there is one before and one after."""
     title = f"Query's own language among the first {depth} passages, on {view.benchmark}"
-    if len(own) != 2 or arms[0].sampling != UNTRAINED or None in own:
+    if len(own) != 2 or not arms[0].as_it_comes or None in own:
         return title
     return f"{title}: {own[0]:.0%} {untrained_words(view, arms[0].encoder)}, {own[1]:.0%} after"
 

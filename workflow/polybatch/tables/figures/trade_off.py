@@ -13,7 +13,7 @@ from polybatch.core.errors import DataError
 from polybatch.tables.figures.labels import place_labels
 from polybatch.tables.figures.style import GREY, INK, colours, titled
 from polybatch.tables.scores import View
-from polybatch.tables.summary import UNTRAINED, Arm, metric_label
+from polybatch.tables.summary import Arm, metric_label
 
 if TYPE_CHECKING:
     import altair as alt
@@ -79,12 +79,12 @@ def _panel(view: View, arms: Sequence[Arm], points: pd.DataFrame, side: int) -> 
     named_as = {arm: arm.label(varying) for arm in arms}
     seeds = points.assign(arm=[named_as[arm] for arm in points["arm"]])
     means = seeds.groupby("arm", sort=False)[["x", "y"]].mean().reindex(list(named_as.values())).reset_index()
-    floor = means[means["arm"].isin([named_as[arm] for arm in arms if arm.sampling == UNTRAINED])]
+    floor = means[means["arm"].isin([named_as[arm] for arm in arms if arm.as_it_comes])]
     shown, note = _set_floor_aside(seeds, floor)
     domains = [_domain(shown[axis]) for axis in ("x", "y")]
     means = means[means["arm"].isin(set(shown["arm"]))].reset_index(drop=True)
-    sampling = {name: arm.sampling for arm, name in named_as.items()}
-    paths = means.assign(sampling=means["arm"].map(sampling), order=range(len(means)))
+    curves = {name: arm.curve for arm, name in named_as.items()}
+    paths = means.assign(curve=means["arm"].map(curves), order=range(len(means)))
     marks = [shown[axis].tolist() for axis in ("x", "y")]
     placed = pd.DataFrame(place_labels(means.assign(arm=_names(paths)), domains, marks, (side, side)))
     palette = colours(arms, list(named_as.values()))
@@ -98,7 +98,7 @@ def _panel(view: View, arms: Sequence[Arm], points: pd.DataFrame, side: int) -> 
     joined = (
         alt.Chart(paths)
         .mark_line(color="#c4c4c4", strokeWidth=1.4)
-        .encode(x, y, alt.Detail("sampling:N"), alt.Order("order:Q"))
+        .encode(x, y, alt.Detail("curve:N"), alt.Order("order:Q"))
     )
     text = [
         alt.Chart(part)
@@ -108,7 +108,7 @@ def _panel(view: View, arms: Sequence[Arm], points: pd.DataFrame, side: int) -> 
     ]
     layers = [joined, *_leaders(placed, scales), small, large.encode(x, y, colour), *text]
     chart = alt.layer(*layers).resolve_scale(color="independent").properties(width=side, height=side)
-    return chart, note, len(set(paths["sampling"])) < len(paths)
+    return chart, note, len(set(paths["curve"])) < len(paths)
 
 
 def _set_floor_aside(seeds: pd.DataFrame, floor: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -139,9 +139,9 @@ def _domain(values: Any) -> list[float]:
 def _names(paths: pd.DataFrame) -> list[str]:
     """Labels; inside a path of one sampling's arms only what tells them apart, so that names do not crowd it."""
     names = []
-    for place, (arm, sampling) in enumerate(zip(paths["arm"], paths["sampling"], strict=True)):
-        inside = sampling in set(paths["sampling"][:place]) and sampling in set(paths["sampling"][place + 1 :])
-        names.append(arm.removeprefix(f"{sampling}-").removeprefix(f"{sampling} · ") if inside else arm)
+    for place, (arm, curve) in enumerate(zip(paths["arm"], paths["curve"], strict=True)):
+        inside = curve in set(paths["curve"][:place]) and curve in set(paths["curve"][place + 1 :])
+        names.append(arm.removeprefix(f"{curve}-").removeprefix(f"{curve} · ") if inside else arm)
     return names
 
 

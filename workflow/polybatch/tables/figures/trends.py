@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from polybatch.core.errors import DataError
+from polybatch.tables.cures import spelled
 from polybatch.tables.figures.labels import place_labels
 from polybatch.tables.figures.style import GREY, INK, colours, titled
 from polybatch.tables.scores import View
@@ -221,7 +222,8 @@ def _encoder(view: View, arm: Arm) -> str:
 
 def _rest(view: View, arm: Arm) -> str:
     """What tells an arm from others of its alpha."""
-    return " · ".join(filter(None, [_encoder(view, arm), *_others(view, arm)]))
+    cure = "" if arm.plain else spelled("hybrid", *arm[-4:])
+    return " · ".join(filter(None, [_encoder(view, arm), cure, *_others(view, arm)]))
 
 
 def _others(view: View, arm: Arm, but: str = "") -> list[str]:

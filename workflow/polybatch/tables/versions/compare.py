@@ -21,7 +21,7 @@ from polybatch.core import stage
 from polybatch.core.contracts import SCORES as SCORES_SCHEMA
 from polybatch.core.contracts import SETTINGS
 from polybatch.core.errors import DataError
-from polybatch.core.files import read_parquet
+from polybatch.tables.cures import read_with_grid
 from polybatch.tables.forms.table import Cell, Table, text_column, to_markdown
 from polybatch.tables.summary import SETTING_LABELS, better, digits, metric_label
 from polybatch.tables.versions.versions import GROUPS, SCORES, Version, read_version
@@ -89,7 +89,7 @@ def _means(version: Version) -> dict[tuple, float | None]:
     """(arm, benchmark, setting, metric) -> macro average over seeds; None where it is missing."""
     from polybatch.tables.summary import macro_averages, mean_and_spread, with_arm
 
-    scores = with_arm(read_parquet(version.path / SCORES, SCORES_SCHEMA).to_pandas())
+    scores = with_arm(read_with_grid(version.path / SCORES, SCORES_SCHEMA).to_pandas())
     macro, _ = macro_averages(scores, (version.manifest["config"].get("tables") or {}).get("leave_out"))
     keys = ["arm", "benchmark", "setting", "metric"]
     means = {key: mean_and_spread(list(values))[0] for key, values in macro.groupby(keys, sort=False)["value"]}
@@ -126,7 +126,7 @@ def _group_values(version: Version) -> dict[tuple, pd.DataFrame]:
     from polybatch.tables.significance import GROUPS as GROUPS_SCHEMA
     from polybatch.tables.summary import with_arm
 
-    frame = with_arm(read_parquet(version.path / GROUPS, GROUPS_SCHEMA).to_pandas())
+    frame = with_arm(read_with_grid(version.path / GROUPS, GROUPS_SCHEMA).to_pandas())
     keys = ["arm", "benchmark", "setting", "metric"]
     return {key: part.set_index("group")[["value", "cells"]] for key, part in frame.groupby(keys, sort=False)}
 

@@ -1,0 +1,100 @@
+"""What is wrong with the entries of `study.runs`: axes that do not go together, or with the study's languages.
+
+inputs: a configuration with its defaults filled in and what it names looked up
+outputs: `Fault`s, none for sound entries
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from polybatch.config.catalogue import Config
+from polybatch.config.grid import NONE, UNTRAINED, alpha_label, rank_of, share_label
+from polybatch.core.contracts import PLAIN_OBJECTIVE
+from polybatch.core.option_faults import Fault, Way
+
+# The keys of an entry that only a training has.
+_OF_TRAININGS = ("seeds", "alphas", "objectives", "begin", "shares")
+
+
+def run_faults(config: Config) -> Iterator[Fault]:
+    """The faults of all entries, in their order."""
+    for i, entry in enumerate(config["study"]["runs"]):
+        path: Way = ("study", "runs", i)
+        yield from _axis_faults(entry, path)
+        yield from _spelling_faults(entry, path)
+        yield from _language_faults(entry, path, config)
+        yield from _encoding_faults(entry, path, config)
+
+
+def _axis_faults(entry: dict[str, Any], path: Way) -> Iterator[Fault]:
+    """Keys that the sampling needs, or has no use for."""
+    sampling = entry["sampling"]
+    if sampling == UNTRAINED:
+        for key in _OF_TRAININGS:
+            if key in entry:
+                yield Fault((*path, key), f"{key} belong to trainings, not to {UNTRAINED}; it takes projections alone")
+        if "projections" not in entry:
+            yield Fault(
+                path, "untrained needs projections, for example [lir]; study.untrained: true scores it as it is"
+            )
+        return
+    if "seeds" not in entry:
+        yield Fault((*path, "seeds"), "is missing: one training for each, for example seeds: [13]")
+    if sampling == "hybrid" and "alphas" not in entry:
+        yield Fault(path, "hybrid needs alphas, for example alphas: [0.5]")
+    if sampling != "hybrid" and "alphas" in entry:
+        yield Fault((*path, "alphas"), f"alphas belong to hybrid, not to {sampling}")
+    for objective in entry.get("objectives", []):
+        if sampling == "en-en" and objective != PLAIN_OBJECTIVE:
+            yield Fault((*path, "objectives"), f"{objective} compares translations, and en-en sees none of them")
+
+
+def _spelling_faults(entry: dict[str, Any], path: Way) -> Iterator[Fault]:
+    """Values that are two here and one in run names."""
+    spelled: dict[str, list[str | None]] = {
+        "alphas": [alpha_label(alpha) for alpha in entry.get("alphas", [])],
+        "shares": [share_label(share) for share in entry.get("shares", [])],
+    }
+    for key, labels in spelled.items():
+        for label in sorted({label for label in labels if label and labels.count(label) > 1}):
+            yield Fault((*path, key), f"two {key} are spelled {label} in run names; leave one out")
+
+
+def _language_faults(entry: dict[str, Any], path: Way, config: Config) -> Iterator[Fault]:
+    """What needs more languages than are trained on."""
+    languages = len(config["languages"]["train"])
+    if languages < 2 and entry["sampling"] in ("x-y", "hybrid"):
+        yield Fault(path, f"{entry['sampling']} needs two training languages or more")
+    for objective in entry.get("objectives", []):
+        if languages < 2 and objective != PLAIN_OBJECTIVE:
+            yield Fault((*path, "objectives"), f"{objective} needs two training languages or more")
+    for key in ("begin", "projections"):
+        for projection in entry.get(key, []):
+            if projection == NONE:
+                continue
+            rank = rank_of(projection)
+            if languages < 2:
+                yield Fault((*path, key), f"{projection} needs text of two training languages or more")
+            elif rank is not None and rank > languages - 1:
+                yield Fault(
+                    (*path, key),
+                    f"{projection} has more directions than the means of {languages} languages, around their mean, "
+                    f"give: at most {languages - 1}",
+                )
+
+
+def _encoding_faults(entry: dict[str, Any], path: Way, config: Config) -> Iterator[Fault]:
+    """Projections are of whole embeddings: what is cut off them would be projected as if it were zero."""
+    study = [("encoding", config["encoding"])]
+    own = [
+        (f"encoders.{name}.encoding", config["encoders"][name]["encoding"])
+        for name in config["study"]["encoders"]
+        if name in config["encoders"]
+    ]
+    for where, values in [*study, *own]:
+        for projection in entry.get("projections", []) if values.get("truncate_dim") is not None else []:
+            if projection != NONE:
+                text = f"{projection} is of whole embeddings, and {where}.truncate_dim cuts them"
+                yield Fault((*path, "projections"), text)
