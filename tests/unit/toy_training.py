@@ -7,11 +7,11 @@ import signal
 
 from parallel_files import parallel_row, write_parallel
 
+from polybatch.core import contracts
 from polybatch.encoders.options import EncoderOptions
 from polybatch.encoders.scratch import build_encoder
 from polybatch.pairs.table import read_pairs
 from polybatch.training.inputs import load_encoder, read_validation, set_up
-from polybatch.training.objectives.known import needs_teacher
 from polybatch.training.options import TrainingOptions
 from polybatch.training.sampling import Sampling
 from polybatch.training.train import train
@@ -87,7 +87,7 @@ def run(
     """
     model = load_encoder(str(study / encoder))
     set_up(model, options)
-    if needs_teacher(objective):
+    if objective in contracts.TAUGHT_OBJECTIVES:
         from polybatch.training.objectives.teacher import load_teacher
 
         teacher = load_teacher(str(study / (teacher or encoder)), options, own=teacher is None)

@@ -10,9 +10,9 @@ import torch
 from toy_processes import forked, watch
 from toy_training import HYBRID, command, killed_at, make_study, make_wide_encoder, options, run
 
+from polybatch.core.contracts import OBJECTIVES, TAUGHT_OBJECTIVES
 from polybatch.core.errors import ConfigError
 from polybatch.encoders.load import load_model
-from polybatch.training.objectives.known import OBJECTIVES
 from polybatch.training.sampling import Sampling
 from polybatch.training.train import main
 
@@ -172,7 +172,7 @@ def test_a_model_folder_tells_its_objective_and_teacher(study, tmp_path, caplog)
 def test_the_memory_of_further_texts_is_counted(study, objective):
     from polybatch.training.inputs import load_encoder, set_up
     from polybatch.training.memory import estimate
-    from polybatch.training.objectives.known import needs_teacher, objective_of
+    from polybatch.training.objectives.known import objective_of
     from polybatch.training.objectives.teacher import load_teacher
 
     changed = options(bucket_width="auto")
@@ -180,10 +180,10 @@ def test_the_memory_of_further_texts_is_counted(study, objective):
     set_up(model, changed)
     lengths = {"query": [torch.tensor([8, 8]).numpy()], "passage": [torch.tensor([8, 8]).numpy()]}
     further = objective_of(objective, changed, "x-y").student_columns
-    teacher = load_teacher(str(study / "encoder"), changed, own=True) if needs_teacher(objective) else None
+    teacher = load_teacher(str(study / "encoder"), changed, own=True) if objective in TAUGHT_OBJECTIVES else None
     plain, more = (
         estimate(model, lengths, changed, 1),
         estimate(model, lengths, changed, 1, further=further, teacher=teacher),
     )
     assert more.activations == pytest.approx(plain.activations * (2 + len(further)) / 2, rel=0.05)
-    assert (more.teacher > 0) == needs_teacher(objective) and more.total >= plain.total
+    assert (more.teacher > 0) == (objective in TAUGHT_OBJECTIVES) and more.total >= plain.total

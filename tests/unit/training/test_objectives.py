@@ -9,6 +9,7 @@ import pytest
 import torch
 from toy_training import HYBRID, LANGS, OPTIONS, make_study, make_wide_encoder, options, text
 
+from polybatch.core.contracts import OBJECTIVES, TAUGHT_OBJECTIVES
 from polybatch.core.errors import ConfigError
 from polybatch.pairs.table import read_pairs
 from polybatch.training.batch_sampler import BatchSampler
@@ -18,7 +19,7 @@ from polybatch.training.inputs import load_encoder, set_up
 from polybatch.training.objectives.choice import loss_of, ready
 from polybatch.training.objectives.embedded import EmbeddedBatch, cosine_distance, squared_distance
 from polybatch.training.objectives.jsd import divergence_of_dimensions
-from polybatch.training.objectives.known import OBJECTIVES, objective_of, refused_sampling
+from polybatch.training.objectives.known import objective_of, refused_sampling
 from polybatch.training.objectives.lakda import divergence_of_scores
 from polybatch.training.objectives.teacher import Collator, load_teacher
 from polybatch.training.sampling import Sampling
@@ -27,7 +28,6 @@ from polybatch.training.stages import Stage, check_validations
 
 ROWS, WIDTH, TEMPERATURE = 5, 7, 0.05
 RNG = np.random.default_rng(4)
-TAUGHT = ("distillation", "mimo")
 
 
 @pytest.fixture(scope="module")
@@ -277,7 +277,7 @@ def loss_and_gradients(study, table, name, teacher_name=None, step=20, **changes
     model = load_encoder(str(study / "without_dropout"))
     set_up(model, changed)
     teacher = None
-    if name in TAUGHT:
+    if name in TAUGHT_OBJECTIVES:
         teacher = load_teacher(str(study / (teacher_name or "encoder")), changed, own=teacher_name is None)
     objective = objective_of(name, changed, "x-y")
     ready(model, teacher, seed=5)
@@ -291,7 +291,7 @@ def loss_and_gradients(study, table, name, teacher_name=None, step=20, **changes
 @pytest.mark.parametrize("name", OBJECTIVES[1:])
 @pytest.mark.parametrize("changes", [{"mini_batch_size": 3}, {"bucket_width": 3}, {"bucket_width": "auto"}])
 def test_gradcache_and_buckets_compute_what_one_pass_does(study, table, name, changes):
-    teacher = "wide" if name in TAUGHT else None
+    teacher = "wide" if name in TAUGHT_OBJECTIVES else None
     value, gradients = loss_and_gradients(study, table, name, teacher, bucket_width=None)
     again, others = loss_and_gradients(study, table, name, teacher, **{"bucket_width": None, **changes})
     assert again == pytest.approx(value, rel=1e-5)
@@ -346,12 +346,12 @@ def test_matryoshka_sums_over_lengths(study, table, name):
 @pytest.mark.parametrize("name", OBJECTIVES)
 @pytest.mark.parametrize("dims", [None, [8]])
 def test_what_is_validated_is_infonce_whatever_the_objective(study, name, dims):
-    if dims and name in TAUGHT:
+    if dims and name in TAUGHT_OBJECTIVES:
         return
     changed = options(matryoshka_dims=dims, bucket_width=None)
     model = load_encoder(str(study / "without_dropout"))
     set_up(model, changed)
-    teacher = load_teacher(str(study / "wide"), changed, own=False) if name in TAUGHT else None
+    teacher = load_teacher(str(study / "wide"), changed, own=False) if name in TAUGHT_OBJECTIVES else None
     texts = [[f"en{i}" for i in range(6)], [text("en", i) for i in range(6)]]
     pairs = [model.preprocess(side) for side in texts]
     usual = loss_of(objective_of("infonce", changed, "x-y"), model, changed, gather=False)
@@ -385,9 +385,9 @@ def test_every_stage_has_its_own_warmup_and_fall(warmup):
 def test_a_last_stage_without_a_validation_is_refused():
     check_validations([Stage(10, 1.0), Stage(10, 1.0)], 20)
     check_validations([Stage(10, 1.0), Stage(10, 1.0)], 6)
-    with pytest.raises(ConfigError, match="ends before its first validation") as error:
+    with pytest.raises(ConfigError, match="No checkpoint of the training could be chosen") as error:
         check_validations([Stage(19, 1.0), Stage(2, 1.0)], 6)
-    assert "20 to 21" in str(error.value)
+    assert "steps 20 to 21" in str(error.value)
 
 
 # What does not go together

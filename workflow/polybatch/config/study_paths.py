@@ -13,9 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from polybatch.config.grid import runs
+from polybatch.config.grid import Run, runs
 from polybatch.config.paths import Paths, record_name, wheel
-from polybatch.config.values import Config, benchmark_languages, held_out_languages, translator_entry, translator_name
+from polybatch.config.values import (
+    Config,
+    benchmark_languages,
+    held_out_languages,
+    teacher_of,
+    translator_entry,
+    translator_name,
+)
 from polybatch.core.languages import help_languages
 
 _SIDES = ("queries", "corpus")
@@ -141,6 +148,11 @@ class StudyPaths(Paths):
         return {
             run.name: self.model(run.name) if run.trained else self.encoder(run.encoder) for run in runs(self.config)
         }
+
+    def teacher(self, run: Run) -> list[str]:
+        """The folder of the encoder that teaches a run's training; nothing where its own encoder does, or none."""
+        name = teacher_of(self.config, run)
+        return [self.encoder(name)] if name else []
 
     def embedding_jobs(self, run: str) -> list[dict[str, Any]]:
         """What is to be embedded with a run's model, as `polybatch.embedding.encode` wants it."""

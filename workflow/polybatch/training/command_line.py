@@ -10,7 +10,6 @@ from typing import Any
 from polybatch.core import contracts
 from polybatch.core.arguments import parse_paths
 from polybatch.core.errors import ConfigError
-from polybatch.training.objectives.known import OBJECTIVES, needs_teacher
 from polybatch.training.options import TrainingOptions
 from polybatch.training.sampling import Sampling
 
@@ -27,7 +26,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--validation", required=True, type=Path)
     parser.add_argument("--sampling", required=True, help=", ".join(contracts.SAMPLINGS))
     parser.add_argument("--alpha", help="share of monolingual batches, for hybrid: 0.5, or 1to0.5 from first to last")
-    parser.add_argument("--objective", default="infonce", help=", ".join(OBJECTIVES))
+    parser.add_argument("--objective", default=contracts.PLAIN_OBJECTIVE, help=", ".join(contracts.OBJECTIVES))
     parser.add_argument("--teacher", help="folder or hub id, for an objective with a teacher; without it the encoder "
                         "itself is the teacher")  # fmt: skip
     parser.add_argument("--num-pairs", default="all", help="all, or how many training pairs to use")
@@ -61,13 +60,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def _check_teacher(args: argparse.Namespace) -> None:
     """Raises a ConfigError if the objective is unknown, or a teacher is named that is not there or not needed."""
-    if args.objective not in OBJECTIVES:
-        raise ConfigError("Unknown objective.", expected=", ".join(OBJECTIVES), found=args.objective)
-    if args.teacher and not needs_teacher(args.objective):
+    if args.objective not in contracts.OBJECTIVES:
+        raise ConfigError("Unknown objective.", expected=", ".join(contracts.OBJECTIVES), found=args.objective)
+    if args.teacher and args.objective not in contracts.TAUGHT_OBJECTIVES:
         raise ConfigError(
             f"The objective {args.objective} has no teacher.", expected="no --teacher", found=args.teacher
         )
-    if args.options.teacher and needs_teacher(args.objective) and not args.teacher:
+    if args.options.teacher and args.objective in contracts.TAUGHT_OBJECTIVES and not args.teacher:
         raise ConfigError(
             f"The options name the teacher {args.options.teacher}, which is not given.",
             expected="--teacher with its folder",

@@ -31,7 +31,7 @@ def schedule(stages: Sequence[Stage], options: TrainingOptions, optimizer: Optim
     Args:
         stages: In their order.
         options: `scheduler`; `warmup`, which every stage has: a number of steps, or below 1 a share of it.
-        optimizer: Whose learning rate is set: `options.learning_rate` times a factor.
+        optimizer: Whose learning rate is set: that of the options times a factor.
     """
     parts = [(stage, _shape(options, stage.steps)) for stage in stages]
 
@@ -61,4 +61,4 @@ def _shape(options: TrainingOptions, steps: int) -> Any:
     """Step -> share of the peak, over a training of so many steps, as the library schedules it."""
     warmup = math.ceil(options.warmup * steps) if options.warmup < 1 else int(options.warmup)
     unused = torch.optim.SGD([torch.zeros(1)], lr=1.0)
-    return get_scheduler(options.scheduler, unused, warmup, steps).lr_lambdas[0]  # type: ignore[attr-defined]
+    return get_scheduler(options.scheduler, unused, warmup, steps).lr_lambdas[0]

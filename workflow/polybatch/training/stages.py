@@ -31,14 +31,20 @@ def first_step_of_last(stages: Sequence[Stage]) -> int:
     return sum(stage.steps for stage in stages[:-1])
 
 
+def validations_missing(stages: Sequence[Stage], eval_steps: int) -> str:
+    """Says which `eval_steps` would do, if no validation falls into the last stage; "" if one does."""
+    begins, ends = first_step_of_last(stages), sum(stage.steps for stage in stages)
+    if ends // eval_steps * eval_steps > begins:
+        return ""
+    return f"its last stage is of steps {begins + 1} to {ends}, and a multiple of eval_steps must be among them"
+
+
 def check_validations(stages: Sequence[Stage], eval_steps: int) -> None:
     """Raises a ConfigError if no validation falls into the last stage, so that no weights could be chosen."""
-    begins, ends = first_step_of_last(stages), sum(stage.steps for stage in stages)
-    if ends // eval_steps * eval_steps <= begins:
+    if fault := validations_missing(stages, eval_steps):
         raise ConfigError(
-            "The last stage of the training ends before its first validation, so that no checkpoint could be chosen.",
+            f"No checkpoint of the training could be chosen: {fault}.",
             where="training.eval_steps",
-            expected=f"a multiple of eval_steps from {begins + 1} to {ends}",
             found=str(eval_steps),
             remedy="lower eval_steps, train longer, or make the stage before shorter",
         )

@@ -24,7 +24,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polybatch.core import checkpoints, stage
+from polybatch.core import checkpoints, contracts, stage
 from polybatch.core.device import tell_torch_device
 from polybatch.core.errors import ConfigError
 from polybatch.core.files import atomic_path, write_json, write_parquet
@@ -38,7 +38,7 @@ from polybatch.training.batch_sampler import BatchSampler
 from polybatch.training.command_line import number_of, parse
 from polybatch.training.composition import batch_schema, composition
 from polybatch.training.inputs import load_encoder, read_validation, set_up
-from polybatch.training.objectives.known import needs_teacher, objective_of
+from polybatch.training.objectives.known import objective_of
 from polybatch.training.objectives.objective import Objective
 from polybatch.training.options import TrainingOptions
 from polybatch.training.processes import Ranks, told_once
@@ -62,7 +62,7 @@ def train(
     seed: int,
     folder: Path,
     fingerprint: dict[str, Any],
-    objective: str = "infonce",
+    objective: str = contracts.PLAIN_OBJECTIVE,
     teacher: Teacher | None = None,
     source_weights: Mapping[str, float] | None = None,
     ranks: Ranks | None = None,
@@ -91,41 +91,46 @@ def train(
         TrainingError: Too few pairs for a batch, or the loss diverged.
         TrainingStoppedError: SIGTERM came; the last step is saved.
     """
-    from polybatch.encoders import layers
-    from polybatch.training import lora, memory
-    from polybatch.training.objectives import choice, projection
-
     ranks = ranks or Ranks.of_environment()
     options = resolved(options, len(table))
     chosen = _objective(objective, options, sampling, table)
-    args = training_arguments(options, seed, folder, ranks)
-    sampler = BatchSampler(
-        table,
-        sampling,
-        batch_size=options.batch_size,
-        num_steps=options.max_steps,
-        seed=seed,
-        shares=Shares.of(options, source_weights or {}),
-        second=chosen.second,
-        ranks=ranks,
-    )
-    if layers.freeze(model, embeddings=options.freeze_embeddings, layers=options.freeze_layers):
-        _tell_frozen(model)
-    adapters = lora.add_adapters(model, options, seed) if options.lora_r else None
-    choice.ready(model, teacher, seed)
+    shares = Shares.of(options, source_weights or {})
+    sizes = {"batch_size": options.batch_size, "num_steps": options.max_steps}
+    sampler = BatchSampler(table, sampling, **sizes, seed=seed, shares=shares, second=chosen.second, ranks=ranks)
+    args = training_arguments(options, seed, folder, ranks)  # also makes the processes known to each other
+    adapters = _set_up_weights(model, options, teacher, seed)
     checkpoint = _found_checkpoint(folder, fingerprint, ranks)
     state = checkpoints.state_of(checkpoint) if checkpoint else None
     if state is None or not checkpoints.is_finished(state):
-        if ranks.first:
-            memory.check(model, table, options, ranks, objective=chosen, teacher=teacher)
         state = _run(model, validation, sampler, chosen, teacher, args=args, checkpoint=checkpoint, ranks=ranks)
     if not ranks.first:
         return {}
     checkpoints.load_weights(model, folder / f"checkpoint-{state['best_global_step']}")
+    _leave_the_encoder(model, adapters)
+    return _result(state, sampler, ranks.world_size)
+
+
+def _set_up_weights(model: SentenceTransformer, options: TrainingOptions, teacher: Teacher | None, seed: int) -> Any:
+    """Freezes what stays, and puts in what is trained besides: adapters, which are returned, and a projection."""
+    from polybatch.encoders import layers
+    from polybatch.training import lora
+    from polybatch.training.objectives import choice
+
+    if layers.freeze(model, embeddings=options.freeze_embeddings, layers=options.freeze_layers):
+        _tell_frozen(model)
+    adapters = lora.add_adapters(model, options, seed) if options.lora_r else None
+    choice.ready(model, teacher, seed)
+    return adapters
+
+
+def _leave_the_encoder(model: SentenceTransformer, adapters: Any) -> None:
+    """Takes out again what `_set_up_weights` put in: adapters are added to the weights."""
+    from polybatch.training import lora
+    from polybatch.training.objectives import projection
+
     projection.remove(model)
     if adapters:
         lora.merge(adapters)
-    return _result(state, sampler, ranks.world_size)
 
 
 def _objective(name: str, options: TrainingOptions, sampling: Sampling, table: PairTable) -> Objective:
@@ -182,12 +187,14 @@ def _run(
     checkpoint: Path | None,
     ranks: Ranks,
 ) -> dict[str, Any]:
-    from polybatch.training import preemption
+    from polybatch.training import memory, preemption
     from polybatch.training.objectives.choice import loss_of
     from polybatch.training.trainer import HybridTrainer, callbacks, negative_column
 
     if checkpoint:
         stage.log.info("resuming from %s", checkpoint)
+    if ranks.first:
+        memory.check(model, sampler.table, objective.options, ranks, objective=objective, teacher=teacher)
     options, stages = objective.options, objective.stages(objective.options.max_steps)
     negatives = [negative_column(k) for k in range(options.hard_negatives)]
     columns = ["query", "passage", *negatives, *objective.student_columns]
@@ -255,7 +262,7 @@ def _train_and_save(args: argparse.Namespace, ranks: Ranks) -> None:
     model = load_encoder(args.encoder)
     set_up(model, args.options)
     teacher = None
-    if needs_teacher(args.objective):
+    if args.objective in contracts.TAUGHT_OBJECTIVES:
         from polybatch.training.objectives.teacher import load_teacher
 
         teacher = load_teacher(args.teacher or args.encoder, args.options, own=not args.teacher)

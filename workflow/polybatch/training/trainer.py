@@ -121,7 +121,7 @@ class HybridTrainer(SentenceTransformerTrainer):
         self._gathering = [module for module in loss.modules() if hasattr(module, "gather_across_devices")]
         super().__init__(loss=loss, eval_dataset=validation, **kwargs)
         if teacher:
-            self.data_collator = Collator(self.data_collator, teacher)
+            self.data_collator = cast(Any, Collator(self.data_collator, teacher))
         if not ranks.first:
             # The same dropout in every process would be less of it; the first one draws as a process alone does.
             torch.manual_seed(ranks.seed(self.args.seed))
@@ -150,7 +150,7 @@ class HybridTrainer(SentenceTransformerTrainer):
         if len(self._stages) == 1:
             return super().create_scheduler(num_training_steps, optimizer)
         if self.lr_scheduler is None:
-            self.lr_scheduler = schedule(self._stages, self._objective.options, optimizer or self.optimizer)
+            self.lr_scheduler = schedule(self._stages, self._objective.options, cast(Any, optimizer or self.optimizer))
         return self.lr_scheduler
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:

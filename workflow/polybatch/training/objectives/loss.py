@@ -125,7 +125,7 @@ class ObjectiveLoss(CachedLossMixin, nn.Module):
         return torch.stack([cut.infonce() if validated else self._objective.loss(cut) for cut in cuts]).sum()
 
     def _rank(self, embeddings: list[Tensor]) -> Tensor:
-        return self._infonce.compute_loss_from_embeddings(embeddings, None)
+        return self._infonce.compute_loss_from_embeddings(embeddings, torch.empty(0))  # it reads no labels
 
     def _gathered(self, embeddings: Tensor) -> Tensor:
         return all_gather_with_grad(embeddings) if self._infonce.gather_across_devices else embeddings

@@ -25,7 +25,7 @@ SIDES = ("query", "passage")
 
 
 def second_column(side: str) -> str:
-    """The column of the same text in another language (`batch.Batch.second_langs`), read by the student."""
+    """The column of the same text in another language (`batch.Batch`), read by the student."""
     return f"second_{side}"
 
 
