@@ -13,7 +13,7 @@ from snakemake.logging import logger
 from polybatch.cluster import check as cluster
 from polybatch.cluster import events, failures, polling
 from polybatch.config import values as configuration
-from polybatch.config.grid import runs
+from polybatch.config.grid import NONE, WHOLE, embedded, models, runs
 from polybatch.config.paths import HELP_PACKAGES, WHEELS_FOLDER, record_name, wheel, wheel_log
 from polybatch.config.study_paths import StudyPaths
 from polybatch.core import digest, leftovers
@@ -48,8 +48,14 @@ except PolybatchError as error:
 
 STUDY = CONFIG["study"]["name"]
 RUNS = {run.name: run for run in runs(CONFIG)}
+# These, and the runs that they are made of: `s1` of `s1-w0.5`, that of `s1-w0.5-lir`.
+ALL_RUNS = {run.name: run for run in [*models(CONFIG), *embedded(CONFIG)]}
 # Run -> the folder of its model.
 MODELS = PATHS.model_folders()
+TRAININGS = [name for name, run in ALL_RUNS.items() if run.trained and not run.before]
+# Mixtures of the weights before and after a training, and projections of embeddings, which cost none.
+MIXTURES = [name for name, run in ALL_RUNS.items() if run.share != WHOLE and run.projection == NONE]
+PROJECTED = [name for name, run in ALL_RUNS.items() if run.projection != NONE]
 TRAIN_LANGS = CONFIG["languages"]["train"]
 MT_LANGS = CONFIG["translation"]["languages"]
 SHARDS = CONFIG["translation"]["shards"]
@@ -84,7 +90,9 @@ DECONTAMINATION_GROUP = "decontaminate" if DERIVED_BENCHMARKS and not SMALL else
 MOST_THREADS = 8
 
 # Run -> jobs among which its texts are divided to be embedded.
-ENCODING_SHARDS = {name: configuration.encoding_shards(CONFIG, run.encoder) for name, run in RUNS.items()}
+ENCODING_SHARDS = {
+    run.name: configuration.encoding_shards(CONFIG, run.encoder) for run in embedded(CONFIG) if run.projection == NONE
+}
 # On a cluster a training, its embeddings, indexes and scores are one job, unless embedding is divided.
 EVALUATION_GROUP = "run" if set(ENCODING_SHARDS.values()) == {1} else "evaluate"
 
@@ -129,7 +137,7 @@ def encoder_of(wildcards):
 
 def is_large(wildcards):
     """Whether a job computes with a pretrained encoder: that of its run, or the one that teaches its training."""
-    run = RUNS.get(vars(wildcards).get("trained"))
+    run = ALL_RUNS.get(vars(wildcards).get("trained"))
     teacher = configuration.teacher_of(CONFIG, run) if run else None
     return any("scratch" not in CONFIG["encoders"][name] for name in (encoder_of(wildcards), teacher) if name)
 

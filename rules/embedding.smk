@@ -18,7 +18,7 @@ rule encode:
         "run"
     conda:
         "../envs/train.yaml"
-    threads: cores(jobs=len(RUNS), pretrained=16000)
+    threads: cores(jobs=len(ENCODING_SHARDS), pretrained=16000)
     resources:
         gpu=0,
         mem_mb=memory(3000, pretrained=16000),
@@ -26,7 +26,7 @@ rule encode:
     params:
         code=code_digest("embedding.encode"),
         benchmarks=lambda w: as_json(PATHS.embedding_jobs(w.run)),
-        options=lambda w: as_json(configuration.encoding_options(CONFIG, RUNS[w.run].encoder)),
+        options=lambda w: as_json(configuration.encoding_options(CONFIG, ALL_RUNS[w.run].encoder)),
         share=[],
     shell:
         "python -m polybatch.cluster.launch --gpu {resources.gpu:q} polybatch.embedding.encode --model {input.model:q} "
@@ -75,7 +75,7 @@ rule gather_embeddings:
     params:
         code=code_digest("embedding.encode"),
         benchmarks=lambda w: as_json(PATHS.embedding_jobs(w.run)),
-        options=lambda w: as_json(configuration.encoding_options(CONFIG, RUNS[w.run].encoder)),
+        options=lambda w: as_json(configuration.encoding_options(CONFIG, ALL_RUNS[w.run].encoder)),
     shell:
         "python -m polybatch.embedding.encode --model {input.model:q} --benchmarks {params.benchmarks:q} "
         "--options {params.options:q} --gather {input.shards:q} 2> {log:q}"

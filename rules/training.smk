@@ -10,9 +10,9 @@ rule train:
 # One run of the grid; a killed training goes on from its last checkpoint to the same result.
 rule train_run:
     input:
-        encoder=lambda w: PATHS.encoder(RUNS[w.trained].encoder),
+        encoder=lambda w: PATHS.model_folder(ALL_RUNS[w.trained].start),
         parallel=PATHS.parallel_files().values(),
-        teacher=lambda w: PATHS.teacher(RUNS[w.trained]),
+        teacher=lambda w: PATHS.teacher(ALL_RUNS[w.trained]),
         paraphrases=PATHS.paraphrases() if "paraphrases" in CONFIG["translation"] else [],
         validation=PATHS.validation(),
     output:
@@ -26,7 +26,7 @@ rule train_run:
         "run"
     conda:
         "../envs/train.yaml"
-    threads: cores(jobs=sum(run.trained for run in RUNS.values()), pretrained=16000)
+    threads: cores(jobs=len(TRAININGS), pretrained=16000)
     resources:
         gpu=0,
         mem_mb=memory(2500, pretrained=16000),
@@ -36,17 +36,17 @@ rule train_run:
         parallel=named(PATHS.parallel_files()),
         paraphrases=lambda w, input: flag("paraphrases", input.paraphrases),
         teacher=lambda w, input: flag("teacher", input.teacher),
-        sampling=lambda w: RUNS[w.trained].sampling,
-        objective=lambda w: RUNS[w.trained].objective,
-        alpha=lambda w: flag("alpha", RUNS[w.trained].alpha or []),
-        num_pairs=lambda w: RUNS[w.trained].num_pairs,
-        num_translated=lambda w: RUNS[w.trained].num_translated,
-        seed=lambda w: RUNS[w.trained].seed,
+        sampling=lambda w: ALL_RUNS[w.trained].sampling,
+        objective=lambda w: ALL_RUNS[w.trained].objective,
+        alpha=lambda w: flag("alpha", ALL_RUNS[w.trained].alpha or []),
+        num_pairs=lambda w: ALL_RUNS[w.trained].num_pairs,
+        num_translated=lambda w: ALL_RUNS[w.trained].num_translated,
+        seed=lambda w: ALL_RUNS[w.trained].seed,
         weights=lambda w: as_json(
             {source["name"]: source["weight"] for source in CONFIG["source"] if "weight" in source}
         ),
         options=lambda w: as_json(
-            configuration.training_options(CONFIG, RUNS[w.trained].encoder, RUNS[w.trained].objective)
+            configuration.training_options(CONFIG, ALL_RUNS[w.trained].encoder, ALL_RUNS[w.trained].objective)
         ),
         licenses=lambda w: as_json({source["name"]: source.get("license", "not stated") for source in CONFIG["source"]}),
         checkpoints=lambda w: PATHS.checkpoints(w.trained),

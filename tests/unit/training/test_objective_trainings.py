@@ -76,8 +76,8 @@ def by_processes(study, tmp_path_factory):
 def test_two_processes_compute_what_one_does(by_processes, name):
     alone, first, second = by_processes[name]
     assert len(alone["gradients"]) == 4
-    assert ("projection.linear.weight" in alone["gradients"][0]) == ("teacher" in CASES[name][1])
-    assert not any("projection" in parameter for parameter in alone["weights"])
+    assert ("to_teacher.linear.weight" in alone["gradients"][0]) == ("teacher" in CASES[name][1])
+    assert not any("to_teacher" in parameter for parameter in alone["weights"])
     for step in range(4):
         largest = max(float(one.abs().max()) for one in alone["gradients"][step].values())
         for parameter, gradient in alone["gradients"][step].items():

@@ -303,9 +303,9 @@ def test_gradcache_and_buckets_compute_what_one_pass_does(study, table, name, ch
 
 def test_a_teacher_of_another_width_is_reached_by_a_projection_which_is_trained(study, table):
     _, gradients = loss_and_gradients(study, table, "mimo", "wide")
-    assert gradients["projection.linear.weight"].shape == (48, 32)
-    assert float(gradients["projection.linear.weight"].abs().max()) > 0
-    assert "projection.linear.weight" not in loss_and_gradients(study, table, "mimo")[1]
+    assert gradients["to_teacher.linear.weight"].shape == (48, 32)
+    assert float(gradients["to_teacher.linear.weight"].abs().max()) > 0
+    assert "to_teacher.linear.weight" not in loss_and_gradients(study, table, "mimo")[1]
 
 
 def test_a_teacher_reads_with_its_own_tokenizer_and_learns_nothing(study, table):

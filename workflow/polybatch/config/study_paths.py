@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from polybatch.config.grid import Run, runs
+from polybatch.config.grid import NONE, Run, models
 from polybatch.config.paths import Paths, record_name, wheel
 from polybatch.config.values import (
     Config,
@@ -144,10 +144,12 @@ class StudyPaths(Paths):
         return str(entry.get("path") or self.hub_record(record_name("encoder", encoder)))
 
     def model_folders(self) -> dict[str, str]:
-        """Run -> the folder of its model; an untrained run is its encoder."""
-        return {
-            run.name: self.model(run.name) if run.trained else self.encoder(run.encoder) for run in runs(self.config)
-        }
+        """Run -> the folder of its model, also of runs that others are made of."""
+        return {run.name: self.model_folder(run) for run in models(self.config)}
+
+    def model_folder(self, run: Run) -> str:
+        """The folder of a run's model; an untrained run without a projection is its encoder."""
+        return self.model(run.name) if run.trained or run.projection != NONE else self.encoder(run.encoder)
 
     def teacher(self, run: Run) -> list[str]:
         """The folder of the encoder that teaches a run's training; nothing where its own encoder does, or none."""

@@ -10,9 +10,12 @@ pieces of languages that are not trained on keep their place among those that ar
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polybatch.core.errors import ConfigError
+from polybatch.core.files import read_json
+from polybatch.encoders.load import PROJECTION
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -66,6 +69,36 @@ def freeze(model: SentenceTransformer, *, embeddings: bool, layers: int) -> list
             weight.requires_grad_(False)
             names.append(name)
     return names
+
+
+def freeze_projection(model: SentenceTransformer, folder: Path) -> int:
+    """Excludes from training what was projected out of a model's embeddings, in place: it would come back otherwise.
+
+    Args:
+        model: As it was loaded from `folder`.
+        folder: An encoder, with projection.json where it has a projection (polybatch.posthoc.estimate).
+
+    Returns:
+        How many modules stay as they are.
+
+    Raises:
+        ConfigError: Its projection hangs on the languages of texts, which a training does not know.
+    """
+    record = read_json(folder / PROJECTION) if (folder / PROJECTION).is_file() else None
+    frozen = 0
+    while record:
+        if record["kind"] != "lir":
+            raise ConfigError(
+                "An encoder whose projection hangs on the language of each text cannot be trained.",
+                where=folder,
+                expected="no projection, or lir",
+                found=record["projection"],
+                remedy="train from the encoder before it, or from its lir",
+            )
+        for weight in model[record["module"]].parameters():
+            weight.requires_grad_(False)
+        frozen, record = frozen + 1, record.get("before")
+    return frozen
 
 
 def _backbone(model: SentenceTransformer, option: str) -> Any:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 RECORD = "encoder.json"
+# What was projected out of a model's embeddings, and how (polybatch.posthoc.estimate).
+PROJECTION = "projection.json"
 COMPUTE_DTYPES = ("float32", "bfloat16", "float16")
 _WEIGHTED = {"Transformer", "Dense", "LayerNorm", "WeightedLayerPooling", "LSTM", "CNN", "StaticEmbedding"}
 _OWN_CODE = "sentence_transformers."
@@ -129,9 +131,10 @@ def record_of(
 
 
 def carry_record(encoder: Path, output: Path) -> None:
-    """Copies an encoder's record, if it has one, to a model that was trained from it: what it needs to be loaded."""
-    if (encoder / RECORD).is_file():
-        shutil.copyfile(encoder / RECORD, output / RECORD)
+    """Copies an encoder's records, if it has any, to a model that was trained from it: what it needs to be loaded."""
+    for name in (RECORD, PROJECTION):
+        if (encoder / name).is_file():
+            shutil.copyfile(encoder / name, output / name)
 
 
 def require_whole(folder: Path) -> None:

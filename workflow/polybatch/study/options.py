@@ -19,6 +19,7 @@ from polybatch.core.options import ABSENT, REQUIRED, Conflict, Options, Section,
 from polybatch.decontaminate.options import DecontaminationSection
 from polybatch.embedding.options import EncodeOptions
 from polybatch.encoders.options import EncoderOptions, EncoderSource, WheelEntry
+from polybatch.posthoc.options import ProjectionOptions
 from polybatch.retrieval.options import IndexOptions, ScoreOptions
 from polybatch.tables.options import TableOptions
 from polybatch.training.options import TrainingOptions
@@ -144,6 +145,7 @@ class Configuration(Section):
     encoders: dict[Name, EncoderSection] = option({}, "Encoders by name; those of the catalogue need no entry.")
     training: TrainingOptions = option({}, "How to train.")
     encoding: EncodingSection = option({}, "How to embed.")
+    projection: ProjectionOptions = option({}, "How to estimate the projections that `study.runs` asks for.")
     index: IndexSection = option({}, "How to build indexes.")
     scoring: ScoreOptions = option({}, "What to measure, and how deep to search.")
     benchmarks: dict[Name, ScoredBenchmarkSection] = option(

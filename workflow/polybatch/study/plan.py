@@ -21,7 +21,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from polybatch.config.grid import Run, runs
+from polybatch.config.grid import NONE, Run, embedded, models, runs
 from polybatch.config.paths import Paths
 from polybatch.config.values import Config, benchmark_languages, hub_model, training_options
 from polybatch.core import stage
@@ -137,11 +137,11 @@ def _stated_size(entry: Mapping[str, Any]) -> dict[str, float] | None:
 
 def lines(config: Config, base: Path, rates: Mapping[str, float]) -> Iterator[Line]:
     """The plan's lines, in the order of the stages."""
-    grid = runs(config)
     pairs, translated = training_pairs(config, base)
     yield from _translation_lines(config, base, translated, rates)
-    yield from _training_lines(config, base, grid, pairs, rates)
-    yield from _encoding_lines(config, base, grid, rates)
+    yield from _training_lines(config, base, models(config), pairs, rates)
+    yield from _posthoc_lines(config, base, models(config), rates)
+    yield from _encoding_lines(config, base, embedded(config), rates)
 
 
 def _translation_lines(config: Config, base: Path, pairs: Amount, rates: Mapping[str, float]) -> Iterator[Line]:
@@ -168,7 +168,9 @@ def _training_lines(
     config: Config, base: Path, grid: Sequence[Run], pairs: Amount, rates: Mapping[str, float]
 ) -> Iterator[Line]:
     for encoder in config["study"]["encoders"]:
-        trained = [run for run in grid if run.trained and run.encoder == encoder]
+        trained = [run for run in grid if _is_training(run) and run.encoder == encoder]
+        if not trained:
+            continue
         options = TrainingOptions.from_values(training_options(config, encoder))
         steps, batch = _steps(options, pairs), options.batch_size
         parameters, computing = _parameters(config, base, encoder, rates)
@@ -190,6 +192,24 @@ def _training_lines(
         )
 
 
+def _is_training(run: Run) -> bool:
+    return run.trained and run.before is None
+
+
+def _posthoc_lines(config: Config, base: Path, grid: Sequence[Run], rates: Mapping[str, float]) -> Iterator[Line]:
+    """Mixtures and projections: models that take disk, and next to no time."""
+    for encoder in config["study"]["encoders"]:
+        mine = [run for run in grid if run.before is not None and run.encoder == encoder]
+        projected = sum(run.projection != NONE for run in mine)
+        counts = {"mixtures of weights": len(mine) - projected, "projections": projected}
+        words = " and ".join(f"{number} {name}" for name, number in counts.items() if number)
+        parameters, _ = _parameters(config, base, encoder, rates)
+        if mine:
+            yield Line(
+                f"mix, project {encoder}", f"{words}, without a training", "", None, len(mine) * 4 * parameters.value
+            )
+
+
 def _steps(options: TrainingOptions, pairs: Amount) -> float:
     if options.epochs:
         return options.epochs * pairs.value / options.batch_size
@@ -198,7 +218,8 @@ def _steps(options: TrainingOptions, pairs: Amount) -> float:
 
 def _encoding_lines(config: Config, base: Path, grid: Sequence[Run], rates: Mapping[str, float]) -> Iterator[Line]:
     for encoder in config["study"]["encoders"]:
-        mine = [run for run in grid if run.encoder == encoder]
+        mine = [run for run in grid if run.encoder == encoder and run.projection == NONE]
+        projected = sum(run.encoder == encoder for run in grid) - len(mine)
         sizes = {name: benchmark_size(config, base, name) for name in config["study"]["benchmarks"]}
         passages = sum(size.value for size in sizes.values())
         parameters, computing = _parameters(config, base, encoder, rates)
@@ -211,11 +232,15 @@ def _encoding_lines(config: Config, base: Path, grid: Sequence[Run], rates: Mapp
         width = 1024 if parameters.value > 4e8 else 768
         yield Line(
             f"encode {encoder}",
-            f"{len(mine)} runs x {passages:,.0f} queries and passages{note}",
+            f"{len(mine)} runs x {passages:,.0f} queries and passages{note}{_projected_note(projected)}",
             f"{rate.value:,.0f} texts/s, {rate.origin}",
             len(mine) * passages / rate.value / 3600,
-            len(mine) * passages * width * 4 * 2,  # embeddings and a Flat index, float32
+            (len(mine) + projected) * passages * width * 4 * 2,  # embeddings and a Flat index, float32
         )
+
+
+def _projected_note(number: int) -> str:
+    return f"; the vectors of {number} more are projections of theirs" if number else ""
 
 
 def _parameters(config: Config, base: Path, encoder: str, rates: Mapping[str, float]) -> tuple[Amount, float]:
@@ -278,14 +303,14 @@ def _number(amount: Amount) -> str:
 
 def render(config: Config, jobs: Mapping[str, int], plan: Sequence[Line]) -> str:
     """The plan in Markdown."""
-    grid = runs(config)
+    grid, trainings = runs(config), sum(map(_is_training, models(config)))
     hours = sum(line.hours for line in plan if line.hours is not None)
     disk = sum(line.disk for line in plan if line.disk is not None)
     study = config["study"]
     parts = [
         f"# Plan of the study {study['name']}",
         "",
-        f"{len(grid)} runs ({sum(run.trained for run in grid)} trainings) on {len(study['benchmarks'])} benchmark(s): "
+        f"{len(grid)} runs ({trainings} trainings) on {len(study['benchmarks'])} benchmark(s): "
         f"{', '.join(study['benchmarks'])}. Data: {', '.join(source['name'] for source in config['source'])}.",
         "",
         *_markdown(

@@ -13,6 +13,7 @@ from polybatch.config.catalogue import Config
 from polybatch.config.grid import NONE, UNTRAINED, alpha_label, rank_of, share_label
 from polybatch.core.contracts import PLAIN_OBJECTIVE
 from polybatch.core.option_faults import Fault, Way
+from polybatch.posthoc.options import ProjectionOptions
 
 # The keys of an entry that only a training has.
 _OF_TRAININGS = ("seeds", "alphas", "objectives", "begin", "shares")
@@ -26,6 +27,7 @@ def run_faults(config: Config) -> Iterator[Fault]:
         yield from _spelling_faults(entry, path)
         yield from _language_faults(entry, path, config)
         yield from _encoding_faults(entry, path, config)
+        yield from _size_faults(entry, path, config)
     yield from _objective_faults(config)
 
 
@@ -99,6 +101,16 @@ def _encoding_faults(entry: dict[str, Any], path: Way, config: Config) -> Iterat
             if projection != NONE:
                 text = f"{projection} is of whole embeddings, and {where}.truncate_dim cuts them"
                 yield Fault((*path, "projections"), text)
+
+
+def _size_faults(entry: dict[str, Any], path: Way, config: Config) -> Iterator[Fault]:
+    """Projections whose means would be of too few texts, where that is known before any is read."""
+    needed = config["projection"].get("min_texts", ProjectionOptions.default_of("min_texts"))
+    most = config["mixture"].get("max_pairs") or needed  # 0 takes all
+    for key in ("begin", "projections"):
+        if most < needed and any(projection != NONE for projection in entry.get(key, [])):
+            text = f"are estimated from {needed} texts a language or more, and mixture.max_pairs takes {most} pairs"
+            yield Fault((*path, key), f"{text}: take more, or lower projection.min_texts")
 
 
 def _objective_faults(config: Config) -> Iterator[Fault]:

@@ -14,12 +14,12 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from polybatch.config import values
-from polybatch.config.grid import Run, runs
+from polybatch.config.grid import NONE, WHOLE, Run, embedded, models, runs
 from polybatch.config.study_paths import StudyPaths
 from polybatch.core import made_from
 from polybatch.core.errors import DataError
@@ -48,10 +48,17 @@ class Link:
 def links(paths: StudyPaths) -> Iterator[Link]:
     """All links of a study, from the sources to the scores."""
     yield from _text_links(paths)
-    for run in runs(paths.config):
-        if run.trained:
+    for run in models(paths.config):
+        if run.projection != NONE:
+            yield _projection(paths, run)
+        elif run.before:
+            yield _mixture(paths, run)
+        elif run.trained:
             yield _training(paths, run)
-        yield from _run_links(paths, run)
+    for run in embedded(paths.config):
+        yield from (_embeddings(paths, run, name) for name in paths.config["study"]["benchmarks"])
+    for run in runs(paths.config):
+        yield from _score_links(paths, run)
 
 
 def _text_links(paths: StudyPaths) -> Iterator[Link]:
@@ -110,7 +117,7 @@ def _training(paths: StudyPaths, run: Run) -> Link:
         "source_weights": {source["name"]: source["weight"] for source in config["source"] if "weight" in source},
     }
     inputs: dict[str, Inputs] = {
-        "encoder": paths.encoder(run.encoder),
+        "encoder": paths.model_folder(run.start),
         "teacher": next(iter(paths.teacher(run)), None),
         "parallel": paths.parallel_files(),
         "paraphrases": paths.paraphrases() if "paraphrases" in config["translation"] else None,
@@ -119,11 +126,36 @@ def _training(paths: StudyPaths, run: Run) -> Link:
     return Link(f"{folder}/training.json", options, inputs, folder)
 
 
-def _run_links(paths: StudyPaths, run: Run) -> Iterator[Link]:
-    config, model = paths.config, paths.model_folders()[run.name]
+def _mixture(paths: StudyPaths, run: Run) -> Link:
+    folder, after = paths.model(run.name), replace(run, share=WHOLE)
+    inputs: dict[str, Inputs] = {"before": paths.model_folder(run.start), "after": paths.model_folder(after)}
+    return Link(f"{folder}/mixture.json", {"share": float(run.share)}, inputs, folder)
+
+
+def _projection(paths: StudyPaths, run: Run) -> Link:
+    config, folder = paths.config, paths.model(run.name)
+    options = {
+        "projection": run.projection,
+        "estimation": config["projection"],
+        "encoding": values.encoding_options(config, run.encoder),
+    }
+    before = paths.model_folder(replace(run, projection=NONE))
+    inputs: dict[str, Inputs] = {"model": before, "parallel": paths.parallel_files()}
+    return Link(f"{folder}/projection.json", options, inputs, folder)
+
+
+def _embeddings(paths: StudyPaths, run: Run, benchmark: str) -> Link:
+    options = {"encoding": values.encoding_options(paths.config, run.encoder)}
+    inputs: dict[str, Inputs] = {"model": paths.model_folder(run)}
+    if run.projection != NONE:
+        inputs["embeddings"] = paths.embeddings_record(replace(run, projection=NONE).name, benchmark)
+    return Link(paths.embeddings_record(run.name, benchmark), options, inputs)
+
+
+def _score_links(paths: StudyPaths, run: Run) -> Iterator[Link]:
+    config = paths.config
     for name in config["study"]["benchmarks"]:
         embeddings, index = paths.embeddings_record(run.name, name), paths.index_record(run.name, name)
-        yield Link(embeddings, {"encoding": values.encoding_options(config, run.encoder)}, {"model": model})
         yield Link(index, config["index"], {"embeddings": embeddings})
         inputs: dict[str, Inputs] = {"embeddings": embeddings, "index": index, "qrels": paths.qrels(name)}
         yield Link(paths.scores(run.name, name), {"scoring": values.scoring_options(config, name)}, inputs)

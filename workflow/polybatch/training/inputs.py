@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from polybatch.core import contracts
 from polybatch.core.errors import ConfigError, DataError, TrainingError
 from polybatch.core.files import read_parquet
+from polybatch.encoders.layers import freeze_projection
 from polybatch.encoders.load import load_model
 from polybatch.training.options import TrainingOptions
 
@@ -23,15 +24,20 @@ if TYPE_CHECKING:
 def load_encoder(name: str) -> SentenceTransformer:
     """Loads an encoder's folder (`load.load_model`), or a model of the hub, without running code from it.
 
+    What was projected out of its embeddings before stays so: that module is not trained.
+
     Raises:
         DataError: The folder is not whole.
+        ConfigError: Its projection hangs on the languages of texts.
         TrainingError: There is no such folder, and no such model of the hub.
     """
     from safetensors import SafetensorError
     from sentence_transformers import SentenceTransformer
 
     if Path(name).is_dir():
-        return load_model(Path(name))
+        model = load_model(Path(name))
+        freeze_projection(model, Path(name))
+        return model
     try:
         return SentenceTransformer(name, trust_remote_code=False, model_kwargs={"use_safetensors": True})
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:

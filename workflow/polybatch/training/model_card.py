@@ -147,6 +147,8 @@ def _grid_point(record: dict[str, Any]) -> dict[str, Any]:
         rows["Matryoshka lengths"] = ", ".join(map(str, options["matryoshka_dims"]))
     if frozen := _frozen(options):
         rows["left as it was"] = frozen
+    if record.get("begin"):
+        rows["projected before training"] = f"{record['begin']}, which the training left as it was"
     if options["lora_r"]:
         rows["LoRA"] = f"rank {options['lora_r']}, alpha {options['lora_alpha']:g}, merged into the weights"
     return rows

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from polybatch import __version__
 from polybatch.core import checkpoints, made_from
 from polybatch.core.files import read_json
-from polybatch.encoders.load import RECORD
+from polybatch.encoders.load import PROJECTION, RECORD
 from polybatch.pairs.table import PairTable
 
 if TYPE_CHECKING:
@@ -88,9 +88,11 @@ def training_record(
         validation_pairs: How many there were.
         result: As `train.train` returns it.
     """
+    begin = Path(args.encoder) / PROJECTION
     return {
         "encoder": args.encoder,
         "encoder_record": _encoder_record(args.encoder),
+        "begin": read_json(begin)["projection"] if begin.is_file() else None,
         "objective": args.objective,
         "teacher": args.teacher,
         "teacher_record": _encoder_record(args.teacher) if args.teacher else None,

@@ -18,7 +18,7 @@ from torch import nn
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-_NAME = "projection"
+_NAME = "to_teacher"
 
 
 class Projection(nn.Module):
