@@ -265,7 +265,7 @@ def require_same_gradients(training: Training, data: Path, device: str) -> None:
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
     from polybatch.training.arguments import on_this_machine
-    from polybatch.training.loss import loss_of
+    from polybatch.training.objectives.infonce import loss_of
     from polybatch.training.options import TrainingOptions
 
     model = SentenceTransformer(str(training.encoder), device=device).eval()  # without dropout

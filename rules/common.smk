@@ -74,7 +74,7 @@ ADAPTED_BENCHMARKS = [name for name, entry in CONFIG["benchmarks"].items() if "a
 SCRATCH_ENCODERS = [name for name, entry in CONFIG["encoders"].items() if "scratch" in entry]
 WHEEL_ENCODERS = [name for name, entry in CONFIG["encoders"].items() if "wheel" in entry]
 # Encoders of the hub, also out of a wheel, whose own training data may hold evaluation sets.
-PRETRAINED = [name for name in CONFIG["study"]["encoders"] if configuration.hub_model(CONFIG, name)]
+PRETRAINED = [name for name in configuration.encoders_read(CONFIG) if configuration.hub_model(CONFIG, name)]
 TRAINED_TRANSLATORS = CONFIG["translator_training"]
 PUBLISHED = TableOptions.from_values(CONFIG["tables"]).published_files
 
@@ -135,6 +135,13 @@ def encoder_of(wildcards):
     return vars(wildcards).get("trained", vars(wildcards).get("run", "")).split("/")[0]
 
 
+def is_large(wildcards):
+    """Whether a job computes with a pretrained encoder: that of its run, or the one that teaches its training."""
+    run = ALL_RUNS.get(vars(wildcards).get("trained"))
+    teacher = configuration.teacher_of(CONFIG, run) if run else None
+    return any("scratch" not in CONFIG["encoders"][name] for name in (encoder_of(wildcards), teacher) if name)
+
+
 def cores(jobs, pretrained):
     """Threads of a job with a pretrained encoder: the machine's cores, shared by such jobs as run at a time.
 
@@ -147,7 +154,7 @@ def cores(jobs, pretrained):
     here = given if isinstance(given, int) else os.cpu_count()
 
     def asked(wildcards):
-        if "scratch" in CONFIG["encoders"][encoder_of(wildcards)]:
+        if not is_large(wildcards):
             return 1
         if alone:
             return min(alone, MOST_THREADS)
@@ -165,8 +172,7 @@ def memory(megabytes, pretrained=None, beside=False):
     most //= int(os.environ.get("POLYBATCH_JOB_CPUS", 1)) if beside else 1
 
     def asked(wildcards, attempt):
-        large = pretrained and "scratch" not in CONFIG["encoders"][encoder_of(wildcards)]
-        first = pretrained if large else megabytes
+        first = pretrained if pretrained and is_large(wildcards) else megabytes
         return max(first, min(first * 2 ** (attempt - 1), most))
 
     return asked

@@ -78,7 +78,7 @@ rule exposure:
     params:
         code=code_digest("decontaminate.exposure"),
         encoders=lambda w: as_json(
-            {name: {"model": configuration.hub_model(CONFIG, name)} for name in CONFIG["study"]["encoders"]}
+            {name: {"model": configuration.hub_model(CONFIG, name)} for name in configuration.encoders_read(CONFIG)}
         ),
         benchmarks=lambda w: as_json(
             {

@@ -12,6 +12,7 @@ rule train_run:
     input:
         encoder=lambda w: PATHS.model_folder(ALL_RUNS[w.trained].start),
         parallel=PATHS.parallel_files().values(),
+        teacher=lambda w: PATHS.teacher(ALL_RUNS[w.trained]),
         paraphrases=PATHS.paraphrase_files(),
         validation=PATHS.validation(),
     output:
@@ -34,7 +35,9 @@ rule train_run:
         code=code_digest("training.train"),
         parallel=named(PATHS.parallel_files()),
         paraphrases=lambda w, input: flag("paraphrases", input.paraphrases),
+        teacher=lambda w, input: flag("teacher", input.teacher),
         sampling=lambda w: ALL_RUNS[w.trained].sampling,
+        objective=lambda w: ALL_RUNS[w.trained].objective,
         alpha=lambda w: flag("alpha", ALL_RUNS[w.trained].alpha or []),
         num_pairs=lambda w: ALL_RUNS[w.trained].num_pairs,
         num_translated=lambda w: ALL_RUNS[w.trained].num_translated,
@@ -42,7 +45,9 @@ rule train_run:
         weights=lambda w: as_json(
             {source["name"]: source["weight"] for source in CONFIG["source"] if "weight" in source}
         ),
-        options=lambda w: as_json(configuration.training_options(CONFIG, ALL_RUNS[w.trained].encoder)),
+        options=lambda w: as_json(
+            configuration.training_options(CONFIG, ALL_RUNS[w.trained].encoder, ALL_RUNS[w.trained].objective)
+        ),
         licenses=lambda w: as_json({source["name"]: source.get("license", "not stated") for source in CONFIG["source"]}),
         checkpoints=lambda w: PATHS.checkpoints(w.trained),
         texts=PATHS.texts(),
@@ -50,6 +55,7 @@ rule train_run:
         "python -m polybatch.cluster.launch --gpu {resources.gpu:q} --distributed polybatch.training.train "
         "--encoder {input.encoder:q} --parallel {params.parallel:q} {params.paraphrases:q} "
         "--validation {input.validation:q} --sampling {params.sampling:q} {params.alpha:q} "
+        "--objective {params.objective:q} {params.teacher:q} "
         "--num-pairs {params.num_pairs:q} --num-translated {params.num_translated:q} --seed {params.seed:q} "
         "--source-weights {params.weights:q} --options {params.options:q} --license {params.licenses:q} "
         "--checkpoints {params.checkpoints:q} --text-cache {params.texts:q} --output {output:q} 2> {log:q}"

@@ -7,6 +7,7 @@ import signal
 
 from parallel_files import parallel_row, write_parallel
 
+from polybatch.core import contracts
 from polybatch.encoders.options import EncoderOptions
 from polybatch.encoders.scratch import build_encoder
 from polybatch.pairs.table import read_pairs
@@ -62,13 +63,34 @@ def make_study(base):
     return base
 
 
-def run(study, folder, options=OPTIONS, sampling=HYBRID, seed=0, fingerprint=None, encoder="encoder", ranks=None):
+def make_wide_encoder(folder):
+    """An encoder of another width, another vocabulary and shorter texts than that of `make_study`, for a teacher."""
+    shape = {"vocab_size": 512, "hidden_size": 48, "num_heads": 2, "intermediate_size": 32, "max_length": 16}
+    build_encoder([text("en", i) for i in range(97)], EncoderOptions.from_values(shape), folder)
+
+
+def run(
+    study,
+    folder,
+    options=OPTIONS,
+    sampling=HYBRID,
+    seed=0,
+    fingerprint=None,
+    encoder="encoder",
+    ranks=None,
+    objective="infonce",
+    teacher=None,
+):
     """Trains; returns the model, the result without its speed, and the weights as bytes.
 
-    In other processes than the first the result is empty.
+    In other processes than the first the result is empty. Without a teacher's name the encoder is its own.
     """
     model = load_encoder(str(study / encoder))
     set_up(model, options)
+    if objective in contracts.TAUGHT_OBJECTIVES:
+        from polybatch.training.objectives.teacher import load_teacher
+
+        teacher = load_teacher(str(study / (teacher or encoder)), options, own=teacher is None)
     result = train(
         model,
         read_pairs(
@@ -82,6 +104,8 @@ def run(study, folder, options=OPTIONS, sampling=HYBRID, seed=0, fingerprint=Non
         seed=seed,
         folder=folder,
         fingerprint=fingerprint or {"data": "same"},
+        objective=objective,
+        teacher=teacher,
         ranks=ranks,
     )
     if result:
@@ -91,7 +115,7 @@ def run(study, folder, options=OPTIONS, sampling=HYBRID, seed=0, fingerprint=Non
     return model, result, weights(model)
 
 
-def killed_at(step, study, folder, options):
+def killed_at(step, study, folder, options, **how):
     """Trains in a forked child that kills itself at that step."""
 
     def killed():
@@ -106,7 +130,7 @@ def killed_at(step, study, folder, options):
 
         watch = trainer.callbacks
         trainer.callbacks = lambda *args: [*watch(*args), Kill()]
-        run(study, folder, options)
+        run(study, folder, options, **how)
 
     child = multiprocessing.get_context("fork").Process(target=killed)
     child.start()

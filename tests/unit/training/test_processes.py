@@ -9,11 +9,11 @@ import logging
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 import time
 
 import pytest
+from toy_processes import at_step, forked, kill_myself, watch
 from toy_training import HYBRID, command, make_study, options, run, weights
 
 from polybatch.core import checkpoints
@@ -54,34 +54,6 @@ def one_thread():
     import torch
 
     torch.set_num_threads(1)
-
-
-def forked(work, world_size=2, timeout=120):
-    """Runs `work(ranks)` in so many processes; returns their exit codes."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-
-    def process(rank):
-        if world_size > 1:
-            os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world_size))
-            os.environ.update(LOCAL_WORLD_SIZE=str(world_size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-        work(Ranks.of_environment())
-
-    children = [multiprocessing.get_context("fork").Process(target=process, args=(r,)) for r in range(world_size)]
-    for child in children:
-        child.start()
-    for child in children:
-        child.join(timeout)
-    return [child.exitcode for child in children]
-
-
-def watch(callback, monkeypatch=None):
-    """Adds a callback to the trainings of this process."""
-    from polybatch.training import trainer
-
-    usual = trainer.callbacks
-    trainer.callbacks = lambda *args: [*usual(*args), callback]
 
 
 def train_all_cases(study, folder, ranks):
@@ -179,22 +151,6 @@ def trained(study, folder, ranks, encoder="encoder", **changes):
 
 def kept(folder):
     return json.loads((folder / "kept.json").read_text()), (folder / "kept.safetensors").read_bytes()
-
-
-def at_step(step, act):
-    """A callback that acts when so many steps are done."""
-    from transformers import TrainerCallback
-
-    class At(TrainerCallback):
-        def on_step_end(self, args, state, control, **kwargs):
-            if state.global_step == step:
-                act()
-
-    return At()
-
-
-def kill_myself(with_signal=signal.SIGKILL):
-    os.kill(os.getpid(), with_signal)
 
 
 @pytest.fixture(scope="module")

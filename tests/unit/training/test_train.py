@@ -19,10 +19,11 @@ from polybatch.pairs.table import read_pairs
 from polybatch.training.arguments import on_this_machine, training_arguments
 from polybatch.training.batch_sampler import BatchSampler
 from polybatch.training.inputs import load_encoder
+from polybatch.training.length_buckets import LengthBuckets, pass_sizes
 from polybatch.training.model_card import render
+from polybatch.training.objectives.infonce import InfoNCE
 from polybatch.training.options import TrainingOptions
 from polybatch.training.train import main
-from polybatch.training.trainer import LengthBuckets, pass_sizes
 
 
 @pytest.fixture(scope="module")
@@ -408,7 +409,7 @@ def test_the_loader_of_a_step_is_the_sampler_of_that_step(study):
     from polybatch.training.trainer import TrainingPairs
 
     table = read_pairs({lang: study / f"{lang}.parquet" for lang in LANGS}, hard_negatives=2)
-    pairs, filled = TrainingPairs(table), 0
+    pairs, filled = TrainingPairs(table, InfoNCE(OPTIONS)), 0
     for row in (row for batch in BatchSampler(table, HYBRID, batch_size=8, num_steps=20, seed=0) for row in batch):
         item, number = pairs[row], int(table.pair_id(row.row), 16)
         lang = LANGS[row.passage_lang]

@@ -67,11 +67,18 @@ def _named(config: Config) -> dict[str, list[str]]:
             value = value.get(key) if isinstance(value, dict) else None
         return [name for name in listed(value) if isinstance(name, str)]
 
+    own = config.get("encoders")
+    teachers = [name for encoder in (own if isinstance(own, dict) else {}) for name in texts(*teacher_way(encoder))]
     return {
         "sources": texts("source") + texts("validation", "source"),
-        "encoders": texts("study", "encoders"),
+        "encoders": texts("study", "encoders") + texts(*teacher_way()) + teachers,
         "benchmarks": texts("study", "benchmarks") + texts("decontamination", "benchmarks"),
     }
+
+
+def teacher_way(encoder: str | None = None) -> tuple[str, ...]:
+    """Where a configuration names a teacher: the study's, or that of one encoder's trainings."""
+    return ("training", "teacher") if encoder is None else ("encoders", encoder, "training", "teacher")
 
 
 def listed(value: Any) -> list[Any]:

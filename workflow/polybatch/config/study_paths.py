@@ -15,7 +15,14 @@ from typing import Any
 
 from polybatch.config.grid import NONE, Run, models
 from polybatch.config.paths import Paths, record_name, wheel
-from polybatch.config.values import Config, benchmark_languages, held_out_languages, translator_entry, translator_name
+from polybatch.config.values import (
+    Config,
+    benchmark_languages,
+    held_out_languages,
+    teacher_of,
+    translator_entry,
+    translator_name,
+)
 from polybatch.core.languages import help_languages
 
 _SIDES = ("queries", "corpus")
@@ -170,6 +177,11 @@ class StudyPaths(Paths):
     def model_folder(self, run: Run) -> str:
         """The folder of a run's model; an untrained run without a projection is its encoder."""
         return self.model(run.name) if run.trained or run.projection != NONE else self.encoder(run.encoder)
+
+    def teacher(self, run: Run) -> list[str]:
+        """The folder of the encoder that teaches a run's training; nothing where its own encoder does, or none."""
+        name = teacher_of(self.config, run)
+        return [self.encoder(name)] if name else []
 
     def embedding_jobs(self, run: str) -> list[dict[str, Any]]:
         """What is to be embedded with a run's model, as `polybatch.embedding.encode` wants it."""

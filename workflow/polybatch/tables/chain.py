@@ -112,8 +112,9 @@ def _shard(paths: StudyPaths, lang: str, number: int, file: str) -> Link:
 def _training(paths: StudyPaths, run: Run) -> Link:
     config, folder = paths.config, paths.model(run.name)
     options = {
-        "training": values.training_options(config, run.encoder),
+        "training": values.training_options(config, run.encoder, run.objective),
         "sampling": run.sampling,
+        "objective": run.objective,
         "num_pairs": str(run.num_pairs),
         "num_translated": str(run.num_translated),
         "seed": run.seed,
@@ -121,6 +122,7 @@ def _training(paths: StudyPaths, run: Run) -> Link:
     }
     inputs: dict[str, Inputs] = {
         "encoder": paths.model_folder(run.start),
+        "teacher": next(iter(paths.teacher(run)), None),
         "parallel": paths.parallel_files(),
         "paraphrases": paths.paraphrases() if "paraphrases" in config["translation"] else None,
         "validation": paths.validation(),

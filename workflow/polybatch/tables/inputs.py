@@ -14,7 +14,7 @@ from typing import Any
 
 from polybatch.config.grid import models, runs
 from polybatch.config.study_paths import StudyPaths
-from polybatch.config.values import Config, benchmarks_read, used_directions
+from polybatch.config.values import Config, benchmarks_read, encoders_read, used_directions
 from polybatch.core import stage
 from polybatch.core.files import write_json
 from polybatch.prefetch.requests import hub_requests
@@ -47,7 +47,7 @@ def table_inputs(config: Config, base: Path) -> dict[str, Any]:
         "records": [paths.hub_record(record) for record in hub_requests(config)],
     }
     cards = {
-        "encoder_cards": {name: f"{paths.encoder(name)}/encoder.json" for name in study["encoders"]},
+        "encoder_cards": {name: f"{paths.encoder(name)}/encoder.json" for name in encoders_read(config)},
         "translator_cards": {Path(folder).name: f"{folder}/translator.json" for folder in translators},
         "benchmark_cards": {name: f"{folder}/card.json" for name, folder in benchmarks.items()},
     }

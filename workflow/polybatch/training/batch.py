@@ -7,7 +7,7 @@ outputs: `Batch`, `Example`, `Tally`
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -38,10 +38,16 @@ class Batch(NamedTuple):
     passage_paraphrased: np.ndarray
     negative_rows: np.ndarray
     negative_places: np.ndarray
+    second_langs: np.ndarray
 
 
 class Example(NamedTuple):
-    """One row of a batch, as the data loader hands it to the data set; `negatives` are (pair, place)."""
+    """One row of a batch, as the data loader hands it to the data set.
+
+    Attributes:
+        negatives: (pair, place) of each.
+        second_langs: Of each side that is read a second time, in the order of the sampler's `second`.
+    """
 
     row: int
     query_lang: int
@@ -49,6 +55,7 @@ class Example(NamedTuple):
     query_paraphrased: bool = False
     passage_paraphrased: bool = False
     negatives: tuple[tuple[int, int], ...] = ()
+    second_langs: tuple[int, ...] = ()
 
 
 def examples(batch: Batch, part: slice) -> list[Example]:
@@ -56,8 +63,10 @@ def examples(batch: Batch, part: slice) -> list[Example]:
     negatives = zip(batch.negative_rows[part].tolist(), batch.negative_places[part].tolist(), strict=True)
     columns = (batch.rows, batch.query_langs, batch.passage_langs, batch.query_paraphrased, batch.passage_paraphrased)
     rows = zip(*(column[part].tolist() for column in columns), strict=True)
+    second = map(tuple, batch.second_langs[part].tolist())
     return [
-        Example._make((*values, tuple(zip(*pairs, strict=True)))) for values, pairs in zip(rows, negatives, strict=True)
+        Example._make((*values, tuple(zip(*pairs, strict=True)), langs))
+        for values, pairs, langs in zip(rows, negatives, second, strict=True)
     ]
 
 
@@ -65,16 +74,22 @@ MONOLINGUAL = ("en-en", "x-x-mono")
 
 
 class Tally:
-    """Counts what batches hold."""
+    """Counts what batches hold.
 
-    def __init__(self, table: PairTable) -> None:
-        self._table = table
+    Args:
+        table: What their numbers mean.
+        second: The sides whose texts are read in a second language too.
+    """
+
+    def __init__(self, table: PairTable, second: Sequence[str] = ()) -> None:
+        self._table, self._second = table, tuple(second)
         self.steps = self.rows = 0
         self._kinds: Counter[str] = Counter()
         self._monolingual: Counter[str] = Counter()
         self._sources: Counter[str] = Counter()
         self._directions = np.zeros((len(table.languages), len(table.languages)), dtype=np.int64)
         self._negatives = {"given": 0, "random": 0}
+        self._second_texts = {"parallel": 0, "own": 0}
 
     def add(self, batch: Batch) -> None:
         """Counts one batch."""
@@ -88,6 +103,11 @@ class Tally:
         given = int((batch.negative_places >= 0).sum())
         self._negatives["given"] += given
         self._negatives["random"] += batch.negative_places.size - given
+        for column, side in enumerate(self._second):
+            langs = batch.query_langs if side == "query" else batch.passage_langs
+            parallel = int((batch.second_langs[:, column] != langs).sum())
+            self._second_texts["parallel"] += parallel
+            self._second_texts["own"] += len(langs) - parallel
 
     def counts(self) -> dict[str, Any]:
         """The counts that `composition.composition` returns, but for the distinct pairs and alpha."""
@@ -104,6 +124,7 @@ class Tally:
                 for q, p in zip(*np.nonzero(self._directions), strict=True)
             },
             "hard_negatives": dict(self._negatives),
+            **({"second_texts": dict(self._second_texts)} if self._second else {}),
         }
 
     def line(self) -> str:

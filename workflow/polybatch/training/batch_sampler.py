@@ -19,7 +19,7 @@ finished training has seen can be counted afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +29,9 @@ from polybatch.core.errors import ConfigError, TrainingError
 from polybatch.core.stage import log
 from polybatch.pairs.table import ENGLISH, PairTable
 from polybatch.training.batch import Batch, Example, Tally, examples
+from polybatch.training.language_draws import LanguageDraws
 from polybatch.training.processes import Ranks
-from polybatch.training.sampling import Sampling, Shares
+from polybatch.training.sampling import Sampling, Shares, tempered
 
 # Candidates are drawn at random from a pool that is this many times larger; a smaller pool is shuffled whole.
 _ROOMY = 4
@@ -78,6 +79,8 @@ class BatchSampler:
         num_steps: Length of the training.
         seed: Another seed, other batches.
         shares: How often sources and languages are drawn.
+        second: The sides ("query", "passage") whose texts are read in a second language too. The batches are otherwise
+            those of a sampler without.
         ranks: The processes that share every batch; None stands for one.
 
     Attributes:
@@ -97,23 +100,23 @@ class BatchSampler:
         num_steps: int,
         seed: int,
         shares: Shares | None = None,
+        second: Sequence[str] = (),
         ranks: Ranks | None = None,
     ) -> None:
-        self.table, self.sampling, self.shares = table, sampling, shares or Shares()
+        self.table, self.sampling, self.shares, self.second = table, sampling, shares or Shares(), tuple(second)
         self.batch_size, self.num_steps, self.seed = batch_size, num_steps, seed
         self._part = (ranks or Ranks()).share(batch_size)
-        self._english = table.languages.index(ENGLISH)
         self._sizes = self._source_sizes()
-        self._language_shares = self._shares_of_languages()
+        self._languages = LanguageDraws(table, self.shares)
         self._pools = dict(self._make_pools())
         self.dropped_sources = self._check_pools()
-        self.drawn = Tally(table)
+        self.drawn = Tally(table, self.second)
 
     def __len__(self) -> int:
         return self.num_steps
 
     def __iter__(self) -> Iterator[list[Example]]:
-        self.drawn = Tally(self.table)
+        self.drawn = Tally(self.table, self.second)
         for step in range(self.num_steps):
             batch = self.draw(step)
             self.drawn.add(batch)
@@ -128,59 +131,20 @@ class BatchSampler:
         """The whole batch of a step (all processes' parts), from (seed, step) alone."""
         rng = np.random.Generator(np.random.Philox(key=np.array([self.seed, step], dtype=np.uint64)))
         kind = self.sampling.kind(step, self.num_steps, rng.random())
-        lang = self._draw_language(rng, kind)
+        lang = self._languages.of_batch(rng, kind)
         pool = self._pools[kind, lang]
         source = int(pool.sources[0])
         if len(pool.sources) > 1:
             source = int(rng.choice(pool.sources, p=pool.shares))
         rows = self._draw_rows(rng, pool, source)
-        query_langs, passage_langs = self._draw_languages(rng, kind, lang, rows)
-        paraphrased = self._draw_paraphrases(rng, rows, query_langs, passage_langs)
+        query_langs, passage_langs = self._languages.of_rows(rng, kind, lang, rows)
+        paraphrased = self._languages.paraphrases(rng, rows, query_langs, passage_langs)
         negatives = self._draw_negatives(rng, source, rows, passage_langs)
-        return Batch(kind, source, rows, query_langs, passage_langs, *paraphrased, *negatives)
-
-    # Languages
-
-    def _draw_language(self, rng: np.random.Generator, kind: str) -> int | None:
-        """The language of a monolingual batch, None for another."""
-        if kind == "en-en":
-            return self._english
-        if kind != "x-x-mono":
-            return None
-        if self._language_shares is None:
-            return int(rng.integers(len(self.table.languages)))
-        return int(rng.choice(len(self._language_shares), p=self._language_shares))
-
-    def _draw_languages(
-        self, rng: np.random.Generator, kind: str, lang: int | None, rows: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Languages of the queries and of the passages."""
-        if lang is not None:
-            langs = np.full(self.batch_size, lang)
-            return langs, langs
-        present = self.table.present[rows]
-        if self._language_shares is not None:
-            query = _one_of_each(rng, present * self._language_shares)
-            if kind == "x-x":
-                return query, query
-            present[np.arange(len(rows)), query] = False
-            return query, _one_of_each(rng, present * self._language_shares)
-        number = present.sum(axis=1)
-        # Row i lists the languages that pair i exists in, then the others: a draw below number[i] picks one.
-        langs = np.argsort(~present, axis=1, kind="stable")
-        places = np.arange(len(rows))
-        query = rng.integers(number)
-        if kind == "x-x":
-            return langs[places, query], langs[places, query]
-        # Skipping the query's place makes all ordered pairs of different languages equally likely.
-        passage = rng.integers(number - 1)
-        passage += passage >= query
-        return langs[places, query], langs[places, passage]
-
-    def _shares_of_languages(self) -> np.ndarray | None:
-        if self.shares.language_weights == "uniform":
-            return None
-        return _tempered(self.table.present.sum(axis=0), self.shares.language_temperature)
+        langs = {"query": query_langs, "passage": passage_langs}
+        # Drawn last, so that all else is the same whatever the objective reads besides.
+        second = [self._languages.second(rng, rows, langs[side]) for side in self.second]
+        second_langs = np.stack(second, axis=1) if second else np.zeros((len(rows), 0), dtype=np.int64)
+        return Batch(kind, source, rows, query_langs, passage_langs, *paraphrased, *negatives, second_langs)
 
     # Rows
 
@@ -218,20 +182,6 @@ class BatchSampler:
             if len(rows) == self.batch_size:
                 return np.array(rows)
         return None
-
-    def _draw_paraphrases(
-        self, rng: np.random.Generator, rows: np.ndarray, query_langs: np.ndarray, passage_langs: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Which English queries and passages are paraphrases."""
-        if self.table.paraphrased is None:
-            none = np.zeros(len(rows), dtype=bool)
-            return none, none
-        drawn = rng.random((2, len(rows))) < 0.5
-        query, passage = (
-            drawn[i] & self.table.paraphrased[rows] & (langs == self._english)
-            for i, langs in enumerate((query_langs, passage_langs))
-        )
-        return query, passage
 
     # Hard negatives
 
@@ -290,7 +240,8 @@ class BatchSampler:
         present = self.table.present
         for kind in self.sampling.kinds():
             if kind == "en-en":
-                yield (kind, self._english), self._pool(present[:, self._english], ENGLISH)
+                english = self.table.languages.index(ENGLISH)
+                yield (kind, english), self._pool(present[:, english], ENGLISH)
             elif kind == "x-x-mono":
                 for lang, code in enumerate(self.table.languages):
                     yield (kind, lang), self._pool(present[:, lang], code)
@@ -310,7 +261,7 @@ class BatchSampler:
         starts = np.searchsorted(of, np.arange(len(self.table.sources) + 1))
         fit = [s for s in range(len(starts) - 1) if self._distinct(rows[starts[s] : starts[s + 1]]) >= self.batch_size]
         sizes = [self._sizes.get(s, starts[s + 1] - starts[s]) for s in fit]
-        shares = _tempered(np.array(sizes, dtype=np.float64), self.shares.source_temperature)
+        shares = tempered(np.array(sizes, dtype=np.float64), self.shares.source_temperature)
         return _Pool(where, rows, starts, np.array(fit, dtype=np.int64), shares)
 
     def _source_sizes(self) -> dict[int, float]:
@@ -383,16 +334,3 @@ class BatchSampler:
 
 
 _FILLERS = ("hard negatives", None)
-
-
-def _tempered(sizes: np.ndarray, temperature: float) -> np.ndarray:
-    """Shares in proportion to size ** (1 / temperature)."""
-    raised = np.asarray(sizes, dtype=np.float64) ** (1 / temperature)
-    return raised / raised.sum()
-
-
-def _one_of_each(rng: np.random.Generator, weights: np.ndarray) -> np.ndarray:
-    """A column for each row, drawn in proportion to the weights."""
-    above = np.cumsum(weights, axis=1)
-    drawn = rng.random(len(weights)) * above[:, -1]
-    return np.argmax(above > drawn[:, None], axis=1)

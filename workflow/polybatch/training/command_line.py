@@ -26,6 +26,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--validation", required=True, type=Path)
     parser.add_argument("--sampling", required=True, help=", ".join(contracts.SAMPLINGS))
     parser.add_argument("--alpha", help="share of monolingual batches, for hybrid: 0.5, or 1to0.5 from first to last")
+    parser.add_argument("--objective", default=contracts.PLAIN_OBJECTIVE, help=", ".join(contracts.OBJECTIVES))
+    parser.add_argument("--teacher", help="folder or hub id, for an objective with a teacher; without it the encoder "
+                        "itself is the teacher")  # fmt: skip
     parser.add_argument("--num-pairs", default="all", help="all, or how many training pairs to use")
     parser.add_argument("--num-translated", default="all", help="all, or how many pairs keep machine translations")
     parser.add_argument("--source-weights", default="{}", help="JSON: source to what stands for its number of pairs")
@@ -47,11 +50,28 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         args.license = _json_object("--license", args.license)
     if args.seed < 0:
         raise ConfigError("The seed is negative.", expected="0 or more", found=str(args.seed))
+    _check_teacher(args)
     for name in ("num_pairs", "num_translated"):
         value = getattr(args, name)
         if value != "all" and not value.isdecimal():
             raise ConfigError(f"{name} is no number.", expected="all, or a whole number", found=value)
     return args
+
+
+def _check_teacher(args: argparse.Namespace) -> None:
+    """Raises a ConfigError if the objective is unknown, or a teacher is named that is not there or not needed."""
+    if args.objective not in contracts.OBJECTIVES:
+        raise ConfigError("Unknown objective.", expected=", ".join(contracts.OBJECTIVES), found=args.objective)
+    if args.teacher and args.objective not in contracts.TAUGHT_OBJECTIVES:
+        raise ConfigError(
+            f"The objective {args.objective} has no teacher.", expected="no --teacher", found=args.teacher
+        )
+    if args.options.teacher and args.objective in contracts.TAUGHT_OBJECTIVES and not args.teacher:
+        raise ConfigError(
+            f"The options name the teacher {args.options.teacher}, which is not given.",
+            expected="--teacher with its folder",
+            found="no --teacher",
+        )
 
 
 def _json_object(flag: str, text: str) -> dict[str, Any]:

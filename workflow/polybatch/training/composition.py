@@ -25,13 +25,15 @@ def composition(sampler: BatchSampler, num_steps: int) -> tuple[dict[str, Any], 
         The counts: `steps`, `rows`, `distinct_pairs`; `alpha` as run names spell it, or None; `batches`: kind -> steps;
         `monolingual_batches`: language -> steps of kind x-x-mono or en-en; `sources`: name -> `batches` and `rows`;
         `dropped_sources`: those that fill no batch; `directions`: "query_lang-passage_lang" -> rows;
-        `hard_negatives`: those that are `given` by the data, those that were filled in at `random`.
+        `hard_negatives`: those that are `given` by the data, those that were filled in at `random`; where the objective
+        reads texts in a second language, `second_texts`: those that are `parallel`, and those for which a pair's `own`
+        text stands, because it exists in one language alone.
         And the batches, one row a step: step (from 0), kind, source, lang (null where languages mix), alpha (null but
         for hybrid), hard_negatives (columns).
     """
     import pyarrow as pa
 
-    tally, seen = Tally(sampler.table), np.zeros(len(sampler.table), dtype=bool)
+    tally, seen = Tally(sampler.table, sampler.second), np.zeros(len(sampler.table), dtype=bool)
     steps = []
     for step in range(num_steps):
         batch = sampler.draw(step)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from polybatch.pairs.table import PairTable
+    from polybatch.training.objectives.objective import Objective
+    from polybatch.training.objectives.teacher import Teacher
     from polybatch.training.options import TrainingOptions
 
 _FLOAT32 = 4
@@ -43,6 +45,7 @@ class Memory:
     """The memory that a training takes beyond the loaded encoder, in bytes.
 
     Attributes:
+        teacher: What a teacher computes with; its weights are loaded when memory is looked at.
         gradients, optimizer: Of the trained weights; of the largest ones three gradients are among them, because those
             of several passes are added up.
         activations: Of the costliest batch, which is in the language of the longest texts, with what the backward pass
@@ -54,19 +57,30 @@ class Memory:
     optimizer: int
     activations: int
     embeddings: int
+    teacher: int = 0
 
     @property
     def total(self) -> int:
         """All of it, in bytes."""
-        return self.gradients + self.optimizer + self.activations
+        return self.gradients + self.optimizer + self.activations + self.teacher
 
 
-def check(model: SentenceTransformer, table: PairTable, options: TrainingOptions, ranks: Ranks) -> Memory | None:
+def check(
+    model: SentenceTransformer,
+    table: PairTable,
+    options: TrainingOptions,
+    ranks: Ranks,
+    *,
+    objective: Objective | None = None,
+    teacher: Teacher | None = None,
+) -> Memory | None:
     """Logs how much memory a training will take, and refuses one that cannot fit.
 
     Args:
-        model: As it is trained: what is frozen is frozen, adapters are in.
+        model: As it is trained: what is frozen is frozen, adapters and a projection are in.
         table, options, ranks: What is trained on, how, and among how many processes.
+        objective: What it embeds besides queries, passages and hard negatives; None stands for nothing.
+        teacher: That it has.
 
     Returns:
         The estimate; None for an encoder without a transformer.
@@ -76,12 +90,14 @@ def check(model: SentenceTransformer, table: PairTable, options: TrainingOptions
     """
     if model.transformers_model is None:
         return None
-    needed = estimate(model, sampled_lengths(model, table), options, ranks.world_size)
+    further = objective.student_columns if objective else ()
+    lengths = sampled_lengths(model, table)
+    needed = estimate(model, lengths, options, ranks.world_size, further=further, teacher=teacher)
     free = free_memory(model.device.type)
     told = (
         f"about {_gigabytes(needed.total)} beyond the encoder's {_gigabytes(_weights(model))}: gradients "
         f"{_gigabytes(needed.gradients)}, AdamW {_gigabytes(needed.optimizer)}, activations "
-        f"{_gigabytes(needed.activations)}"
+        f"{_gigabytes(needed.activations)}" + (f", teacher {_gigabytes(needed.teacher)}" if teacher else "")
     )
     if free is None:
         stage.log.info("memory: %s", told)
@@ -100,7 +116,13 @@ def check(model: SentenceTransformer, table: PairTable, options: TrainingOptions
 
 
 def estimate(
-    model: SentenceTransformer, lengths: Mapping[str, Sequence[np.ndarray]], options: TrainingOptions, world_size: int
+    model: SentenceTransformer,
+    lengths: Mapping[str, Sequence[np.ndarray]],
+    options: TrainingOptions,
+    world_size: int,
+    *,
+    further: Sequence[str] = (),
+    teacher: Teacher | None = None,
 ) -> Memory:
     """Estimates the memory that a training takes beyond the loaded encoder.
 
@@ -109,12 +131,15 @@ def estimate(
         lengths: Side ("query", "passage") -> for each language lengths of texts, in tokens.
         options: `precision` and `bucket_width` as they are on this machine.
         world_size: Processes among which a batch is divided.
+        further: Columns that the student embeds besides (`Objective.student_columns`).
+        teacher: That embeds queries and passages without gradients.
     """
     trained = [p.numel() for p in model.parameters() if p.requires_grad]
     backbone: Any = model.transformers_model
     embedding = backbone.get_input_embeddings().weight
     words = embedding.numel() if embedding.requires_grad else 0
     sides = [lengths["query"], *[lengths["passage"]] * (1 + options.hard_negatives)]
+    sides += [lengths["query" if column.endswith("query") else "passage"] for column in further]
     kept = measure_kept(model, options.precision == "bf16")
     rows = options.batch_size // world_size
     activations = max(_of_batch([side[lang] for side in sides], rows, options, kept) for lang in range(len(sides[0])))
@@ -126,7 +151,21 @@ def estimate(
         optimizer=2 * _FLOAT32 * sum(trained),
         activations=int(_BESIDES * activations),
         embeddings=5 * _FLOAT32 * words,
+        teacher=_of_teacher(teacher, lengths, options, rows) if teacher else 0,
     )
+
+
+def _of_teacher(
+    teacher: Teacher, lengths: Mapping[str, Sequence[np.ndarray]], options: TrainingOptions, rows: int
+) -> int:
+    """Bytes of one layer's activations, of the longest texts: without gradients those before it are freed."""
+    backbone: Any = teacher.model.transformers_model
+    if backbone is None:
+        return 0
+    hidden = backbone.config.hidden_size
+    floats = 4 * hidden + 2 * getattr(backbone.config, "intermediate_size", 4 * hidden)
+    longest = max(float(one.max()) for langs in lengths.values() for one in langs)
+    return int(min(rows, options.mini_batch_size or rows) * longest * floats * _FLOAT32)
 
 
 @dataclass(frozen=True)

@@ -143,6 +143,7 @@ def _grid_point(record: dict[str, Any]) -> dict[str, Any]:
     rows = {
         "encoder": record["encoder"],
         "sampling": _sampling(record),
+        "objective": _objective(record),
         "num_pairs": record["num_pairs"],
         "num_translated": record["num_translated"],
         "languages": " ".join(record["languages"]),
@@ -151,7 +152,7 @@ def _grid_point(record: dict[str, Any]) -> dict[str, Any]:
         "best step": record["best_step"],
         f"validation loss{summed}": f"{record['validation_loss']:.4f}",
         "batch size": options["batch_size"],
-        "learning rate": options["learning_rate"],
+        "learning rate": _learning_rate(record),
         "temperature": options["temperature"],
         "hard negatives": options["hard_negatives"],
     }
@@ -164,6 +165,26 @@ def _grid_point(record: dict[str, Any]) -> dict[str, Any]:
     if options["lora_r"]:
         rows["LoRA"] = f"rank {options['lora_r']}, alpha {options['lora_alpha']:g}, merged into the weights"
     return rows
+
+
+def _objective(record: dict[str, Any]) -> str:
+    """Its name, with what it was weighted with; and the teacher, which is the encoder itself if none is named."""
+    name, options = record["objective"], record["options"]
+    if name == "lakda":
+        return f"lakda, {options['lakda_weight']:g} of it the divergence"
+    if name == "jsd":
+        return f"InfoNCE and {options['jsd_weight']:g} times the divergence (jsd)"
+    teacher = record["teacher"] or "the encoder before the training"
+    if name == "distillation":
+        return f"distillation ({options['distillation_distance']}), teacher {teacher}"
+    return f"mimo, teacher {teacher}" if name == "mimo" else name
+
+
+def _learning_rate(record: dict[str, Any]) -> Any:
+    options = record["options"]
+    if record["objective"] != "mimo":
+        return options["learning_rate"]
+    return f"{options['mimo_stage1_learning_rate']:g} in stage 1, {options['mimo_stage2_learning_rate']:g} in stage 2"
 
 
 def _frozen(options: dict[str, Any]) -> str:

@@ -106,6 +106,35 @@ class TrainingOptions(Options):
         None, 'Names of the layers that get adapters, as in `["query", "value"]`; null takes all linear ones.'
     )
 
+    lakda_weight: float = option(
+        0.5,
+        "Objective `lakda`: the share of the divergence between two languages of a query; InfoNCE has the rest.",
+        ge=0,
+        le=1,
+    )
+    jsd_weight: float = option(
+        1.0, "Objective `jsd`: what the divergence between parallel texts is multiplied with, beside InfoNCE.", ge=0
+    )
+    teacher: str | None = option(
+        None,
+        "Objectives `distillation` and `mimo`: the encoder, one of `encoders`, whose embeddings of English text are "
+        "the aim; null is the run's own encoder before the training.",
+        min_length=1,
+    )
+    distillation_distance: Literal["mse", "cosine"] = option(
+        "mse", "Objective `distillation`: squared Euclidean distance between embeddings, or cosine distance."
+    )
+    mimo_stage1_share: float = option(
+        0.5, "Objective `mimo`: the share of the steps that only distil, before InfoNCE joins.", ge=0, lt=1
+    )
+    mimo_infonce_weight: float = option(
+        0.2, "Objective `mimo`: the share of InfoNCE in the second stage; distillation has the rest.", ge=0, le=1
+    )
+    mimo_stage1_learning_rate: float = option(
+        1e-4, "Objective `mimo`: the peak in the first stage; `learning_rate` is of no effect there.", gt=0
+    )
+    mimo_stage2_learning_rate: float = option(2e-5, "The same in the second stage.", gt=0)
+
     def num_steps(self, num_pairs: int) -> int:
         """Steps at most, for that many training pairs."""
         return self.max_steps if self.epochs is None else math.ceil(self.epochs * num_pairs / self.batch_size)

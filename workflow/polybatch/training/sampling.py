@@ -20,11 +20,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
+
+import numpy as np
 
 from polybatch.core.contracts import SAMPLINGS
 from polybatch.core.errors import ConfigError
-from polybatch.training.options import LANGUAGE_WEIGHTS
+from polybatch.training.options import LANGUAGE_WEIGHTS, TrainingOptions
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,17 @@ class Shares:
     language_temperature: float = 1.0
     drop_small_sources: bool = False
 
+    @classmethod
+    def of(cls, options: TrainingOptions, source_weights: Mapping[str, float]) -> Self:
+        """As the options of a training say, with these weights."""
+        return cls(
+            source_weights,
+            options.source_temperature,
+            options.language_weights,
+            options.language_temperature,
+            options.drop_small_sources,
+        )
+
     def __post_init__(self) -> None:
         faults = [
             f"the weight of {name} is {weight!r}"
@@ -155,3 +168,9 @@ class Shares:
 
 
 _TEMPERATURES = ("source_temperature", "language_temperature")
+
+
+def tempered(sizes: np.ndarray, temperature: float) -> np.ndarray:
+    """Shares, (n,) that add up to 1, in proportion to size ** (1 / temperature)."""
+    raised = np.asarray(sizes, dtype=np.float64) ** (1 / temperature)
+    return raised / raised.sum()

@@ -1,13 +1,14 @@
 """Fine-tunes an encoder into a retriever with one of the batch samplings.
 
 inputs: an encoder (folder or hub id), parallel/<lang>.parquet of every training language, validation.parquet;
-optionally parallel/paraphrase.parquet
+optionally parallel/paraphrase.parquet, and a teacher (folder or hub id)
 outputs: models/<run>/, a sentence-transformers folder with its model card, training.json (what was trained, on
 what, how it went), composition.json (what the batches held) and batches.parquet (a row for each step);
 checkpoints and the texts (`pairs.text_store`) while it runs
 
-Loss, score and early stopping follow Elmahdy et al. (arXiv 2408.10536, section 4): cosine similarity, InfoNCE
-over in-batch negatives, and the checkpoint with the lowest loss on English validation pairs. A killed training
+Score and early stopping follow Elmahdy et al. (arXiv 2408.10536, section 4): cosine similarity, and the checkpoint
+with the lowest InfoNCE on English validation pairs; so does the loss, unless the objective is another than `infonce`
+(`objectives`). A killed training
 continues from its last checkpoint and, on a CPU, ends with the same weights bit by bit. Several processes (torch's
 launcher; `polybatch.cluster.launch --gpu N --distributed`) share every batch and train what one would, up to rounding.
 """
@@ -23,28 +24,32 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polybatch import __version__
-from polybatch.core import checkpoints, made_from, stage
+from polybatch.core import checkpoints, contracts, stage
 from polybatch.core.device import tell_torch_device
-from polybatch.core.files import atomic_path, read_json, write_json, write_parquet
+from polybatch.core.errors import ConfigError
+from polybatch.core.files import atomic_path, write_json, write_parquet
 from polybatch.core.sums import write_sums
 from polybatch.encoders.kernels import keep_few_shapes
-from polybatch.encoders.load import PROJECTION, RECORD, carry_record
+from polybatch.encoders.load import carry_record
 from polybatch.pairs.table import PairTable, read_pairs
-from polybatch.training import model_card
+from polybatch.training import model_card, record
 from polybatch.training.arguments import on_this_machine, resolved, training_arguments
 from polybatch.training.batch_sampler import BatchSampler
 from polybatch.training.command_line import number_of, parse
 from polybatch.training.composition import batch_schema, composition
 from polybatch.training.inputs import load_encoder, read_validation, set_up
-from polybatch.training.loss import loss_of
+from polybatch.training.objectives.known import objective_of
+from polybatch.training.objectives.objective import Objective
 from polybatch.training.options import TrainingOptions
 from polybatch.training.processes import Ranks, told_once
 from polybatch.training.sampling import Sampling, Shares
+from polybatch.training.stages import check_validations
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
+
+    from polybatch.training.objectives.teacher import Teacher
 
 
 def train(
@@ -57,6 +62,8 @@ def train(
     seed: int,
     folder: Path,
     fingerprint: dict[str, Any],
+    objective: str = contracts.PLAIN_OBJECTIVE,
+    teacher: Teacher | None = None,
     source_weights: Mapping[str, float] | None = None,
     ranks: Ranks | None = None,
 ) -> dict[str, Any]:
@@ -69,6 +76,8 @@ def train(
         sampling, options, seed: How.
         folder: Checkpoints are written here and, if the fingerprint matches, resumed from.
         fingerprint: What the result depends on, as JSON values; only the first process's counts.
+        objective: By its name (`objectives.known`).
+        teacher: For an objective that has one, on the model's device.
         source_weights: Source -> what stands for its number of pairs where batches choose a source.
         ranks: The processes that train together; None asks the environment.
 
@@ -82,55 +91,60 @@ def train(
         TrainingError: Too few pairs for a batch, or the loss diverged.
         TrainingStoppedError: SIGTERM came; the last step is saved.
     """
-    from polybatch.encoders import layers
-    from polybatch.training import lora, memory
-
     ranks = ranks or Ranks.of_environment()
     options = resolved(options, len(table))
-    args = training_arguments(options, seed, folder, ranks)
-    sampler = _sampler(table, sampling, options, seed=seed, source_weights=source_weights or {}, ranks=ranks)
-    if layers.freeze(model, embeddings=options.freeze_embeddings, layers=options.freeze_layers):
-        _tell_frozen(model)
-    adapters = lora.add_adapters(model, options, seed) if options.lora_r else None
+    chosen = _objective(objective, options, sampling, table)
+    shares = Shares.of(options, source_weights or {})
+    sizes = {"batch_size": options.batch_size, "num_steps": options.max_steps}
+    sampler = BatchSampler(table, sampling, **sizes, seed=seed, shares=shares, second=chosen.second, ranks=ranks)
+    args = training_arguments(options, seed, folder, ranks)  # also makes the processes known to each other
+    adapters = _set_up_weights(model, options, teacher, seed)
     checkpoint = _found_checkpoint(folder, fingerprint, ranks)
     state = checkpoints.state_of(checkpoint) if checkpoint else None
     if state is None or not checkpoints.is_finished(state):
-        if ranks.first:
-            memory.check(model, table, options, ranks)
-        state = _run(model, validation, sampler, options, args=args, checkpoint=checkpoint, ranks=ranks)
+        state = _run(model, validation, sampler, chosen, teacher, args=args, checkpoint=checkpoint, ranks=ranks)
     if not ranks.first:
         return {}
     checkpoints.load_weights(model, folder / f"checkpoint-{state['best_global_step']}")
-    if adapters:
-        lora.merge(adapters)
+    _leave_the_encoder(model, adapters)
     return _result(state, sampler, ranks.world_size)
 
 
-def _sampler(
-    table: PairTable,
-    sampling: Sampling,
-    options: TrainingOptions,
-    *,
-    seed: int,
-    source_weights: Mapping[str, float],
-    ranks: Ranks,
-) -> BatchSampler:
-    shares = Shares(
-        source_weights,
-        options.source_temperature,
-        options.language_weights,
-        options.language_temperature,
-        options.drop_small_sources,
-    )
-    return BatchSampler(
-        table,
-        sampling,
-        batch_size=options.batch_size,
-        num_steps=options.max_steps,
-        seed=seed,
-        shares=shares,
-        ranks=ranks,
-    )
+def _set_up_weights(model: SentenceTransformer, options: TrainingOptions, teacher: Teacher | None, seed: int) -> Any:
+    """Freezes what stays, and puts in what is trained besides: adapters, which are returned, and a projection."""
+    from polybatch.encoders import layers
+    from polybatch.training import lora
+    from polybatch.training.objectives import choice
+
+    if layers.freeze(model, embeddings=options.freeze_embeddings, layers=options.freeze_layers):
+        _tell_frozen(model)
+    adapters = lora.add_adapters(model, options, seed) if options.lora_r else None
+    choice.ready(model, teacher, seed)
+    return adapters
+
+
+def _leave_the_encoder(model: SentenceTransformer, adapters: Any) -> None:
+    """Takes out again what `_set_up_weights` put in: adapters are added to the weights."""
+    from polybatch.training import lora
+    from polybatch.training.objectives import projection
+
+    projection.remove(model)
+    if adapters:
+        lora.merge(adapters)
+
+
+def _objective(name: str, options: TrainingOptions, sampling: Sampling, table: PairTable) -> Objective:
+    """The objective; raises a ConfigError if it cannot be trained with these options, this sampling, these pairs."""
+    objective = objective_of(name, options, sampling.name)
+    check_validations(objective.stages(options.max_steps), options.eval_steps)
+    if objective.columns and int(table.present.sum(axis=1).max()) < 2:
+        raise ConfigError(
+            f"The objective {name} compares a text with its translation, and no pair exists in two languages.",
+            expected="parallel text",
+            found=", ".join(f"{number} pairs in {lang}" for lang, number in table.counts().items()),
+            remedy="add a language to languages.train, or take the objective infonce",
+        )
+    return objective
 
 
 def _tell_frozen(model: SentenceTransformer) -> None:
@@ -166,28 +180,36 @@ def _run(
     model: SentenceTransformer,
     validation: Dataset,
     sampler: BatchSampler,
-    options: TrainingOptions,
+    objective: Objective,
+    teacher: Teacher | None,
     *,
     args: SentenceTransformerTrainingArguments,
     checkpoint: Path | None,
     ranks: Ranks,
 ) -> dict[str, Any]:
-    from polybatch.training import preemption
+    from polybatch.training import memory, preemption
+    from polybatch.training.objectives.choice import loss_of
     from polybatch.training.trainer import HybridTrainer, callbacks, negative_column
 
     if checkpoint:
         stage.log.info("resuming from %s", checkpoint)
-    passages = ["passage", *(negative_column(k) for k in range(options.hard_negatives))]
-    args.prompts = {"query": model.prompts["query"] or "", **dict.fromkeys(passages, model.prompts["passage"] or "")}
+    if ranks.first:
+        memory.check(model, sampler.table, objective.options, ranks, objective=objective, teacher=teacher)
+    options, stages = objective.options, objective.stages(objective.options.max_steps)
+    negatives = [negative_column(k) for k in range(options.hard_negatives)]
+    columns = ["query", "passage", *negatives, *objective.student_columns]
+    args.prompts = {name: model.prompts["query" if name.endswith("query") else "passage"] or "" for name in columns}
     with preemption.noticing() as asked_to_stop:
-        watching = callbacks(sampler, options.patience, ranks, asked_to_stop)
+        watching = callbacks(sampler, options.patience, stages, ranks, asked_to_stop)
         trainer = HybridTrainer(
             sampler=sampler,
             ranks=ranks,
             model=model,
             args=args,
             validation=validation,
-            loss=loss_of(model, options, gather=ranks.several),
+            objective=objective,
+            teacher=teacher,
+            loss=loss_of(objective, model, options, teacher=teacher, gather=ranks.several),
             callbacks=list(watching),
         )
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -197,43 +219,14 @@ def _run(
     return asdict(trainer.state)
 
 
-def fingerprint_of(args: argparse.Namespace, model: SentenceTransformer) -> dict[str, Any]:
-    """Everything the trained weights depend on."""
-    import sentence_transformers
-    import torch
-    import transformers
-
-    encoder = Path(args.encoder)
-    revision = getattr(getattr(model[0], "config", None), "_commit_hash", None)
-    return {
-        "encoder": checkpoints.fingerprint_of(encoder) if encoder.is_dir() else [args.encoder, revision],
-        "parallel": {lang: checkpoints.fingerprint_of(path) for lang, path in args.parallel.items()},
-        "validation": checkpoints.fingerprint_of(args.validation),
-        "paraphrases": checkpoints.fingerprint_of(args.paraphrases) if args.paraphrases else None,
-        "sampling": [args.sampling.name, args.sampling.label],
-        "source_weights": args.source_weights,
-        "num_pairs": args.num_pairs,
-        "num_translated": args.num_translated,
-        "seed": args.seed,
-        "threads": torch.get_num_threads(),
-        "options": args.options.as_dict(),
-        "versions": {
-            "polybatch": __version__,
-            "sentence_transformers": sentence_transformers.__version__,
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        },
-    }
-
-
-def _save(model: SentenceTransformer, encoder: str, record: dict[str, Any], output: Path) -> None:
+def _save(model: SentenceTransformer, encoder: str, told: dict[str, Any], output: Path) -> None:
     with atomic_path(output) as partial:
         model.save_pretrained(str(partial), create_model_card=False)
         carry_record(Path(encoder), partial)
-        write_json(partial / "composition.json", record.pop("composition"))
-        write_parquet(partial / "batches.parquet", [record.pop("batches")], batch_schema())
-        write_json(partial / "training.json", record)
-        (partial / "README.md").write_text(model_card.render(record), "utf-8")
+        write_json(partial / "composition.json", told.pop("composition"))
+        write_parquet(partial / "batches.parquet", [told.pop("batches")], batch_schema())
+        write_json(partial / "training.json", told)
+        (partial / "README.md").write_text(model_card.render(told), "utf-8")
         write_sums(partial)
 
 
@@ -253,7 +246,7 @@ def main(argv: list[str] | None = None) -> None:
 def _train_and_save(args: argparse.Namespace, ranks: Ranks) -> None:
     ranks.check(args.options)
     keep_few_shapes()
-    args.made_from = _made_from(args) if ranks.first else None
+    args.made_from = record.made_from_of(args) if ranks.first else None
     args.options = on_this_machine(args.options)
     if ranks.first:
         _tell_how(args.options, ranks)
@@ -268,6 +261,11 @@ def _train_and_save(args: argparse.Namespace, ranks: Ranks) -> None:
     )
     model = load_encoder(args.encoder)
     set_up(model, args.options)
+    teacher = None
+    if args.objective in contracts.TAUGHT_OBJECTIVES:
+        from polybatch.training.objectives.teacher import load_teacher
+
+        teacher = load_teacher(args.teacher or args.encoder, args.options, own=not args.teacher)
     validation = read_validation(args.validation)
     result = train(
         model,
@@ -277,30 +275,20 @@ def _train_and_save(args: argparse.Namespace, ranks: Ranks) -> None:
         args.options,
         seed=args.seed,
         folder=args.checkpoints,
-        fingerprint=fingerprint_of(args, model) if ranks.first else {},
+        fingerprint=record.fingerprint_of(args, model, teacher.model if teacher else None) if ranks.first else {},
+        objective=args.objective,
+        teacher=teacher,
         source_weights=args.source_weights,
         ranks=ranks,
     )
     ranks.part()
     if not ranks.first:
         return
-    _save(model, args.encoder, _record(args, table, len(validation), result), args.output)
+    _save(model, args.encoder, record.training_record(args, table, len(validation), result), args.output)
     if not args.keep_checkpoints:
         shutil.rmtree(args.checkpoints)
     shutil.rmtree(own_texts, ignore_errors=True)
     stage.log.info("trained %s: best step %d of %d", args.output, result["best_step"], result["steps"])
-
-
-def _made_from(args: argparse.Namespace) -> dict[str, Any]:
-    names = ("num_pairs", "num_translated", "seed", "source_weights")
-    given = {name: getattr(args, name) for name in names} | {"training": args.options.given()}
-    return made_from.record(
-        {**given, "sampling": args.sampling.name, "alpha": args.sampling.label},
-        encoder=args.encoder if Path(args.encoder).is_dir() else None,
-        parallel=args.parallel,
-        paraphrases=args.paraphrases,
-        validation=args.validation,
-    )
 
 
 def _tell_how(options: TrainingOptions, ranks: Ranks) -> None:
@@ -313,37 +301,6 @@ def _tell_how(options: TrainingOptions, ranks: Ranks) -> None:
     stage.log.info("%d processes, %d of a batch's %d pairs each", ranks.world_size, rows, options.batch_size)
     if options.mini_batch_size is not None and options.mini_batch_size > rows:
         stage.log.info("mini_batch_size %d is more than that: no batch is cut up", options.mini_batch_size)
-
-
-def _record(
-    args: argparse.Namespace, table: PairTable, validation_pairs: int, result: dict[str, Any]
-) -> dict[str, Any]:
-    """The content of training.json, and of the files that `_save` takes out of it."""
-
-    encoder_record, begin = (Path(args.encoder) / name for name in (RECORD, PROJECTION))
-    return {
-        "encoder": args.encoder,
-        "encoder_record": read_json(encoder_record) if encoder_record.is_file() else None,
-        "begin": read_json(begin)["projection"] if begin.is_file() else None,
-        "sampling": args.sampling.name,
-        "alpha": args.sampling.label,
-        "num_pairs": args.num_pairs,
-        "num_translated": args.num_translated,
-        "languages": list(table.languages),
-        "seed": args.seed,
-        "options": args.options.as_dict(),
-        "pairs": len(table),
-        "pairs_per_language": table.counts(),
-        "machine_translated_per_language": dict(zip(table.languages, table.machine.sum(axis=0).tolist(), strict=True)),
-        "pairs_per_source": table.counts_by_source(),
-        "source_weights": args.source_weights,
-        "paraphrased_pairs": int(table.paraphrased.sum()) if table.paraphrased is not None else 0,
-        "validation_pairs": validation_pairs,
-        "license": args.license,
-        "made_from": args.made_from,
-        **{key: value for key, value in result.items() if key != "speed"},
-        **result["speed"],
-    }
 
 
 if __name__ == "__main__":

@@ -33,23 +33,31 @@ from transformers.trainer_utils import EvalLoopOutput
 from polybatch.core import checkpoints
 from polybatch.core.errors import TrainingError
 from polybatch.core.stage import Pace, log
-from polybatch.pairs.table import PairTable
+from polybatch.pairs.table import ENGLISH, PairTable
 from polybatch.training.batch import Example
 from polybatch.training.batch_sampler import BatchSampler
+from polybatch.training.objectives.loss import ObjectiveLoss
+from polybatch.training.objectives.objective import Objective, english_column, second_column, teacher_column
+from polybatch.training.objectives.teacher import Collator, Teacher
 from polybatch.training.preemption import AgreeAtStepEnd, ignore_in_worker
 from polybatch.training.processes import Ranks
+from polybatch.training.schedule import NextStage, schedule
+from polybatch.training.stages import Stage, first_step_of_last
 
 _COMPOSITION_EVERY_S = 60.0
-# Tokens whose forward and backward pass take as long as what a pass costs however little it holds (the calls from
-# Python, a gradient of the whole vocabulary): measured between 30 and 150 on a CPU, and flat around its best.
-_PASS_COST = 100
 
 
 class TrainingPairs(Dataset):
-    """Maps an `Example` of the sampler to its texts: query, passage, negative_1, negative_2..."""
+    """Maps an `Example` of the sampler to its texts: query, passage, negative_1, negative_2..., an objective's columns.
 
-    def __init__(self, table: PairTable) -> None:
-        self.table = table
+    Args:
+        table: The training pairs.
+        objective: Whose columns the rows have besides; the second languages in an `Example` are those of its sides.
+    """
+
+    def __init__(self, table: PairTable, objective: Objective) -> None:
+        self.table, self._objective = table, objective
+        self._english = table.languages.index(ENGLISH)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -63,6 +71,17 @@ class TrainingPairs(Dataset):
         for k, (row, place) in enumerate(example.negatives):
             text = table.passage(row, lang) if place < 0 else table.negative(row, lang, place)
             texts[negative_column(k)] = text
+        return texts | self._further(example, texts)
+
+    def _further(self, example: Example, own: dict[str, str]) -> dict[str, str]:
+        """The columns of the objective. A pair's own text stands for its second one where it has one language."""
+        read = {"query": self.table.query, "passage": self.table.passage}
+        first = {"query": example.query_lang, "passage": example.passage_lang}
+        texts = {}
+        for side, lang in zip(self._objective.second, example.second_langs, strict=True):
+            texts[second_column(side)] = own[side] if lang == first[side] else read[side](example.row, lang)
+        for column, sides in ((english_column, self._objective.english), (teacher_column, self._objective.taught)):
+            texts |= {column(side): read[side](example.row, self._english) for side in sides}
         return texts
 
 
@@ -75,12 +94,34 @@ class HybridTrainer(SentenceTransformerTrainer):
     """`SentenceTransformerTrainer` whose training batches come from a `BatchSampler`.
 
     The loaders are not handed to accelerate for sharding: they already yield a process's own share.
+
+    Args:
+        sampler: Of the training batches.
+        validation: English columns `query` and `passage`.
+        objective: What the loss computes; its columns and its stages.
+        loss: A torch module (`objectives.choice.loss_of`).
+        teacher: Tokenises its own columns, where the objective has one.
+        ranks: The processes that train together.
+        kwargs: The library's.
     """
 
-    def __init__(self, *, sampler: BatchSampler, validation: Any, loss: nn.Module, ranks: Ranks, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        sampler: BatchSampler,
+        validation: Any,
+        objective: Objective,
+        loss: nn.Module,
+        ranks: Ranks,
+        teacher: Teacher | None = None,
+        **kwargs: Any,
+    ) -> None:
         self._sampler, self._validation, self._ranks = sampler, validation, ranks
+        self._objective, self._stages = objective, objective.stages(kwargs["args"].max_steps)
         self._gathering = [module for module in loss.modules() if hasattr(module, "gather_across_devices")]
         super().__init__(loss=loss, eval_dataset=validation, **kwargs)
+        if teacher:
+            self.data_collator = cast(Any, Collator(self.data_collator, teacher))
         if not ranks.first:
             # The same dropout in every process would be less of it; the first one draws as a process alone does.
             torch.manual_seed(ranks.seed(self.args.seed))
@@ -90,7 +131,7 @@ class HybridTrainer(SentenceTransformerTrainer):
 
     def get_train_dataloader(self) -> DataLoader:
         return DataLoader(
-            TrainingPairs(self._sampler.table),
+            TrainingPairs(self._sampler.table, self._objective),
             batch_sampler=self._sampler,
             collate_fn=self.data_collator,
             num_workers=self.args.dataloader_num_workers,
@@ -101,7 +142,21 @@ class HybridTrainer(SentenceTransformerTrainer):
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         masks = (value for name, value in inputs.items() if name.endswith("_attention_mask"))
         self.state.num_input_tokens_seen += self._ranks.world_size * sum(int(mask.sum()) for mask in masks)
+        if isinstance(self.loss, ObjectiveLoss):
+            self.loss.step = self.state.global_step
         return super().training_step(model, inputs, *args, **kwargs)
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        if len(self._stages) == 1:
+            return super().create_scheduler(num_training_steps, optimizer)
+        if self.lr_scheduler is None:
+            self.lr_scheduler = schedule(self._stages, self._objective.options, cast(Any, optimizer or self.optimizer))
+        return self.lr_scheduler
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        if self.state.global_step <= first_step_of_last(self._stages):
+            return False
+        return super()._determine_best_metric(metrics, trial)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         return DataLoader(
@@ -198,78 +253,6 @@ def validation_parts(num_rows: int, batch_size: int, seed: int, ranks: Ranks) ->
     return parts
 
 
-class LengthBuckets(nn.Module):
-    """Embeds a batch in several forward passes, each of texts of like length, so that less padding is computed.
-
-    The embeddings are those of one pass up to rounding. Worth it where arithmetic is dear, on a CPU; a GPU is
-    better fed with one large pass.
-
-    Args:
-        model: A sentence-transformers model.
-        width: Texts of 1 to `width` tokens share a pass, those of up to twice that another, and so on; None cuts the
-            batch where it costs least (`pass_sizes`).
-    """
-
-    def __init__(self, model: nn.Module, width: int | None) -> None:
-        super().__init__()
-        self.model, self.width = model, width
-
-    def forward(self, features: dict[str, Any]) -> dict[str, Any]:
-        if "attention_mask" not in features:  # a model of word vectors, which knows no padding
-            return self.model(features)
-        lengths = features["attention_mask"].sum(dim=1)
-        order = torch.argsort(lengths, stable=True)
-        embeddings = [
-            self.model(_rows_of(features, rows))["sentence_embedding"]
-            for rows in order.split(self._sizes(lengths[order]))
-        ]
-        return {**features, "sentence_embedding": torch.cat(embeddings)[torch.argsort(order)]}
-
-    def _sizes(self, ascending: torch.Tensor) -> list[int]:
-        """How many texts each pass takes, the shortest texts first."""
-        if self.width is None:
-            return pass_sizes(ascending.cpu().numpy())
-        return torch.unique_consecutive((ascending - 1) // self.width, return_counts=True)[1].tolist()
-
-
-def pass_sizes(lengths: np.ndarray, pass_cost: int = _PASS_COST) -> list[int]:
-    """Cuts texts, sorted by length, into the forward passes that cost least in all.
-
-    A pass costs its number of texts times the length of its longest, padding included, and `pass_cost`, what starting
-    a pass takes, in tokens. The best cuts are found exactly, by the best ones of every shorter beginning.
-
-    Args:
-        lengths: (n,) in tokens, ascending.
-        pass_cost: In tokens.
-
-    Returns:
-        Texts a pass, the shortest first; their sum is n.
-    """
-    longest, counts = np.unique(lengths, return_counts=True)
-    upto = np.concatenate([[0], np.cumsum(counts)])
-    best = np.zeros(len(upto))
-    last = np.zeros(len(upto), dtype=np.int64)  # where the last pass of the best cuts begins
-    for end in range(1, len(upto)):
-        costs = best[:end] + longest[end - 1] * (upto[end] - upto[:end])
-        last[end] = np.argmin(costs)
-        best[end] = costs[last[end]] + pass_cost
-    cuts = [len(upto) - 1]
-    while cuts[-1]:
-        cuts.append(int(last[cuts[-1]]))
-    return np.diff(upto[cuts[::-1]]).tolist()
-
-
-def _rows_of(features: dict[str, Any], rows: torch.Tensor) -> dict[str, Any]:
-    """Some rows of the tokenised texts, without the columns at their end that are padding in all of them."""
-    used = features["attention_mask"][rows].any(dim=0).nonzero()
-    width = int(used[-1]) + 1
-    shape = features["attention_mask"].shape
-    return {
-        name: value[rows, :width] if isinstance(value, torch.Tensor) and value.shape == shape else value
-        for name, value in features.items()
-    }
-
-
 class StopOnDivergence(TrainerCallback):
     """Raises TrainingError when a loss is no longer a number, before any such state can reach a checkpoint."""
 
@@ -290,9 +273,14 @@ class StopOnDivergence(TrainerCallback):
 
 
 class SaveBest(TrainerCallback):
-    """Asks for a checkpoint whenever the validation loss is the lowest so far."""
+    """Asks for a checkpoint whenever the validation loss is the lowest so far in the last stage."""
+
+    def __init__(self, stages: Sequence[Stage]) -> None:
+        self._from = first_step_of_last(stages)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step <= self._from:
+            return
         best = state.best_metric
         control.should_save |= best is None or kwargs["metrics"]["eval_loss"] < best
 
@@ -365,12 +353,19 @@ class EarlyStopping(EarlyStoppingCallback):
 
 
 def callbacks(
-    sampler: BatchSampler, patience: int, ranks: Ranks, asked_to_stop: Callable[[], bool]
+    sampler: BatchSampler, patience: int, stages: Sequence[Stage], ranks: Ranks, asked_to_stop: Callable[[], bool]
 ) -> Sequence[TrainerCallback]:
     """The callbacks that watch a training; `patience` evaluations without a better loss end it, 0 never does."""
     progress = LogProgress(sampler)
     agree = AgreeAtStepEnd(ranks, asked_to_stop, lambda: ranks.first and progress.due())
-    watching: list[TrainerCallback] = [agree, StopOnDivergence(), SaveBest(), progress, Stopwatch()]
+    watching: list[TrainerCallback] = [
+        agree,
+        NextStage(stages),
+        StopOnDivergence(),
+        SaveBest(stages),
+        progress,
+        Stopwatch(),
+    ]
     if patience:
         watching.append(EarlyStopping(early_stopping_patience=patience))
     return watching
