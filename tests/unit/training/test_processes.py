@@ -18,7 +18,7 @@ from toy_training import HYBRID, command, make_study, options, run, weights
 
 from polybatch.core import checkpoints
 from polybatch.core.errors import ConfigError, TrainingError
-from polybatch.training.arguments import on_this_machine
+from polybatch.training.arguments import attend_in, on_this_machine
 from polybatch.training.inputs import load_encoder
 from polybatch.training.options import TrainingOptions
 from polybatch.training.preemption import TrainingStoppedError
@@ -343,6 +343,16 @@ def test_what_two_processes_cannot_do_is_told_before_anything_is_read(monkeypatc
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda **_: True)
     assert on_this_machine(TrainingOptions()).precision == "bf16"
     assert on_this_machine(TrainingOptions(precision="fp32")).precision == "fp32"
+
+
+def test_attention_computes_in_bf16_where_the_training_does():
+    before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()
+    try:
+        for precision, wanted in (("bf16", True), ("fp32", False)):
+            attend_in(TrainingOptions(precision=precision))
+            assert torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed() is wanted
+    finally:
+        torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(before)
 
 
 def test_validation_is_shared_out_whole():

@@ -58,7 +58,7 @@ class StudyText(NamedTuple):
     schema: pa.Schema
     prompts: Mapping[str, str]
 
-    def texts(self, prompts: Mapping[str, str]) -> Iterator[list[str]]:
+    def texts(self, prompts: Mapping[str, str | None]) -> Iterator[list[str]]:
         """A batch of texts at a time, as the model gets them; `prompts` are the model's."""
         for table in batches(self.path, self.schema, list(self.prompts)):
             for column, name in self.prompts.items():

@@ -33,7 +33,7 @@ from polybatch.encoders.kernels import keep_few_shapes
 from polybatch.encoders.load import carry_record
 from polybatch.pairs.table import PairTable, read_pairs
 from polybatch.training import model_card, record
-from polybatch.training.arguments import on_this_machine, resolved, training_arguments
+from polybatch.training.arguments import attend_in, on_this_machine, resolved, training_arguments
 from polybatch.training.batch_sampler import BatchSampler
 from polybatch.training.command_line import number_of, parse
 from polybatch.training.composition import batch_schema, composition
@@ -248,6 +248,7 @@ def _train_and_save(args: argparse.Namespace, ranks: Ranks) -> None:
     keep_few_shapes()
     args.made_from = record.made_from_of(args) if ranks.first else None
     args.options = on_this_machine(args.options)
+    attend_in(args.options)
     if ranks.first:
         _tell_how(args.options, ranks)
     own_texts = args.checkpoints.with_name(args.checkpoints.name + ".texts")
