@@ -346,6 +346,8 @@ def test_what_two_processes_cannot_do_is_told_before_anything_is_read(monkeypatc
 
 
 def test_attention_computes_in_bf16_where_the_training_does():
+    import torch
+
     before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()
     try:
         for precision, wanted in (("bf16", True), ("fp32", False)):
