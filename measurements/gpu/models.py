@@ -61,7 +61,7 @@ def loss_curve(encoder: Path, data: Path, device: str, steps: int, batch: int = 
     import pyarrow.parquet as pq
     import torch
 
-    from polybatch.training.loss import loss_of
+    from polybatch.training.objectives.infonce import loss_of
     from polybatch.training.options import TrainingOptions
 
     model = load_model(encoder, device=device).eval()

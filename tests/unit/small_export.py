@@ -102,6 +102,10 @@ def training() -> dict[str, Any]:
     return {
         "encoder": "results/small/encoders/tiny",
         "encoder_record": record,
+        "begin": None,
+        "objective": "infonce",
+        "teacher": None,
+        "teacher_record": None,
         "sampling": "hybrid",
         "alpha": "0.5",
         "num_pairs": "all",

@@ -22,7 +22,7 @@ from polybatch.config.grid import Run
 from polybatch.config.paths import RESULTS
 from polybatch.core import leftovers, made_from, stage
 from polybatch.core.errors import ConfigError, DataError
-from polybatch.core.files import atomic_path, write_text
+from polybatch.core.files import atomic_path, open_parquet, write_text
 from polybatch.core.sums import SUMS
 from polybatch.embedding.embedder import prompt_of
 from polybatch.embedding.options import EncodeOptions
@@ -244,14 +244,17 @@ def _lacking_everywhere(source: Source, part: str) -> dict[str, str]:
 
 def needed_bytes(source: Source, parts: Sequence[str]) -> int:
     """About how much disk an export takes, while it is made."""
-    import pyarrow.parquet as pq
-
     model = target.size_of(source.folder)
     sizes = {"model": model, "onnx": _ONNX_SHARE * model, "mteb": 1_000_000}
     sizes["faiss"] = 2 * target.size_of(*(source.index_folder(name) for name in source.benchmarks))
     lists = [Path(source.paths.ranked(source.run.name, name)) for name in source.benchmarks]
-    sizes["trec"] = sum(_BYTES_OF_A_LINE * pq.read_metadata(path).num_rows for path in lists if path.is_file())
+    sizes["trec"] = sum(_BYTES_OF_A_LINE * _num_rows(path) for path in lists if path.is_file())
     return sum(sizes[part] for part in parts)
+
+
+def _num_rows(path: Path) -> int:
+    with open_parquet(path) as file:
+        return file.metadata.num_rows
 
 
 def _copy(folder: Path, output: Path, wanted: Callable[[Path], bool]) -> None:
