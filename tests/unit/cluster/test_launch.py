@@ -30,7 +30,7 @@ WHOLE = LISTING.splitlines()[3:]
 
 PROBE = """\
 import json, os, signal, sys, time
-names = ("CUDA_VISIBLE_DEVICES", "RANK", "WORLD_SIZE", "OMP_NUM_THREADS", "OMP_WAIT_POLICY")
+names = ("CUDA_VISIBLE_DEVICES", "RANK", "WORLD_SIZE", "OMP_NUM_THREADS", "GOMP_SPINCOUNT")
 facts = {name: os.environ.get(name) for name in names}
 told = json.dumps({**facts, "argv": sys.argv[1:], "pid": os.getpid(), "torch": "torch" in sys.modules})
 sys.stdout.write(told + "\\n")  # in one piece: ranks share the pipe
@@ -291,13 +291,16 @@ def test_threads_are_divided_among_ranks() -> None:
     assert environ == {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "1"}
 
 
-@pytest.mark.parametrize(("before", "wanted"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_threads_that_wait_sleep_unless_the_user_wants_otherwise(
-    environ: dict[str, str], before: str | None, wanted: str
+@pytest.mark.parametrize(
+    ("before", "wanted"),
+    [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)],
+)
+def test_threads_that_wait_sleep_soon_unless_the_user_wants_otherwise(
+    environ: dict[str, str], before: dict[str, str], wanted: str | None
 ) -> None:
-    environ.pop("OMP_WAIT_POLICY", None)
-    process = start(environ | ({"OMP_WAIT_POLICY": before} if before else {}), "probe", "end")
-    assert told(process)["OMP_WAIT_POLICY"] == wanted
+    kept = {name: value for name, value in environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    process = start(kept | before, "probe", "end")
+    assert told(process)["GOMP_SPINCOUNT"] == wanted
     process.communicate()
 
 
