@@ -41,6 +41,7 @@ _STYLE = """
 .prose:has(.polybatch) { max-width: 64rem; }
 .flex:has(> .py-2 > .prose .polybatch) { flex-wrap: wrap; }
 .story.polybatch { max-width: 62rem; margin: 1rem auto; }
+.story.polybatch thead th { white-space: normal; vertical-align: bottom; }
 .polybatch .wide { overflow-x: auto; }
 .polybatch .name { white-space: nowrap; }
 .polybatch summary { cursor: pointer; color: #24507d; }
