@@ -15,7 +15,7 @@ from polybatch.config.catalogue import Config, collection_of, listed, teacher_wa
 from polybatch.config.grid import LONGEST_PART, languages_label
 from polybatch.config.user_files import path_fault
 from polybatch.config.values import scoring_options, training_options
-from polybatch.core.errors import DataError
+from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.option_faults import Fault
 from polybatch.core.options import Conflict
 from polybatch.study.run_faults import run_faults
@@ -48,7 +48,7 @@ def semantic_faults(config: Config, shape: Sequence[Fault]) -> list[Fault]:
     for check in checks:
         try:
             faults += check(config)
-        except (KeyError, TypeError, AttributeError, ValueError, IndexError):
+        except (KeyError, TypeError, AttributeError, ValueError, IndexError, ConfigError):
             if not shape:
                 raise
     wrong = {fault.path for fault in shape if fault.path}
