@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from polybatch.config.grid import NONE, Run, embedded, models, runs
 from polybatch.config.study_paths import StudyPaths
-from polybatch.config.values import encoders_read, encoding_shards, held_out_languages, training_options
+from polybatch.config.values import Config, encoders_read, encoding_shards, held_out_languages, training_options
 from polybatch.study.costs import Known, Line, encodings, is_training, parameters_of, steps_of, texts_of, trainings
 from polybatch.study.wall_clock import Job
 from polybatch.training.options import TrainingOptions
@@ -39,7 +39,7 @@ class Graph:
     def jobs(self) -> Iterator[Job]:
         """All jobs of the study; none waits for one that is not among them."""
         for encoder in encoders_read(self.config):
-            yield self._device(f"encoder/{encoder}", "encoder", 0.0, devices=0)
+            yield self._device(self._encoder(encoder), "encoder", 0.0, devices=0)
         if self.config["source"]:
             yield from self._collecting()
         yield from self._benchmarks()
@@ -150,13 +150,18 @@ class Graph:
         sent = 2 * (self.cards - 1) / self.cards * 4 * parameters
         return sent / (self.rates["all_reduce_gigabytes_per_second"] * 1e9)
 
+    def _encoder(self, encoder: str) -> str:
+        entry = self.config["encoders"][encoder]
+        kind = "wheel" if "wheel" in entry else "new" if "scratch" in entry else "pretrained"
+        return f"{kind}_encoder/{encoder}"
+
     def _model(self, run: Run) -> str:
         """The job that makes a run's model."""
         if run.projection != NONE:
             return f"project_model/{run.name}"
         if run.before is not None:
             return f"interpolate/{run.name}"
-        return f"train/{run.name}" if run.trained else f"encoder/{run.encoder}"
+        return f"train/{run.name}" if run.trained else self._encoder(run.encoder)
 
     def _posthoc(self) -> Iterator[Job]:
         languages = self.config["languages"]["train"]
@@ -208,7 +213,7 @@ class Graph:
         yield self._core(f"tables/{self.study}", "tables", self.rates["tables_seconds"] / 3600, last)
 
 
-def _with_models(config: dict) -> list[Run]:
+def _with_models(config: Config) -> list[Run]:
     return list(dict.fromkeys([*models(config), *embedded(config)]))
 
 

@@ -83,5 +83,7 @@ def _rate(name: str, entry: Any, origin: str) -> Rate:
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"The rate {name!r} cannot be read.", expected="{value, range: [slowest, fastest]}") from error
     if not (value > 0 and min(slow, fast) <= value <= max(slow, fast)):
-        raise DataError(f"The rate {name!r} lies outside of its range.", expected=f"{slow:g} to {fast:g}", found=str(value))
+        raise DataError(
+            f"The rate {name!r} lies outside of its range.", expected=f"{slow:g} to {fast:g}", found=str(value)
+        )
     return Rate(value, slow, fast, entry.get("origin", origin), entry.get("why", ""))
