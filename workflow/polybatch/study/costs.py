@@ -111,7 +111,7 @@ def lines(known: Known, rates: Mapping[str, float]) -> Iterator[Line]:
 
 def _benchmark_lines(known: Known, rates: Mapping[str, float]) -> Iterator[Line]:
     texts = known.amounts.texts
-    yield _on_a_core("benchmarks", f"{texts:,.0f} queries and passages", texts, "texts", "benchmark_texts", rates)
+    yield _on_a_core(rates, "benchmarks", f"{texts:,.0f} queries and passages", texts, "benchmark_texts")
 
 
 def _collecting_lines(known: Known, rates: Mapping[str, float]) -> Iterator[Line]:
@@ -119,28 +119,30 @@ def _collecting_lines(known: Known, rates: Mapping[str, float]) -> Iterator[Line
     amounts, config = known.amounts, known.config
     read, machine = sum(amounts.sources.values()), len(config["translation"]["languages"])
     others = [lang for lang in config["languages"]["train"] if lang != "en"]
-    yield _on_a_core("collect", f"{read:,.0f} pairs read and cleaned", read, "pairs", "collected_pairs", rates)
-    yield _on_a_core("join", f"{read:,.0f} pairs of all sources", read, "pairs", "joined_pairs", rates)
+    yield _on_a_core(rates, "collect", f"{read:,.0f} pairs read and cleaned", read, "collected_pairs")
+    yield _on_a_core(rates, "join", f"{read:,.0f} pairs of all sources", read, "joined_pairs")
     supplied = amounts.supplied * len(others)
     words = f"at most {amounts.supplied:,.0f} pairs in each of {len(others)} languages"
-    yield _on_a_core("supplied", words, supplied, "pairs", "supplied_pairs", rates)
+    yield _on_a_core(rates, "supplied", words, supplied, "supplied_pairs")
     if config["decontamination"]["enabled"]:
         words = f"{amounts.texts:,.0f} texts that are evaluated on"
-        yield _on_a_core("evaluation text", words, amounts.texts, "texts", "indexed_evaluation_texts", rates)
+        yield _on_a_core(rates, "evaluation text", words, amounts.texts, "indexed_evaluation_texts")
         looked_up = amounts.pairs.value + supplied
         words = f"{looked_up:,.0f} pairs over all languages, looked up"
-        yield _on_a_core("decontaminate", words, looked_up, "pairs", "decontaminated_texts", rates)
+        yield _on_a_core(rates, "decontaminate", words, looked_up, "decontaminated_texts")
     judged = amounts.translated.value * machine
     if machine:
         words = f"{judged:,.0f} translated pairs, judged"
-        yield _on_a_core("accept", words, judged, "pairs", "judged_pairs", rates)
+        yield _on_a_core(rates, "accept", words, judged, "judged_pairs")
     written = amounts.pairs.value + supplied + judged * rates["accepted_share"]
     words = f"{written:,.0f} pairs over all languages"
-    yield _on_a_core("parallel", words, written, "pairs", "parallel_pairs", rates)
-    yield _on_a_core("prepare texts", f"{words}, once", written, "pairs", "prepared_pairs", rates)
+    yield _on_a_core(rates, "parallel", words, written, "parallel_pairs")
+    yield _on_a_core(rates, "prepare texts", f"{words}, once", written, "prepared_pairs")
 
 
-def _on_a_core(stage: str, work: str, amount: float, unit: str, rate: str, rates: Mapping[str, float]) -> Line:
+def _on_a_core(rates: Mapping[str, float], stage: str, work: str, amount: float, rate: str) -> Line:
+    """The line of a stage on one core; the rate's name ends in what its amount counts."""
+    unit = rate.rpartition("_")[2].replace("megabytes", "MB")
     value = rates[f"{rate}_per_second"]
     return Line(stage, work, f"{value:,.0f} {unit}/s of rates.yaml", amount / value / 3600, None, device=False)
 
@@ -264,7 +266,7 @@ def _scoring_lines(known: Known, rates: Mapping[str, float]) -> Iterator[Line]:
     sizes = known.amounts.benchmarks.values()
     megabytes = sum(widths) * 4 * sum(size.passages for size in sizes) / 1e6
     words = f"{len(scored)} runs, {megabytes:,.0f} MB of vectors"
-    yield _on_a_core("index", words, megabytes, "MB", "indexed_megabytes", rates)
+    yield _on_a_core(rates, "index", words, megabytes, "indexed_megabytes")
     products, ranked = sum(size.products for size in sizes), sum(size.products for size in sizes if size.deep)
     seconds = sum(2 * width * products / (rates["searched_gigaflops"] * 1e9) for width in widths)
     seconds += len(scored) * ranked / rates["ranked_pairs_per_second"]

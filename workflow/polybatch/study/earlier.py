@@ -18,7 +18,7 @@ from polybatch.study.amounts import Amount
 
 
 class Timing(NamedTuple):
-    """When a job ran: seconds that it took, and the time of the clock (seconds since 1970) when its record was written."""
+    """When a job ran: the seconds that it took, and when its record was written (seconds since 1970)."""
 
     seconds: float
     ended: float

@@ -1,7 +1,7 @@
 """What a plan would have said of a study that is done, beside what its jobs took (`polybatch plan --check`).
 
 inputs: the resolved config; results/<collection>/ with timings/**/*.tsv, which the rules write
-outputs: a table, predicted / measured for each stage; the wall clock that the same scheduling gives, beside the real one
+outputs: a table, predicted / measured for each stage; the wall clock that the same scheduling gives, and the real one
 
 The amounts (pairs, texts, bytes) are those on disk. The rates are those of rates.yaml alone, which no job of this study
 went into: nothing is predicted from the time that it is held against. Beside that, each job is predicted from the other
@@ -96,14 +96,16 @@ def time_at_work(taken: Sequence[Timing]) -> float:
 
 
 def as_they_ran(
-    graph: Sequence[Job], config: Config, base: Path, cores: int, seconds: Mapping[str, float]
+    graph: Sequence[Job], seconds: Mapping[str, float], threads: Mapping[str, int | None], cores: int
 ) -> list[Job]:
-    """The jobs with these seconds, on a machine without a card: those that compute take threads in its place."""
-    threads = {
-        f"train/{run.name}": training_record(base, run).get("threads")
-        for encoder in config["study"]["encoders"]
-        for run in trainings(config, encoder)
-    }
+    """The jobs on a machine without a card: those that compute take threads in its place.
+
+    Args:
+        graph: The jobs.
+        seconds: Job -> how long it took; of one that is not named, no time.
+        threads: Training -> the threads that it ran on, if its record says so.
+        cores: Of the machine.
+    """
     return [
         replace(
             job,
@@ -145,8 +147,8 @@ def check(config: Config, base: Path, cores: int, on: str | None = None, own_rat
         f"# The plan of {config['study']['name']}, checked against what its jobs took",
         "",
         *wrapped(
-            f"{len(taken)} jobs have timings; {missing} of the plan's do not. Amounts are those on disk, rates those of "
-            f"rates.yaml for {'a card' if kind == 'gpu' else 'two cores'}: none is from this study. The last column "
+            f"{len(taken)} jobs have timings; {missing} of the plan's do not. Amounts are those on disk, rates those "
+            f"of rates.yaml for {'a card' if kind == 'gpu' else 'two cores'}: none is from this study. The last column "
             "predicts each job from the others of its stage, itself left out: the least and the greatest ratio."
         ),
         "",
@@ -175,9 +177,14 @@ def _wall_clock_lines(
     really = time_at_work(list(taken.values()))
     measured = {name: one.seconds for name, one in taken.items()}
     predicted = {job.name: job.hours * _SECONDS for job in graph if job.name in taken}
+    threads = {
+        f"train/{run.name}": training_record(base, run).get("threads")
+        for encoder in config["study"]["encoders"]
+        for run in trainings(config, encoder)
+    }
     rows = []
     for name, seconds in (("jobs as they were measured", measured), ("jobs as predicted", predicted)):
-        found = schedule(as_they_ran(graph, config, base, cores, seconds), machine).wall_hours * _SECONDS
+        found = schedule(as_they_ran(graph, seconds, threads, cores), machine).wall_hours * _SECONDS
         rows.append([name, f"{found:,.0f}", f"{really:,.0f}", f"{found / really:.2f}"])
     return [
         *wrapped(

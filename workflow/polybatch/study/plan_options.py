@@ -31,8 +31,7 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--on",
         choices=KINDS,
-        help="what a device is where nothing was measured: a data-centre card (gpu, the default of a plan), or two cores "
-        "of a processor (cpu)",
+        help="what a device is where nothing was measured: gpu, a data-centre card (default), or cpu, two cores",
     )
     parser.add_argument(
         "--cards",

@@ -1,4 +1,4 @@
-"""A plan in words: what each stage costs, how long it takes on so many devices, where the time goes, and what it rests on.
+"""A plan in words: what each stage costs, how long all takes on so many devices, where the time goes, and why.
 
 inputs: the lines of a plan, schedules, rates
 outputs: Markdown, within 100 columns where the terms of a study allow it

@@ -5,7 +5,7 @@ outputs: when each starts and ends; the wall clock divided among stages; what no
 
 Jobs start as soon as all that they wait for has ended and cards and cores are free, the longest of those that could
 first (longest processing time first, Graham 1969, "Bounds on multiprocessing timing anomalies"): on m equal devices
-such a schedule takes at most 2 - 1/m times as long as the best one. Snakemake's own choice is another, equally greedy one.
+such a schedule takes at most 2 - 1/m times as long as the best one. Snakemake's own choice is greedy too.
 """
 
 from __future__ import annotations
