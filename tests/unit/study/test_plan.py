@@ -50,7 +50,7 @@ def test_before_anything_ran_every_rate_is_assumed(config: dict, rates: dict, tm
     assert all(plan[stage].rate.endswith("assumed") for stage in on_devices)
     on_cores = ["benchmarks", "collect", "join", "supplied", "evaluation text", "decontaminate", "accept", "parallel"]
     assert set(plan) - on_devices == {*on_cores, "prepare texts", "index", "score"}
-    assert all(plan[stage].rate.endswith("of rates.yaml") and plan[stage].hours for stage in set(plan) - on_devices)
+    assert all(plan[stage].rate_name in rates and plan[stage].hours for stage in set(plan) - on_devices)
     # Seven data sets of the paper are translated; Mr. TyDi, MFAQ and mMARCO are not.
     translated = 1_469 + 33_298 + 59_496 + 113_535 + 135_557 + 176_975
     assert f"{translated:,} (stated)" in plan["translate"].work
@@ -68,7 +68,7 @@ def test_what_costs_no_training_is_counted_apart(config: dict, rates: dict, tmp_
     assert plan["mix, project labse"].work == "2 mixtures of weights and 3 projections, without a training"
     assert plan["encode labse"].work.startswith("3 runs x ")
     assert plan["encode labse"].work.endswith("; the vectors of 3 more are projections of theirs")
-    assert "12 runs (4 trainings)" in " ".join(costs_text(study, []))
+    assert "12 runs (4 trainings)" in " ".join(costs_text(study, [], rates_of()))
     study["study"]["runs"] = study["study"]["runs"][:1]
     assert "train labse" not in {line.stage for line in lines(study, tmp_path, rates)}
 

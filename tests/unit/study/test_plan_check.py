@@ -42,8 +42,9 @@ def test_pauses_and_jobs_side_by_side_count_once() -> None:
 
 def test_jobs_of_a_machine_without_a_card_take_threads() -> None:
     graph = [Job("train/a", "train", 9, 1, 0), Job("encode/a", "encode", 9, 1, 0), Job("index/a", "index", 9)]
-    ran = as_they_ran(graph, {"train/a": 3600, "index/a": 7200}, {"train/a": 1}, 2)
-    assert [(job.hours, job.devices, job.cores) for job in ran] == [(1, 0, 1), (0, 0, 2), (2, 0, 1)]
+    graph += [Job("encode/b", "encode", 9, 1, 0)]
+    ran = as_they_ran(graph, {"train/a": 3600, "index/a": 7200}, {"a": 1}, 2)
+    assert [(job.hours, job.devices, job.cores) for job in ran] == [(1, 0, 1), (0, 0, 1), (2, 0, 1), (0, 0, 2)]
     assert schedule(ran, Machine(0, 2)).wall_hours == 2
 
 

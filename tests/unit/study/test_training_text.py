@@ -130,7 +130,7 @@ def test_the_plan_speaks_of_no_training(tmp_path: Path) -> None:
     resolved = resolve(measured())
     planned = list(lines(Known.of(resolved, tmp_path, amounts(resolved, tmp_path)), at(rates())))
     assert [line.stage for line in planned] == ["benchmarks", "encode labse", "encode e5-base", "index", "score"]
-    text = " ".join(costs_text(resolved, planned))
+    text = " ".join(costs_text(resolved, planned, rates()))
     assert "Data: none is trained on." in text
     assert "Early stopping" not in text
 

@@ -18,6 +18,7 @@ from polybatch.core.files import open_parquet, read_json, read_parquet
 # Sources that come in these languages too; of the user's own, all that are trained on may be there.
 _PARALLEL = ("mmarco", "homeassistant", "libreoffice", "local")
 
+_FOLDERS = ("queries", "corpus")
 # In the place of a language where a description gives one number for all.
 _SUMMED = ""
 
@@ -88,8 +89,8 @@ def amounts(config: Config, base: Path, pairs: float | None = None, translated: 
     read = _source_pairs(config, base)
     supplied = sum(read[source["name"]] for source in config["source"] if source["adapter"] in _PARALLEL)
     if pairs is not None:
-        # Those that are too few or too many are of the largest source.
-        largest = max(config["source"], key=lambda source: read[source["name"]])
+        # Those that are too few or too many are of the largest source, of those that come in other languages if any does.
+        largest = max(config["source"], key=lambda source: (source["adapter"] in _PARALLEL, read[source["name"]]))
         more = pairs - sum(read.values())
         read[largest["name"]] = max(0.0, read[largest["name"]] + more)
         supplied = max(0.0, supplied + more) if largest["adapter"] in _PARALLEL else supplied
@@ -166,7 +167,8 @@ def benchmark_size(config: Config, base: Path, name: str) -> Size:
     origin = "measured"
     if sides is not None:
         paths = Paths.below(base)
-        texts = [Path(paths.benchmark_text(name, "corpus", lang)) for lang in languages[1]]
+        by_side = zip(_FOLDERS, languages, strict=True)
+        texts = [Path(paths.benchmark_text(name, folder, lang)) for folder, of in by_side for lang in of]
         text_bytes = _text_bytes([path for path in texts if path.exists()], "text")
     else:
         sides, origin = _stated_sides(config, name), "stated"
@@ -191,7 +193,7 @@ def _sizes_on_disk(
     if not Path(paths.qrels(name)).exists():
         return None
     found: dict[str, dict[str, float]] = {"queries": {}, "passages": {}}
-    for side, folder, of in zip(found, ("queries", "corpus"), languages, strict=True):
+    for side, folder, of in zip(found, _FOLDERS, languages, strict=True):
         for lang in of:
             path = Path(paths.benchmark_text(name, folder, lang))
             if path.exists():

@@ -32,6 +32,7 @@ class Line:
         hours: Of one device, or of one core; None if the stage takes next to none, or nothing is known.
         disk: In bytes; None likewise.
         device: Whether it computes on a device (a card), or on a core beside them.
+        rate_name: Which rate of rates.yaml it is reckoned with, where that is not said in `rate`.
     """
 
     stage: str
@@ -40,6 +41,7 @@ class Line:
     hours: float | None
     disk: float | None
     device: bool = True
+    rate_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -143,8 +145,9 @@ def _collecting_lines(known: Known, rates: Mapping[str, float]) -> Iterator[Line
 def _on_a_core(rates: Mapping[str, float], stage: str, work: str, amount: float, rate: str) -> Line:
     """The line of a stage on one core; the rate's name ends in what its amount counts."""
     unit = rate.rpartition("_")[2].replace("megabytes", "MB")
-    value = rates[f"{rate}_per_second"]
-    return Line(stage, work, f"{value:,.0f} {unit}/s of rates.yaml", amount / value / 3600, None, device=False)
+    name = f"{rate}_per_second"
+    hours = amount / rates[name] / 3600
+    return Line(stage, work, f"{rates[name]:,.0f} {unit}/s", hours, None, device=False, rate_name=name)
 
 
 def sentences_of_a_pair(amounts: Amounts, rates: Mapping[str, float]) -> tuple[float, str]:
@@ -273,10 +276,11 @@ def _scoring_lines(known: Known, rates: Mapping[str, float]) -> Iterator[Line]:
     yield Line(
         "score",
         f"{len(scored)} runs x {products:,.0f} products of a query and a passage, {ranked:,.0f} ranked to the end",
-        f"{rates['searched_gigaflops']:,.0f} GFLOP/s of rates.yaml",
+        f"{rates['searched_gigaflops']:,.0f} GFLOP/s",
         seconds / 3600,
         None,
         device=False,
+        rate_name="searched_gigaflops",
     )
 
 

@@ -91,7 +91,7 @@ def plan_text(known: Known, of: Mapping[str, Rate], left: Mapping[str, int], arg
     shown = simulated[numbers.index(_SHOWN) if _SHOWN in numbers else numbers.index(max(numbers))]
     also = [f"{args.cards} cards compute each training, where there are as many."] if args.cards > 1 else []
     parts = [
-        costs_text(known.config, list(lines_of(known, at(of)))),
+        costs_text(known.config, list(lines_of(known, at(of))), of),
         wall_clock_text(simulated, shown, chain, _DEVICE[args.on or "gpu"]),
         jobs_text(left),
         assumptions_text(of, [*also, *_ALSO]),

@@ -103,7 +103,8 @@ def as_they_ran(
     Args:
         graph: The jobs.
         seconds: Job -> how long it took; of one that is not named, no time.
-        threads: Training -> the threads that it ran on, if its record says so.
+        threads: Run -> the threads that its training ran on, if its record says so; what else computes for the run
+            is taken to have had as many.
         cores: Of the machine.
     """
     return [
@@ -111,10 +112,16 @@ def as_they_ran(
             job,
             hours=seconds.get(job.name, 0.0) / _SECONDS,
             devices=0,
-            cores=min(cores, threads.get(job.name) or (cores if job.stage in _ON_ALL_CORES else 1)),
+            cores=min(cores, _threads_of(job, threads) or cores) if job.stage in _ON_ALL_CORES else 1,
         )
         for job in graph
     ]
+
+
+def _threads_of(job: Job, threads: Mapping[str, int | None]) -> int | None:
+    """Those of the run that a job is about: `train/a/s1`, `encode/a/s1-w0.5/study` are both about `a/s1`."""
+    about = job.name.partition("/")[2]
+    return threads.get(max((run for run in threads if about.startswith(run)), key=len, default=""))
 
 
 def check(config: Config, base: Path, cores: int, on: str | None = None, own_rates: Path | None = None) -> str:
@@ -178,7 +185,7 @@ def _wall_clock_lines(
     measured = {name: one.seconds for name, one in taken.items()}
     predicted = {job.name: job.hours * _SECONDS for job in graph if job.name in taken}
     threads = {
-        f"train/{run.name}": training_record(base, run).get("threads")
+        run.name: training_record(base, run).get("threads")
         for encoder in config["study"]["encoders"]
         for run in trainings(config, encoder)
     }

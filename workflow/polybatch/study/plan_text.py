@@ -27,8 +27,8 @@ class Simulated(NamedTuple):
     slow_hours: float
 
 
-def costs_text(config: Config, plan: Sequence[Line]) -> list[str]:
-    """What the study is, and what each of its stages costs."""
+def costs_text(config: Config, plan: Sequence[Line], of: Mapping[str, Rate]) -> list[str]:
+    """What the study is, and what each of its stages costs; `of` are the rates that the lines were reckoned with."""
     grid, trained = runs(config), sum(map(is_training, models(config)))
     study = config["study"]
     data = ", ".join(source["name"] for source in config["source"]) or "none is trained on"
@@ -49,7 +49,7 @@ def costs_text(config: Config, plan: Sequence[Line]) -> list[str]:
                     line.stage,
                     "device" if line.device else "core",
                     "" if line.hours is None else hours_text(line.hours),
-                    line.rate,
+                    f"{line.rate}, {of[line.rate_name].origin} *" if line.rate_name else line.rate,
                     "" if line.disk is None else _bytes(line.disk),
                 ]
                 for line in plan
@@ -62,7 +62,8 @@ def costs_text(config: Config, plan: Sequence[Line]) -> list[str]:
             f"Together about {total_hours(plan, device=True):,.1f} hours of one device, "
             f"{total_hours(plan, device=False):,.1f} hours of one core beside it, and {_bytes(disk)}, without "
             f"downloads.{stopping} Measured: from this machine's earlier runs. Stated: from the description of a data "
-            "set, model or benchmark. Assumed: from polybatch/study/rates.yaml, which the end of this page lists."
+            "set, model or benchmark. Assumed, and what has a star: from polybatch/study/rates.yaml, which the end of "
+            "this page lists; what is measured there was measured on another machine and text."
         ),
     ]
 
@@ -91,9 +92,9 @@ def wall_clock_text(simulated: Sequence[Simulated], shown: Simulated, chain: flo
         [
             stage.stage,
             str(stage.jobs),
-            hours_text(stage.device_hours),
-            hours_text(stage.wall_hours),
-            f"{stage.wall_hours / usual.wall_hours:.0%}" if usual.wall_hours else "",
+            hours_text(stage.device_hours) if stage.device_hours else "",
+            hours_text(stage.wall_hours) if stage.wall_hours else "",
+            f"{stage.wall_hours / usual.wall_hours:.0%}" if stage.wall_hours else "",
             f"{stage.idle_share:.0%}" if stage.wall_hours else "",
         ]
         for stage in usual.stages()
@@ -104,8 +105,8 @@ def wall_clock_text(simulated: Sequence[Simulated], shown: Simulated, chain: flo
         "",
         *wrapped(
             f"The whole study from nothing, simulated: {device}. Jobs start when all that they wait for is there, the "
-            "longest first. The range is from every assumed rate at its fastest to every one at its slowest; rates "
-            "that earlier runs of this collection measured stay. The busy share is of the devices' hours."
+            "longest first. The range is from every rate of rates.yaml at its fastest to every one at its slowest; "
+            "rates that earlier runs of this collection measured stay. Busy is the share of the devices' hours."
         ),
         "",
         *markdown(["devices", "wall clock, h", "range, h", "busy"], rows),
