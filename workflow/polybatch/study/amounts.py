@@ -89,7 +89,7 @@ def amounts(config: Config, base: Path, pairs: float | None = None, translated: 
     read = _source_pairs(config, base)
     supplied = sum(read[source["name"]] for source in config["source"] if source["adapter"] in _PARALLEL)
     if pairs is not None:
-        # Those that are too few or too many are of the largest source, of those that come in other languages if any does.
+        # What is too few or too many is of the largest source, of those that come in other languages if any does.
         largest = max(config["source"], key=lambda source: (source["adapter"] in _PARALLEL, read[source["name"]]))
         more = pairs - sum(read.values())
         read[largest["name"]] = max(0.0, read[largest["name"]] + more)

@@ -123,7 +123,8 @@ def wall_clock_text(simulated: Sequence[Simulated], shown: Simulated, chain: flo
 
 def assumptions_text(rates: Mapping[str, Rate], more: Sequence[str]) -> list[str]:
     """All rates of rates.yaml with their ranges, and what else a simulated wall clock rests on."""
-    lines = ["## What this rests on", ""]
+    what = "Values of rates.yaml, with their range from slowest to fastest. Files are those of measurements/results."
+    lines = ["## What this rests on", "", *wrapped(what), ""]
     for name, rate in rates.items():
         ends = "" if rate.slow == rate.fast else f" ({_short(rate.slow)} to {_short(rate.fast)})"
         why = f": {rate.why}" if rate.why else ""
