@@ -110,7 +110,7 @@ class Schedule:
         for span in self.spans:
             ending.setdefault(span.end, []).append(span)
         chain: list[Span] = []
-        span = max(self.spans, key=lambda one: one.end, default=None)
+        span: Span | None = max(self.spans, key=lambda one: one.end, default=None)
         while span is not None:
             chain.append(span)
             # A job without hours ends when it starts: it must not be taken for its own cause.
