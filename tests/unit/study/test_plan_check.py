@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from polybatch.core.errors import DataError
+from polybatch.study.ask_plan import main
 from polybatch.study.earlier import Timing, timing
 from polybatch.study.plan_check import as_they_ran, check, left_out, stage_checks, time_at_work
 from polybatch.study.resolve import resolve
@@ -64,6 +65,16 @@ def test_a_study_with_timings_is_printed_within_100_columns(tmp_path: Path) -> N
     # Both ended at one moment: four seconds passed, and one after the other they take six.
     row = next(line for line in text.splitlines() if "as they were measured" in line)
     assert [cell.strip() for cell in row.split("|")[2:5]] == ["6", "4", "1.50"]
+
+
+def test_options_of_snakemake_are_refused_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "Snakefile").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["--check", "--cores", "2"])
+    assert "nothing is Snakemake's: --cores 2" in capsys.readouterr().err
 
 
 def test_a_damaged_timing_is_told(tmp_path: Path) -> None:

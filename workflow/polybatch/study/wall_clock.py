@@ -107,8 +107,8 @@ class Schedule:
         first kind is looked for first.
         """
         ending: dict[float, list[Span]] = {}
-        for span in self.spans:
-            ending.setdefault(span.end, []).append(span)
+        for each in self.spans:
+            ending.setdefault(each.end, []).append(each)
         chain: list[Span] = []
         span: Span | None = max(self.spans, key=lambda one: one.end, default=None)
         while span is not None:
