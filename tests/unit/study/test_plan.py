@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,13 @@ import yaml
 from polybatch.config.grid import runs
 from polybatch.core.errors import DataError
 from polybatch.core.files import write_json
-from polybatch.study.plan import lines, main, parse_jobs, render, stated_rates
+from polybatch.study.amounts import amounts
+from polybatch.study.costs import Known, Line
+from polybatch.study.costs import lines as lines_of
+from polybatch.study.plan import main, parse_jobs
+from polybatch.study.plan_text import costs_text
+from polybatch.study.rates import at
+from polybatch.study.rates import rates as rates_of
 from polybatch.study.resolve import resolve
 
 ROOT = Path(__file__).parents[3]
@@ -26,7 +33,11 @@ def config() -> dict:
 
 @pytest.fixture(scope="module")
 def rates() -> dict:
-    return stated_rates()
+    return at(rates_of())
+
+
+def lines(config: dict, base: Path, rates: dict) -> list[Line]:
+    return list(lines_of(Known.of(config, base, amounts(config, base)), rates))
 
 
 def test_jobs_are_read_from_a_dry_run() -> None:
@@ -35,8 +46,12 @@ def test_jobs_are_read_from_a_dry_run() -> None:
 
 def test_before_anything_ran_every_rate_is_assumed(config: dict, rates: dict, tmp_path: Path) -> None:
     plan = {line.stage: line for line in lines(config, tmp_path, rates)}
-    assert set(plan) == {"translate", "train xlm-r", "train labse", "encode xlm-r", "encode labse"}
-    assert all(line.rate.endswith("assumed") for line in plan.values())
+    on_devices = {stage for stage, line in plan.items() if line.device}
+    assert on_devices == {"translate", "train xlm-r", "train labse", "encode xlm-r", "encode labse"}
+    assert all(plan[stage].rate.endswith("assumed") for stage in on_devices)
+    on_cores = ["benchmarks", "collect", "join", "supplied", "evaluation text", "decontaminate", "accept", "parallel"]
+    assert set(plan) - on_devices == {*on_cores, "prepare texts", "index", "score"}
+    assert all(plan[stage].rate_name in rates and plan[stage].hours for stage in set(plan) - on_devices)
     # Seven data sets of the paper are translated; Mr. TyDi, MFAQ and mMARCO are not.
     translated = 1_469 + 33_298 + 59_496 + 113_535 + 135_557 + 176_975
     assert f"{translated:,} (stated)" in plan["translate"].work
@@ -54,7 +69,7 @@ def test_what_costs_no_training_is_counted_apart(config: dict, rates: dict, tmp_
     assert plan["mix, project labse"].work == "2 mixtures of weights and 3 projections, without a training"
     assert plan["encode labse"].work.startswith("3 runs x ")
     assert plan["encode labse"].work.endswith("; the vectors of 3 more are projections of theirs")
-    assert "12 runs (4 trainings)" in render(study, {}, [])
+    assert "12 runs (4 trainings)" in " ".join(costs_text(study, [], rates_of()))
     study["study"]["runs"] = study["study"]["runs"][:1]
     assert "train labse" not in {line.stage for line in lines(study, tmp_path, rates)}
 
@@ -80,6 +95,26 @@ def test_the_plan_is_printed_and_written(config: dict, tmp_path: Path, capsys: p
     assert capsys.readouterr().out == text
     assert "8 runs (6 trainings)" in text
     assert "14 jobs are left to do" in text
+    assert max(map(len, text.splitlines())) <= 100
+    assert re.findall(r"^\| (\d+) +\| \S+ +\| \S+ to ", text, re.M) == ["1", "2", "4", "8", "16", "32"]
+    assert "Where the wall clock goes with 8 devices" in text
+    assert "NO CARD WAS MEASURED" in text
+    for name in rates_of():
+        assert f"- {name} " in text
+
+
+def test_the_simulated_devices_and_their_kind_can_be_chosen(
+    config: dict, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "jobs").write_text(JOBS, "utf-8")
+    arguments = ["--config", json.dumps(config), "--base", str(tmp_path), "--jobs", str(tmp_path / "jobs")]
+    arguments += ["--devices", "1", "2", "--on", "cpu", "--pairs", "4e7", "--translated", "1e6", "--cards", "2"]
+    main([*arguments, "--output", str(tmp_path / "plan.md")])
+    text = capsys.readouterr().out
+    assert "Where the wall clock goes with 2 devices" in text
+    assert "1,000,000 (given) pairs into 8 languages" in text
+    assert "two cores" in text and "NO CARD" not in text
+    assert "2 cards compute each training" in text
 
 
 def test_a_failed_dry_run_is_no_plan(config: dict, tmp_path: Path) -> None:

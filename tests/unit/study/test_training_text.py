@@ -12,7 +12,10 @@ from polybatch.config.grid import runs
 from polybatch.config.study_paths import StudyPaths
 from polybatch.core.errors import ConfigError
 from polybatch.prefetch.requests import hub_requests, wheels
-from polybatch.study.plan import lines, render, stated_rates
+from polybatch.study.amounts import amounts
+from polybatch.study.costs import Known, lines
+from polybatch.study.plan_text import costs_text
+from polybatch.study.rates import at, rates
 from polybatch.study.resolve import resolve
 from polybatch.tables.inputs import table_inputs
 from polybatch.tables.names import run_tables_of, score_tables_of
@@ -125,10 +128,11 @@ def test_the_tables_are_those_of_models() -> None:
 
 def test_the_plan_speaks_of_no_training(tmp_path: Path) -> None:
     resolved = resolve(measured())
-    planned = list(lines(resolved, tmp_path, stated_rates()))
-    assert [line.stage for line in planned] == ["encode labse", "encode e5-base"]
-    assert "Data: none is trained on." in render(resolved, {}, planned)
-    assert "Early stopping" not in render(resolved, {}, planned)
+    planned = list(lines(Known.of(resolved, tmp_path, amounts(resolved, tmp_path)), at(rates())))
+    assert [line.stage for line in planned] == ["benchmarks", "encode labse", "encode e5-base", "index", "score"]
+    text = " ".join(costs_text(resolved, planned, rates()))
+    assert "Data: none is trained on." in text
+    assert "Early stopping" not in text
 
 
 def test_the_leaderboard_is_a_study_without_trainings() -> None:

@@ -1,0 +1,106 @@
+"""The jobs of a study: their hours are the plan's, and they wait for what the rules make them wait for."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from polybatch.study.amounts import amounts
+from polybatch.study.costs import Known, lines, total_hours
+from polybatch.study.job_graph import jobs
+from polybatch.study.rates import at, rates
+from polybatch.study.resolve import resolve
+from polybatch.study.wall_clock import Job, Machine, longest_chain, schedule
+
+ROOT = Path(__file__).parents[3]
+VALUES = at(rates())
+
+
+def known_of(path: str) -> Known:
+    config = resolve(yaml.safe_load((ROOT / path).read_text("utf-8")))
+    nowhere = Path("nowhere")
+    return Known.of(config, nowhere, amounts(config, nowhere))
+
+
+@pytest.fixture(scope="module")
+def paper() -> Known:
+    return known_of("workflow/studies/paper.yaml")
+
+
+def graph_of(known: Known, cards: int = 1) -> dict[str, Job]:
+    return {job.name: job for job in jobs(known, VALUES, list(lines(known, VALUES)), cards)}
+
+
+def test_the_paper_has_a_job_for_each_shard_language_and_run(paper: Known) -> None:
+    graph = graph_of(paper)
+    counts = {stage: sum(job.stage == stage for job in graph.values()) for stage in ("translate", "train", "encode")}
+    assert counts == {"translate": 64 * 8, "train": 6, "encode": 8}
+
+
+def test_hours_are_those_of_the_lines_and_of_starting(paper: Known) -> None:
+    plan = list(lines(paper, VALUES))
+    graph = graph_of(paper).values()
+    held = [job for job in graph if job.devices]
+    started = len(held) * VALUES["device_start_seconds"] / 3600
+    assert sum(job.hours for job in held) == pytest.approx(total_hours(plan, device=True) + started)
+    free = [job for job in graph if not job.devices and job.stage not in ("encoder", "tables")]
+    started = len(free) * VALUES["core_start_seconds"] / 3600
+    assert sum(job.hours for job in free) == pytest.approx(total_hours(plan, device=False) + started)
+
+
+def test_a_stage_waits_for_the_one_before_it(paper: Known) -> None:
+    graph = graph_of(paper)
+    run = "xlm-r/x-y/nall/en+ar+zh+de+es+ru+th+tr+hi/s1"
+    assert graph["translate/de-63"].after == ("decontaminate/pairs",)
+    assert set(graph["accept/de"].after) == {*(f"translate/de-{shard}" for shard in range(64)), "supplied/de"}
+    assert set(graph[f"train/{run}"].after) == {"texts", "pretrained_encoder/xlm-r"}
+    assert f"train/{run}" in graph[f"encode/{run}/paper"].after
+    assert graph[f"score/{run}/paper"].after == (f"index/{run}/paper",)
+    # An untrained encoder waits for no training.
+    assert "pretrained_encoder/xlm-r" in graph["encode/xlm-r/untrained/paper"].after
+
+
+def test_several_cards_a_training_divide_the_work_and_wait_for_one_another(paper: Known) -> None:
+    run = "train/xlm-r/x-y/nall/en+ar+zh+de+es+ru+th+tr+hi/s1"
+    one, four = graph_of(paper)[run], graph_of(paper, 4)[run]
+    start = VALUES["device_start_seconds"] / 3600
+    # 100,000 steps, in each of which a card sends 2 * 3/4 of 4 bytes of every weight.
+    sent = 100_000 * 2 * 3 / 4 * 4 * 278_043_648 / (VALUES["all_reduce_gigabytes_per_second"] * 1e9) / 3600
+    assert four.devices == 4
+    assert four.hours - start == pytest.approx((one.hours - start) / 4 + sent, rel=1e-3)
+
+
+def test_more_cards_are_never_slower_for_the_paper_and_the_chain_is_the_floor(paper: Known) -> None:
+    graph = list(graph_of(paper).values())
+    found = [schedule(graph, Machine(cards, 4 * cards)) for cards in (1, 4, 32)]
+    hours = [one.wall_hours for one in found]
+    assert hours == sorted(hours, reverse=True)
+    assert hours[0] >= found[0].device_hours
+    assert hours[-1] >= longest_chain(graph) - 1e-9
+
+
+def test_projections_mixtures_and_shards_of_embedding_have_jobs(paper: Known) -> None:
+    config = copy.deepcopy(paper.config)
+    config["study"]["runs"] = [
+        {"sampling": "untrained", "projections": ["lir"]},
+        {"sampling": "x-y", "seeds": [1], "begin": ["lir"], "shares": [0.5], "projections": ["shift"]},
+    ]
+    config["encoding"]["shards"] = 4
+    graph = graph_of(replace(paper, config=config))
+    run = "xlm-r/x-y+from-lir/nall/en+ar+zh+de+es+ru+th+tr+hi/s1"
+    assert "project_model/xlm-r/untrained-lir" in graph[f"train/{run}"].after
+    assert f"train/{run}" in graph[f"interpolate/{run}-w0.5"].after
+    assert f"interpolate/{run}-w0.5" in graph[f"project_model/{run}-w0.5-shift"].after
+    own = {f"encode/{run}-w0.5/paper-{shard}-of-4" for shard in range(4)}
+    assert set(graph[f"gather_embeddings/{run}-w0.5/paper"].after) == own
+    assert schedule(list(graph.values()), Machine(2, 8)).wall_hours > 0
+
+
+@pytest.mark.parametrize("study", ["ratio_mbert", "miracl_low_resource", "backtranslation_scaling", "leaderboard"])
+def test_every_study_can_be_scheduled(study: str) -> None:
+    graph = list(graph_of(known_of(f"workflow/studies/{study}.yaml")).values())
+    assert schedule(graph, Machine(8, 32)).wall_hours > 0

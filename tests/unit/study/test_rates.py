@@ -1,0 +1,68 @@
+"""The rates that a plan rests on: each with a range, where it is from, and why; the user's own over ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from polybatch.core.errors import DataError
+from polybatch.study.plan_options import own_words
+from polybatch.study.rates import KINDS, at, rates
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_rate_says_where_it_is_from_and_why(kind: str) -> None:
+    found = rates(kind)
+    assert all(rate.origin in ("measured", "assumed") and rate.why for rate in found.values())
+    usual, slow, fast = (at(found, bound) for bound in ("usual", "slow", "fast"))
+    for name, value in usual.items():
+        assert min(slow[name], fast[name]) <= value <= max(slow[name], fast[name])
+        if name.endswith("_per_second"):
+            assert slow[name] < fast[name]
+
+
+def test_both_kinds_have_the_same_rates_and_no_card_was_measured() -> None:
+    card, processor = (rates(kind) for kind in KINDS)
+    assert set(card) == set(processor)
+    differ = {name for name in card if card[name] != processor[name]}
+    assert differ and all(card[name].origin == "assumed" for name in differ)
+
+
+def test_own_rates_lie_over_ours(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("effective_tflops: 300\n", "utf-8")
+    found = rates("gpu", own)["effective_tflops"]
+    assert (found.value, found.slow, found.fast, found.origin) == (300, 300, 300, "given")
+    own.write_text("gpu:\n  effective_tflops: {value: 300, range: [250, 350]}\n", "utf-8")
+    assert rates("gpu", own)["effective_tflops"].fast == 350
+    assert rates("cpu", own)["effective_tflops"] == rates("cpu")["effective_tflops"]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("efective_tflops: 300", "Unknown rates"),
+        ("effective_tflops: many", "cannot be read"),
+        ("effective_tflops: 0", "outside of its range"),
+        ("effective_tflops: {value: 5, range: [6, 7]}", "outside of its range"),
+        ("- 1", "cannot be read"),
+    ],
+)
+def test_what_is_wrong_with_own_rates_is_told(tmp_path: Path, text: str, fault: str) -> None:
+    (tmp_path / "own.yaml").write_text(text, "utf-8")
+    with pytest.raises(DataError, match=fault):
+        rates("gpu", tmp_path / "own.yaml")
+
+
+def test_words_give_the_same_options_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    import argparse
+
+    from polybatch.study.plan_options import add_plan_options
+
+    monkeypatch.delenv("POLYBATCH_GPUS", raising=False)
+    parser = argparse.ArgumentParser()
+    add_plan_options(parser)
+    for words in ([], ["--devices", "1", "8", "--on", "cpu", "--pairs", "4e7", "--cards", "2", "--rates", "a b.yaml"]):
+        asked = parser.parse_args(words)
+        assert parser.parse_args(own_words(asked)) == asked
