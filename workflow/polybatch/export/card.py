@@ -71,12 +71,21 @@ def metadata(facts: Facts) -> ModelCardData:
         license=name or None,
         license_name=label or None,
         base_model=base or None,
-        base_model_relation="finetune" if base and source.run.trained else "quantized" if base else None,
+        base_model_relation=_relation(source),
         tags=["sentence-transformers", "feature-extraction", "retrieval", "multilingual", "polybatch"]
         + (["onnx"] if facts.onnx else []),
         model_name=source.name if results else None,
         eval_results=results,
     )
+
+
+def _relation(source: Source) -> str | None:
+    """How the hub files the model under its base model; None where there is none, or nothing of it was changed."""
+    if not source.base_model:
+        return None
+    if source.run.trained:
+        return "finetune"
+    return "quantized" if source.encoder.get("wheel") else None
 
 
 def licenses(source: Source) -> dict[str, list[str]]:

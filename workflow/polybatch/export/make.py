@@ -111,7 +111,7 @@ class Export:
 
     def _write_onnx(self) -> dict[str, Any]:
         if "model" not in self.parts:
-            _copy(self.source.folder, self.folder, lambda path: path.name in _tokenizer_files(self.source.folder))
+            _copy(self.source.folder, self.folder, lambda path: path in _tokenizer_files(self.source.folder))
         graph, small = self.folder / onnx_graph.FLOAT, self.folder / onnx_graph.INT8
         onnx_graph.write_graph(self.model, graph)
         onnx_graph.quantise(graph, small)
@@ -266,9 +266,9 @@ def _copy(folder: Path, output: Path, wanted: Callable[[Path], bool]) -> None:
             shutil.copyfile(path, output / name)
 
 
-def _tokenizer_files(folder: Path) -> set[str]:
+def _tokenizer_files(folder: Path) -> set[Path]:
     """The files at a model's top, without its weights: what a tokenizer is loaded from."""
-    return {path.name for path in folder.glob("*") if "token" in path.name or path.name in ("config.json", "vocab.txt")}
+    return {path for path in folder.glob("*") if "token" in path.name or path.name in ("config.json", "vocab.txt")}
 
 
 def _bytes(path: Path) -> int:
