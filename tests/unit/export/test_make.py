@@ -20,6 +20,7 @@ from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json, this_host, write_json
 from polybatch.core.sums import check_sums, write_sums
 from polybatch.export import card_results, mteb_results, scores, target
+from polybatch.export.card import Facts, render
 from polybatch.export.make import choose, main
 from polybatch.export.source import find
 
@@ -309,6 +310,32 @@ def test_prompts_that_the_study_overrode_stand_in_the_card(copy: Paths, tmp_path
     run(copy, tmp_path / "mine", "--only", "model")
     card = (tmp_path / "mine/README.md").read_text("utf-8")
     assert "prompt='ask: '" in card and "truncate_dim=8" in card and "8 dimensions" in card
+
+
+def test_a_graph_of_cut_vectors_is_told_with_the_cut(made: Paths) -> None:
+    found = find(RUN.name, "small", results=Path(made.results))
+    source = replace(found, config={**found.config, "encoding": {"truncate_dim": 8}})
+    onnx = {"files": {"onnx/model.onnx": {"bytes": 7}}, "scored_on": ""}
+    facts = Facts(source, None, None, 8, 32, 7, {"query": "", "passage": ""}, onnx=onnx)
+    code = render(facts).partition("import onnxruntime")[2].partition("```")[0]
+    assert "vectors = vectors[:, :8]\nvectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)" in code
+    assert "vectors[:," not in render(replace(facts, source=found))
+
+
+def test_a_model_without_a_transformer_is_exported_without_a_graph(copy: Paths, tmp_path: Path) -> None:
+    """Its tokenizer is none of transformers', and it reads texts of any length: not of "inf tokens"."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer
+
+    folder = Path(copy.encoder("tiny"))
+    words = StaticEmbedding(Tokenizer.from_file(str(folder / "tokenizer.json")), embedding_dim=8)
+    shutil.rmtree(folder)
+    SentenceTransformer(modules=[words], device="cpu").save_pretrained(str(folder), create_model_card=False)
+    run(copy, tmp_path / "mine", "--only", "model", "mteb", name="tiny/untrained")
+    assert "texts of any length" in (tmp_path / "mine/README.md").read_text("utf-8")
+    assert read_json(next((tmp_path / "mine/mteb").rglob("model_meta.json")))["max_tokens"] is None
+    assert "no transformer" in choose(find("tiny/untrained", "small", results=Path(copy.results)), [])[1]["onnx"]
 
 
 def test_a_model_with_vectors_of_languages_says_that_it_needs_them(copy: Paths, tmp_path: Path) -> None:

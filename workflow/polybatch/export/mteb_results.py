@@ -32,14 +32,16 @@ MAIN = "ndcg@10"
 SPLIT = "test"
 
 
-def write(source: Source, scores: Scores, folder: Path, *, parameters: int, dim: int, max_tokens: int) -> list[str]:
+def write(
+    source: Source, scores: Scores, folder: Path, *, parameters: int, dim: int, max_tokens: int | None
+) -> list[str]:
     """Writes one file for each task, and the model's.
 
     Args:
         source: The run.
         scores: Its scores.
         folder: mteb/.
-        parameters, dim, max_tokens: Of the model.
+        parameters, dim, max_tokens: Of the model; None where it reads texts of any length.
 
     Returns:
         The names of the tasks.
