@@ -107,7 +107,7 @@ def is_published(source: Source, benchmark: str, setting: str) -> bool:
     """Whether scores of a benchmark in a setting are those of a task of mteb: its text, judgements and ranking."""
     entry = source.config.get("benchmarks", {}).get(benchmark, {})
     exact = source.config.get("index", {}).get("factory", EXACT) == EXACT
-    return entry.get("adapter") == "mteb" and setting == "monolingual" and exact
+    return bool(entry.get("adapter") == "mteb" and setting == "monolingual" and exact)
 
 
 def published_data(entry: Mapping[str, Any]) -> Data:
