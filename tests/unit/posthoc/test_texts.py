@@ -33,7 +33,7 @@ def test_languages_share_their_pairs(tmp_path: Path) -> None:
     assert texts_of(files[0], "passage", [text.pair_id for text in german]) == dict(english)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(derandomize=True, deadline=None, max_examples=25)
 @given(st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=40), st.integers(1, 12))
 def test_pruning_on_the_way_changes_nothing(tmp_path_factory, texts: list[str], limit: int) -> None:
     path = write_parallel(tmp_path_factory.mktemp("t") / "en.parquet", rows(texts))

@@ -7,7 +7,8 @@ import unicodedata
 import pytest
 from small_study import HYBRID, UNTRAINED
 
-from polybatch.search.answers import Answers
+from polybatch.search.answers import Answer, Answers
+from polybatch.search.questions import Own
 from polybatch.search.terminal import render, visible
 
 
@@ -23,6 +24,14 @@ def test_the_models_stand_below_one_another_with_what_is_relevant(answers: Answe
 def test_what_a_passage_holds_does_not_steer_the_terminal(answers: Answers) -> None:
     told = render(answers.ask("\x1b[2J door 4", top=24))
     assert "taken" in told
+    assert {unicodedata.category(character) for character in told if character != "\n"} & {"Cc", "Cs"} == set()
+
+
+def test_what_a_query_is_called_does_not_steer_the_terminal() -> None:
+    """Ids come from the benchmark's files, as passages do."""
+    own = Own("\x1b]0;title\x07q1", "en", 0, "where")
+    told = render(Answer("where", own, "2 queries read so: \x1b[2J\r (en).", []))
+    assert "query �]0;title�q1 of the benchmark" in told
     assert {unicodedata.category(character) for character in told if character != "\n"} & {"Cc", "Cs"} == set()
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -30,6 +35,41 @@ def test_an_unknown_study_is_refused_with_those_there_are(project: Path) -> None
     with pytest.raises(ConfigError, match="no study 'papre'") as error:
         study_files("papre")
     assert error.value.expected == "one of alone, or that of config.yaml"
+
+
+def test_a_configuration_of_another_shape_has_no_study_of_that_name(project: Path) -> None:
+    (project / "config.yaml").write_text("study: default\n")
+    with pytest.raises(ConfigError, match="no study 'default'"):
+        study_files("default")
+
+
+def test_a_command_has_the_time_to_end_after_ctrl_c(tmp_path: Path) -> None:
+    """Snakemake ends its jobs and takes its lock away; `subprocess.run` would kill it after a quarter of a second."""
+    started, ended = tmp_path / "started", tmp_path / "ended"
+    inner = (
+        "import pathlib, time\n"
+        f"pathlib.Path({str(started)!r}).touch()\n"
+        "try:\n    time.sleep(60)\n"
+        f"except KeyboardInterrupt:\n    time.sleep(1)\n    pathlib.Path({str(ended)!r}).touch()\n"
+    )
+    outer = f"import sys\nfrom polybatch.study.measure import run_to_its_end\nrun_to_its_end([sys.executable, '-c', {inner!r}])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", outer],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "workflow")},
+        stderr=subprocess.PIPE,
+        start_new_session=True,  # a group of its own, as a shell gives it, to which the terminal sends Ctrl-C
+    )
+    wait_for(started)
+    os.killpg(process.pid, signal.SIGINT)
+    assert b"KeyboardInterrupt" in process.communicate(timeout=60)[1]
+    assert ended.is_file()
+
+
+def wait_for(path: Path) -> None:
+    end = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_files_go_over_the_default_unless_they_stand_alone(project: Path) -> None:

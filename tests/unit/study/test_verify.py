@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import synthetic_study as synthetic
 import yaml
 
 from polybatch.config.study_paths import StudyPaths
-from polybatch.core.contracts import SCORES
+from polybatch.core.contracts import GRID_DEFAULTS, SCORES
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_parquet, write_json, write_parquet
 from polybatch.study import verify
@@ -116,6 +118,19 @@ def test_the_same_scores_are_all_ok_and_identical(ask: Callable) -> None:
     assert report["runs"] == {"not_in_config": [], "not_in_version": []}
     assert text.count("\nVERIFIED: of ") == 1
     assert "spread over seeds, 2 arms" in text
+
+
+def test_scores_from_before_there_were_cures_are_graded_too(ask: Callable, project: Path, tables: Path) -> None:
+    """Versions that were kept before the grid had `objective`, `begin`, `share` and `projection` lack the columns."""
+    earlier = shutil.copytree(tables, project / "earlier")
+    score_files = [*(earlier / "default").glob("v1/scores.parquet"), score_file(project, f"{X_Y}/s1")]
+    for path in score_files:
+        pq.write_table(pq.read_table(path).drop_columns(list(GRID_DEFAULTS)), path)
+    if (sums := earlier / "default/v1/SHA256SUMS").is_file():
+        sums.unlink()
+    assert len(score_files) == 2
+    status, _, report = ask("--tables", str(earlier))
+    assert status == 0 and report["counts"]["identical"] == report["counts"]["OK"] > 0
 
 
 def test_rows_are_named_by_their_sampling_their_name_or_a_pattern(ask: Callable) -> None:

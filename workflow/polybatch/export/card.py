@@ -34,7 +34,7 @@ class Facts:
         scores: Its scores; None where it has none.
         before: Those of the encoder before any training; None where there are none.
         onnx: What the ONNX files cost, as export.json has it; empty where there are none.
-        dim, max_tokens, parameters: Of the model.
+        dim, max_tokens, parameters: Of the model; `max_tokens` is None where it reads texts of any length.
         prompts: {"query", "passage"}: with which the scores were made.
         own_prompts: Whether these are the model's own.
     """
@@ -43,7 +43,7 @@ class Facts:
     scores: Scores | None
     before: Scores | None
     dim: int
-    max_tokens: int
+    max_tokens: int | None
     parameters: int
     prompts: Mapping[str, str]
     own_prompts: bool = True
@@ -71,12 +71,21 @@ def metadata(facts: Facts) -> ModelCardData:
         license=name or None,
         license_name=label or None,
         base_model=base or None,
-        base_model_relation="finetune" if base and source.run.trained else "quantized" if base else None,
+        base_model_relation=_relation(source),
         tags=["sentence-transformers", "feature-extraction", "retrieval", "multilingual", "polybatch"]
         + (["onnx"] if facts.onnx else []),
         model_name=source.name if results else None,
         eval_results=results,
     )
+
+
+def _relation(source: Source) -> str | None:
+    """How the hub files the model under its base model; None where there is none, or nothing of it was changed."""
+    if not source.base_model:
+        return None
+    if source.run.trained:
+        return "finetune"
+    return "quantized" if source.encoder.get("wheel") else None
 
 
 def licenses(source: Source) -> dict[str, list[str]]:
@@ -133,7 +142,8 @@ def _opening(facts: Facts) -> Iterator[str]:
     source = facts.source
     languages = source.training.get("languages", [])
     among = f"{len(languages)} language{'s' * (len(languages) > 1)} ({', '.join(languages)})"
-    shape = f"vectors of {facts.dim} dimensions and length 1, texts of up to {facts.max_tokens} tokens"
+    length = "of any length" if facts.max_tokens is None else f"of up to {facts.max_tokens} tokens"
+    shape = f"vectors of {facts.dim} dimensions and length 1, texts {length}"
     if not source.run.trained:
         yield f"The encoder {encoder_of(source)} as it comes, before any training by Polybatch: {shape}."
         return
@@ -207,6 +217,7 @@ def _onnx(facts: Facts) -> Iterator[str]:
     yield from (
         "",
         "```python",
+        *(["import numpy as np"] if facts.source.encoding.get("truncate_dim") else []),
         "import onnxruntime",
         "from transformers import AutoTokenizer",
         "",
@@ -216,8 +227,16 @@ def _onnx(facts: Facts) -> Iterator[str]:
         f'max_length={facts.max_tokens}, return_tensors="np")',
         'inputs = {name: tokens[name] for name in ("input_ids", "attention_mask")}',
         'vectors = session.run(["sentence_embedding"], inputs)[0]',
+        *_truncated(facts),
         "```",
     )
+
+
+def _truncated(facts: Facts) -> Iterator[str]:
+    """The lines that cut vectors as the study did; a graph gives the whole ones."""
+    if dim := facts.source.encoding.get("truncate_dim"):
+        yield f"vectors = vectors[:, :{dim}]"
+        yield "vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)"
 
 
 def _made(source: Source) -> Iterator[str]:
@@ -255,7 +274,8 @@ def _limits(facts: Facts) -> Iterator[str]:
         yield f"- {machine} of the training texts' translations are machine translations; their faults may be learned."
     seeds = "one training with one seed" if source.run.trained else "one encoder"
     yield f"- The numbers are of {seeds}, on the study's own benchmarks. A difference of a point may be chance."
-    yield f"- Texts beyond {facts.max_tokens} tokens are cut off."
+    if facts.max_tokens is not None:
+        yield f"- Texts beyond {facts.max_tokens} tokens are cut off."
     if facts.scores:
         yield "- Language bias was measured, not removed: see above before one pool of several languages is searched."
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from polybatch.core.languages import language
+from polybatch.export.mteb_results import SPLIT, Data, is_published, published_data
 from polybatch.export.scores import Scores
 from polybatch.export.source import Source
 from polybatch.retrieval.metrics import LANGUAGE_SHARE
@@ -146,15 +147,19 @@ def _results(source: Source, place: tuple[str, str], queries: str, values: Mappi
 
     benchmark, setting = place
     entry: Mapping[str, Any] = source.config.get("benchmarks", {}).get(benchmark, {})
-    is_mtebs = entry.get("adapter") == "mteb"
+    if is_published(source, benchmark, setting):
+        name, data = entry["task"], published_data(entry)
+    else:
+        name, data = benchmark, Data(f"polybatch/{source.study}-{benchmark}", None, entry.get("split") or SPLIT)
     for metric, value in values.items():
         yield EvalResult(
             task_type="retrieval",
             task_name=f"{SETTING_LABELS[setting]} retrieval",
-            dataset_type=f"mteb/{entry['task']}" if is_mtebs else f"polybatch/{source.study}-{benchmark}",
-            dataset_name=f"{entry['task'] if is_mtebs else benchmark}, {setting}, {queries}",
+            dataset_type=data.place,
+            dataset_name=f"{name}, {setting}, {queries}",
             dataset_config=f"{setting}, {queries}",
-            dataset_split="test",
+            dataset_split=data.split,
+            dataset_revision=data.revision,
             metric_type=metric.replace("@", "_at_"),
             metric_name=metric_label(metric),
             metric_value=round(float(value), 5),

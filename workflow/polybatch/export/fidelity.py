@@ -72,10 +72,20 @@ def cosines(expected: np.ndarray, found: np.ndarray) -> dict[str, float]:
 
     Args:
         expected, found: (texts, dim), of length 1.
+
+    Raises:
+        DataError: A vector holds what is no number: every comparison with such a cosine would come out as "no fault".
     """
     import numpy as np
 
     each = (expected * found).sum(axis=1)
+    if wrong := int((~np.isfinite(each)).sum()):
+        raise DataError(
+            "The ONNX graph, or the model, gives vectors that are no numbers.",
+            expected="vectors of length 1",
+            found=f"{wrong} of {len(each)} texts whose cosine is no number",
+            remedy="leave onnx out with --only, and please report it with the model's name",
+        )
     return {
         "mean": round(float(each.mean()), 6),
         "p05": round(float(np.quantile(each, 0.05)), 6),

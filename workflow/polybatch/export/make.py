@@ -9,6 +9,7 @@ Hugging Face hub (push.py)
 from __future__ import annotations
 
 import argparse
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from polybatch.core.files import atomic_path, open_parquet, write_text
 from polybatch.core.sums import SUMS
 from polybatch.embedding.embedder import prompt_of
 from polybatch.embedding.options import EncodeOptions
-from polybatch.encoders.load import load_model
+from polybatch.encoders.load import load_model, modules_of
 from polybatch.export import card, fidelity, mteb_results, onnx_graph, push, rankings, scores, target
 from polybatch.export.source import LANGUAGE_VECTORS, Source, find
 from polybatch.tables.versions.manifest import scrub
@@ -103,7 +104,13 @@ class Export:
 
     def _shape(self) -> dict[str, Any]:
         parameters = sum(weight.numel() for weight in self.model.parameters())
-        return {"dim": self._dim, "max_tokens": self.model.max_seq_length, "parameters": parameters}
+        return {"dim": self._dim, "max_tokens": self._max_tokens, "parameters": parameters}
+
+    @property
+    def _max_tokens(self) -> int | None:
+        """Tokens that are read of a text; None where there is no limit, as in a model without a transformer."""
+        length = self.model.max_seq_length
+        return int(length) if length is not None and math.isfinite(length) else None
 
     @property
     def _dim(self) -> int:
@@ -111,7 +118,7 @@ class Export:
 
     def _write_onnx(self) -> dict[str, Any]:
         if "model" not in self.parts:
-            _copy(self.source.folder, self.folder, lambda path: path.name in _tokenizer_files(self.source.folder))
+            _copy(self.source.folder, self.folder, lambda path: path in _tokenizer_files(self.source.folder))
         graph, small = self.folder / onnx_graph.FLOAT, self.folder / onnx_graph.INT8
         onnx_graph.write_graph(self.model, graph)
         onnx_graph.quantise(graph, small)
@@ -131,7 +138,7 @@ class Export:
         texts = fidelity.sample_texts(self.source, benchmark, self.model)
         expected = fidelity.embed_originals(self.model, texts, truncate)
         for name, file in files.items():
-            length = self.model.max_seq_length or 512
+            length = self._max_tokens or 512
             encoder = onnx_graph.OnnxEncoder(self.folder, name, length, truncate, torch.get_num_threads())
             file["cosines"] = fidelity.cosines(expected, encoder.embed(texts))
             if name == onnx_graph.FLOAT:
@@ -149,7 +156,7 @@ class Export:
                 self.folder / "mteb",
                 parameters=self._shape()["parameters"],
                 dim=self._dim,
-                max_tokens=self.model.max_seq_length or 0,
+                max_tokens=self._max_tokens,
             )
         }
 
@@ -234,6 +241,8 @@ def _lacking_everywhere(source: Source, part: str) -> dict[str, str]:
     if part == "model":
         return {} if source.scored() else {"model results": "the run has no scores: the card says so"}
     if part == "onnx":
+        if not any(kind.endswith(".Transformer") for kind, _ in modules_of(source.folder)):
+            return {part: "the model has no transformer, whose tokens a graph would take"}
         missing = onnx_graph.missing_packages()
         return {part: f"not installed: {', '.join(missing)} (the extra `export`)"} if missing else {}
     faults = {name: lacking(source, part, name) for name in source.benchmarks}
@@ -266,9 +275,9 @@ def _copy(folder: Path, output: Path, wanted: Callable[[Path], bool]) -> None:
             shutil.copyfile(path, output / name)
 
 
-def _tokenizer_files(folder: Path) -> set[str]:
+def _tokenizer_files(folder: Path) -> set[Path]:
     """The files at a model's top, without its weights: what a tokenizer is loaded from."""
-    return {path.name for path in folder.glob("*") if "token" in path.name or path.name in ("config.json", "vocab.txt")}
+    return {path for path in folder.glob("*") if "token" in path.name or path.name in ("config.json", "vocab.txt")}
 
 
 def _bytes(path: Path) -> int:

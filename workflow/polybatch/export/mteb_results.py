@@ -4,8 +4,9 @@ inputs: scores of a run; the study's configuration
 outputs: mteb/<model>/<revision>/<task>.json (mteb's TaskResult) and model_meta.json (its ModelMeta)
 
 mteb's evaluator computed none of this. A task has mteb's name only where text, judgements and ranking are those of
-mteb: a benchmark with `adapter: mteb`, in the monolingual setting (tests/unit/retrieval/test_mteb_parity.py holds the
-values to mteb's). All else, such as a pool of all languages, is a task of its own,
+mteb: a benchmark with `adapter: mteb`, in the monolingual setting, searched exactly
+(tests/unit/retrieval/test_mteb_parity.py holds the values to mteb's). All else, such as a pool of all languages, or an
+index that approximates, is a task of its own,
 `Polybatch-<collection>-<benchmark>-<setting>`.
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from polybatch.core import made_from
 from polybatch.core.contracts import POOL
@@ -24,20 +25,23 @@ from polybatch.core.languages import language
 from polybatch.export.scores import Scores
 from polybatch.export.source import Source
 from polybatch.retrieval.metrics import is_share
+from polybatch.retrieval.options import EXACT
 
 # The main score of mteb's retrieval tasks.
 MAIN = "ndcg@10"
-_SPLIT = "test"
+SPLIT = "test"
 
 
-def write(source: Source, scores: Scores, folder: Path, *, parameters: int, dim: int, max_tokens: int) -> list[str]:
+def write(
+    source: Source, scores: Scores, folder: Path, *, parameters: int, dim: int, max_tokens: int | None
+) -> list[str]:
     """Writes one file for each task, and the model's.
 
     Args:
         source: The run.
         scores: Its scores.
         folder: mteb/.
-        parameters, dim, max_tokens: Of the model.
+        parameters, dim, max_tokens: Of the model; None where it reads texts of any length.
 
     Returns:
         The names of the tasks.
@@ -48,7 +52,7 @@ def write(source: Source, scores: Scores, folder: Path, *, parameters: int, dim:
     place.mkdir(parents=True)
     names = []
     for benchmark in scores.benchmarks:
-        for name, result in _tasks(source, scores, benchmark):
+        for name, result in results_of(source, scores, benchmark):
             result.to_disk(place / f"{name}.json")
             names.append(name)
     meta = ModelMeta(
@@ -85,13 +89,44 @@ def mteb_code(iso: str) -> str:
     return language(iso).nllb.replace("_", "-")
 
 
-def _tasks(source: Source, scores: Scores, benchmark: str) -> Iterator[tuple[str, Any]]:
+class Data(NamedTuple):
+    """The data behind a result.
+
+    Attributes:
+        place: An id of the hub, or a name of ours.
+        revision: The commit of it; None where there is none.
+        split: Its part.
+    """
+
+    place: str
+    revision: str | None
+    split: str
+
+
+def is_published(source: Source, benchmark: str, setting: str) -> bool:
+    """Whether scores of a benchmark in a setting are those of a task of mteb: its text, judgements and ranking."""
+    entry = source.config.get("benchmarks", {}).get(benchmark, {})
+    exact = source.config.get("index", {}).get("factory", EXACT) == EXACT
+    return bool(entry.get("adapter") == "mteb" and setting == "monolingual" and exact)
+
+
+def published_data(entry: Mapping[str, Any]) -> Data:
+    """The data of a task of mteb, by a benchmark's entry of the configuration."""
+    from polybatch.benchmarks.mteb_tasks import chosen_split, retrieval_task
+
+    task = retrieval_task(entry["task"])
+    data = task.metadata.dataset
+    return Data(str(data["path"]), str(data["revision"]), chosen_split(task, entry.get("split", "")))
+
+
+def results_of(source: Source, scores: Scores, benchmark: str) -> Iterator[tuple[str, Any]]:
+    """The name of each task of a benchmark, one a setting, and its TaskResult."""
     from mteb.results import TaskResult
 
     entry = source.config.get("benchmarks", {}).get(benchmark, {})
     for setting in scores.settings(benchmark):
         subsets = list(_subsets(scores, benchmark, setting))
-        is_mtebs = entry.get("adapter") == "mteb" and setting == "monolingual"
+        is_mtebs = is_published(source, benchmark, setting)
         name, data, split = _published(entry, subsets) if is_mtebs else _own(source, benchmark, setting)
         rows: list[Mapping[str, Any]] = [
             _with_main(s, MAIN if is_mtebs else scores.headline, benchmark, setting) for s in subsets
@@ -106,20 +141,21 @@ def _tasks(source: Source, scores: Scores, benchmark: str) -> Iterator[tuple[str
 
 def _published(entry: dict[str, Any], subsets: list[dict[str, Any]]) -> tuple[str, str, str]:
     """Name, revision of the data and split of a task of mteb; gives the subsets the names that they have there."""
-    from polybatch.benchmarks.mteb_tasks import chosen_split, chosen_subsets, retrieval_task
+    from polybatch.benchmarks.mteb_tasks import chosen_subsets, retrieval_task
 
     task = retrieval_task(entry["task"])
     for subset in subsets:
         lang = subset["hf_subset"].split("-")[0]
         subset["hf_subset"] = chosen_subsets(task, [lang], [lang], entry.get("pair_order", ""))[0].name
-    return entry["task"], str(task.metadata.dataset["revision"]), chosen_split(task, entry.get("split", ""))
+    data = published_data(entry)
+    return entry["task"], str(data.revision), data.split
 
 
 def _own(source: Source, benchmark: str, setting: str) -> tuple[str, str, str]:
     collection = Path(source.paths.base).name
     name = re.sub(r"[^A-Za-z0-9.-]+", "_", f"Polybatch-{collection}-{benchmark}-{setting}")
     qrels = Path(source.paths.qrels(benchmark))
-    return name, sha256_file(qrels) if qrels.is_file() else "not known", _SPLIT
+    return name, sha256_file(qrels) if qrels.is_file() else "not known", SPLIT
 
 
 def _subsets(scores: Scores, benchmark: str, setting: str) -> Iterator[dict[str, Any]]:

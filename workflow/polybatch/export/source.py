@@ -21,15 +21,14 @@ from polybatch.config.paths import RESULTS, Paths
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import open_parquet, read_json, sha256_text
 from polybatch.core.sums import check_sums
-from polybatch.encoders.load import RECORD, require_whole
+from polybatch.encoders.load import PROJECTION, RECORD, require_whole
+from polybatch.posthoc.saved import VECTORS as LANGUAGE_VECTORS
 from polybatch.tables.versions.versions import list_versions, newest
 
 _NEAR = 5
 TRAINING = "training.json"
 # What was done to a model without a training: directions projected out, weights mixed. Each says so in a record.
-CHANGES = ("projection.json", "mixture.json")
-# What is to be taken off the embeddings of each language; `SentenceTransformer.encode` alone does not do it.
-LANGUAGE_VECTORS = "language_vectors.safetensors"
+CHANGES = (PROJECTION, "mixture.json")
 
 
 @dataclass(frozen=True)

@@ -97,5 +97,19 @@ def _parts(folder: Path) -> tuple[str, str]:
     text = path.read_text("utf-8") if path.is_file() else ""
     if text.startswith("---\n") and "\n---\n" in text[3:]:
         header, _, body = text[4:].partition("\n---\n")
-        return header.strip(), body.strip().replace("\n#", "\n##").removeprefix("# ")
+        return _without_results(header.strip()), body.strip().replace("\n#", "\n##").removeprefix("# ")
     return _HEADER, text.strip() or f"`{folder}`, which has no card."
+
+
+def _without_results(header: str) -> str:
+    """A header of YAML without the results that it states: they are of the model before, and not of this one."""
+    import yaml
+
+    try:
+        head = yaml.safe_load(header)
+    except yaml.YAMLError:
+        return header  # of a card that no reader of YAML takes anything from
+    if not isinstance(head, dict) or "model-index" not in head:
+        return header
+    kept = {key: value for key, value in head.items() if key != "model-index"}
+    return str(yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)).strip() if kept else _HEADER

@@ -23,6 +23,8 @@ from polybatch.core.files import read_json
 from polybatch.embedding.embedder import Embedder, Model, model_digest
 from polybatch.embedding.options import EncodeOptions
 from polybatch.embedding.vectors import VectorFile, open_vectors
+from polybatch.posthoc.projections import OTHER as OTHER_LANGUAGE
+from polybatch.posthoc.saved import VECTORS as LANGUAGE_VECTORS
 from polybatch.retrieval.metrics import PADDING
 from polybatch.retrieval.ranking import NO_PASSAGE, Shard, numbers_of, pack, scores_of
 from polybatch.retrieval.searchable import Collection, open_collection
@@ -33,10 +35,6 @@ if TYPE_CHECKING:
 
 # Of the options that embeddings were made with, those that a question's vector depends on.
 _OF_QUERIES = ("query_prompt", "truncate_dim")
-# In the folder of a model whose embeddings have a vector of their language taken off, after what the model itself does:
-# "queries.<lang>" and "queries.other" -> (dim,) float32.
-LANGUAGE_VECTORS = "language_vectors.safetensors"
-OTHER_LANGUAGE = "other"
 # torch is told its number of threads for a moment while a text is embedded (embedding.runner): one text at a time.
 _ONE_AT_A_TIME = threading.Lock()
 

@@ -3,7 +3,8 @@
 inputs: an `Answer`
 outputs: lines, the second model's below the first's
 
-Passages are strangers' text: control characters, which could steer the terminal, are shown as such and not sent to it.
+Passages and ids are strangers' text: control characters, which could steer the terminal, are shown as such and not
+sent to it.
 """
 
 from __future__ import annotations
@@ -26,11 +27,10 @@ def render(answer: Answer, width: int = _WIDTH) -> str:
     """
     head = [f"question: {visible(answer.question, width - 10)}"]
     if answer.own:
-        head.append(
-            f"          query {answer.own.query_id} of the benchmark, in {answer.own.lang}; ✓ marks what is relevant"
-        )
+        name = safe(answer.own.query_id)
+        head.append(f"          query {name} of the benchmark, in {answer.own.lang}; ✓ marks what is relevant")
     if answer.note:
-        head.append(f"          {answer.note}")
+        head.append(f"          {safe(answer.note)}")
     blocks = [head, *(list(_model(model, width)) for model in answer.models)]
     return "\n\n".join("\n".join(block) for block in blocks)
 
@@ -63,16 +63,23 @@ def _hit(hit: Hit, width: int) -> str:
     return start + visible(hit.text, width - len(start))
 
 
+def safe(text: str) -> str:
+    """The text in one line, however long, with no character that a terminal would obey."""
+    return "".join(map(_harmless, text))
+
+
+def _harmless(character: str) -> str:
+    if character in "\n\r\t\u2028\u2029":
+        return " "
+    return "\N{REPLACEMENT CHARACTER}" if unicodedata.category(character) in ("Cc", "Cs") else character
+
+
 def visible(text: str, width: int) -> str:
     """One line of at most so many columns, with no character that a terminal would obey."""
     shown: list[str] = []
     used, cut = 0, 0
-    for character in text:
-        kind = unicodedata.category(character)
-        one = " " if character in "\n\r\t\u2028\u2029" else character
-        if kind in ("Cc", "Cs") and one != " ":
-            one = "\N{REPLACEMENT CHARACTER}"
-        used += _columns(one, kind)
+    for one in map(_harmless, text):
+        used += _columns(one)
         if used > width:
             return "".join(shown[:cut]).rstrip() + "…"
         shown.append(one)
@@ -80,8 +87,8 @@ def visible(text: str, width: int) -> str:
     return "".join(shown)
 
 
-def _columns(character: str, kind: str) -> int:
+def _columns(character: str) -> int:
     """Columns that a character takes on a terminal: none for marks and signs without a shape, two for wide ones."""
-    if kind in ("Mn", "Me", "Cf"):
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
         return 0
     return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1

@@ -20,7 +20,7 @@ from polybatch.config.values import Config
 from polybatch.core.contracts import SCORES
 from polybatch.core.digest import code_digest
 from polybatch.core.errors import ConfigError, DataError, PolybatchError
-from polybatch.core.files import read_parquet
+from polybatch.tables.cures import read_with_grid
 from polybatch.tables.versions import manifest
 from polybatch.tables.versions.changes import manifest_changes
 from polybatch.tables.versions.grades import GRID, KeptRun, Place, Score, averages_of, scores_of
@@ -97,7 +97,7 @@ def kept_runs(version: Version, config: Config) -> Kept:
         DataError: Its scores are damaged, or there are none.
     """
     path = version.path / SCORES_FILE
-    rows = read_parquet(path, SCORES).to_pylist()
+    rows = read_with_grid(path, SCORES).to_pylist()
     if not rows:
         raise DataError(
             "A kept version has no scores.", where=path, remedy="restore the folder, or name another version"
@@ -186,7 +186,7 @@ def _rows(grid: Mapping[str, Any] | None, path: Path, benchmark: str) -> list[di
         raise DataError("the configuration no longer asks for this run")
     if not path.is_file():
         raise DataError(NO_FILE)
-    rows: list[dict[str, Any]] = read_parquet(path, SCORES).to_pylist()
+    rows: list[dict[str, Any]] = read_with_grid(path, SCORES).to_pylist()
     if any(row["benchmark"] != benchmark or any(row[key] != grid[key] for key in GRID) for row in rows):
         raise DataError(f"{path} holds scores of another run or benchmark")
     return rows

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 import textwrap
 import time
@@ -28,7 +27,7 @@ from polybatch.encoders.options import POOLINGS
 from polybatch.study.measured import config_of, to_yaml
 from polybatch.study.measured_benchmarks import parse_benchmarks
 from polybatch.study.measured_models import parse_models, stated_prompts
-from polybatch.study.project import environment
+from polybatch.study.project import run_to_its_end
 from polybatch.study.resolve import resolve
 from polybatch.study.snakefile import snakefile, snakemake_call
 
@@ -112,11 +111,10 @@ def _look(text: str, project: Path) -> None:
 
 def _run(project: Path, *words: str) -> None:
     sys.stdout.flush()
-    done = subprocess.run(snakemake_call(project, *words), env=environment(), check=False)
-    if done.returncode:
+    if status := run_to_its_end(snakemake_call(project, *words)):
         raise ConfigError(
             "The measurement was not done.",
-            found=f"Snakemake ended with {done.returncode}; what failed, and why, is told above",
+            found=f"Snakemake ended with {status}; what failed, and why, is told above",
             remedy="mend that and give the same command again: what is finished is kept",
         )
 

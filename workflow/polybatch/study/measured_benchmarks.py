@@ -11,7 +11,6 @@ queries and passages are then held against the published ones.
 from __future__ import annotations
 
 import difflib
-import gzip
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from polybatch.config.catalogue import catalogue
 from polybatch.config.user_files import path_fault
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.languages import LANGUAGES
+from polybatch.core.lines import opened, reading
 from polybatch.study.named import name_of, require_distinct, split_name
 
 _SQUAD = ("lareqa", "mlqa")
@@ -62,6 +62,7 @@ def parse_benchmarks(words: Sequence[str], languages: Sequence[str], passages: i
     Raises:
         ConfigError, DataError: A word means no benchmark, two have one name, or one lacks a language.
     """
+    languages = list(dict.fromkeys(languages))
     for code in languages:
         if code not in LANGUAGES:
             raise ConfigError(f"Unknown language {code!r}.", where="--languages", expected=" ".join(LANGUAGES))
@@ -163,11 +164,13 @@ def _entry(folder: Path, languages: Sequence[str]) -> dict[str, Any]:
 
 
 def _holds_breaks(path: Path) -> bool:
-    try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
-        raise DataError("A benchmark's file cannot be read.", where=path, found=str(error)) from error
-    return _BREAKS in data
+    end = b""
+    with reading(path), opened(path) as handle:
+        while block := handle.read(1 << 20):
+            if _BREAKS in end + block:
+                return True
+            end = block[-len(_BREAKS) :]
+    return False
 
 
 def _beir(name: str, folder: Path, corpora: list[str], languages: Sequence[str]) -> Benchmark:

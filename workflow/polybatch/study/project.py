@@ -57,7 +57,7 @@ def study_files(study: str) -> list[Path]:
     own = _STUDIES / f"{study}.yaml"
     if own.is_file():
         return [own]
-    if _DEFAULT.is_file() and (merged([]).get("study") or {}).get("name") == study:
+    if _DEFAULT.is_file() and _name_of(merged([])) == study:
         return []
     raise ConfigError(
         f"The project has no study {study!r}.",
@@ -65,6 +65,12 @@ def study_files(study: str) -> list[Path]:
         expected=f"one of {', '.join(sorted(path.stem for path in _STUDIES.glob('*.yaml')))}, or that of {_DEFAULT}",
         remedy="name one of these, or its configuration with --config FILE",
     )
+
+
+def _name_of(config: Config) -> Any:
+    """What a configuration, whose shape was not looked at yet, calls its study; None if it does not say."""
+    part = config.get("study")
+    return part.get("name") if isinstance(part, dict) else None
 
 
 def merged(files: Sequence[Path]) -> Config:
@@ -110,12 +116,20 @@ def environment() -> dict[str, str]:
 
 
 def snakemake(*arguments: str) -> int:
-    """Runs Snakemake in this folder, on this terminal; returns its exit status.
+    """Runs Snakemake in this folder, on this terminal; returns its exit status. Raises what `run_to_its_end` does."""
+    return run_to_its_end([sys.executable, "-m", "snakemake", *arguments])
+
+
+def run_to_its_end(command: Sequence[str]) -> int:
+    """Runs a Snakemake on this terminal; returns its exit status.
+
+    `subprocess.run` kills a command a quarter of a second after Ctrl-C: Snakemake would leave its lock, and jobs that
+    nobody watches.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed, and Snakemake has ended its jobs.
     """
-    process = subprocess.Popen([sys.executable, "-m", "snakemake", *arguments], env=environment())
+    process = subprocess.Popen(command, env=environment())
     stopped = False
     while True:
         try:

@@ -32,7 +32,8 @@ _BIAS_MEANINGS = {
     "language, among queries with relevant passages in that and in another language.",
     OWN_NDCG: "Own-language nDCG: nDCG in which relevant passages in other languages than the query's gain half.",
     RANK_CORRELATION: "MRC@k: rank correlation of the scores that a query and its translation give to the union of "
-    "their first k passages, mean over translations; from -1 to 1 (Yang et al. 2024, arXiv 2605.31171).",
+    "their first k passages, mean over translations; from -1 to 1 (Yang et al., MRL 2024, arXiv 2509.06195, as MIMO "
+    "computes it, arXiv 2605.31171).",
     LANGUAGE_DISTANCE: "Language distance: total variation distance between the languages of a query's first passages "
     "and those of the pool.",
     "first_": "First passage: what stands on the first rank, shares of queries.",

@@ -58,9 +58,10 @@ class Needs(NamedTuple):
 
 
 _ONCE_MORE = "training text of each language, once"
-# A projection of the embeddings -> what it needs. LIR is one linear map for all languages, kept inside of the model
-# (Yang et al., EMNLP 2021); centring takes a mean of its own from every language's texts; SHIFT moves
-# passages alone (arXiv 2606.18801), so that no query's language is asked.
+# A projection of the embeddings -> what it needs. LIR is here one linear map for all languages, kept inside of the
+# model (that of Yang et al., arXiv 2109.04727, has a map for each language: see posthoc/projections.py); centring takes
+# a mean of its own from every language's texts; SHIFT moves passages alone (arXiv 2606.18801), so that no query's
+# language is asked.
 _NEEDS = {
     "lir": Needs(_ONCE_MORE, "one fixed matrix inside of the model"),
     "centring": Needs(_ONCE_MORE, "the language of every text"),

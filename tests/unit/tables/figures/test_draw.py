@@ -198,6 +198,16 @@ def test_mixtures_of_weights_run_from_before_the_training_to_the_trained_model(t
     assert values["x-y", 0.5] == macro["x-y, half interpolated (w 0.5)"]
 
 
+def test_mixtures_are_drawn_where_the_encoder_before_has_no_average(tmp_path):
+    """A cell is missing of it, which notes of the tables tell."""
+    small = {"groups": 4, "langs": ("en", "de")}
+    for share in ("1", "0.5"):
+        synthetic_study.write_run(tmp_path, "x-y", 0, share=share, **small)
+    synthetic_study.write_run(tmp_path, "untrained", -1, groups=4, cells=[("monolingual", "en", "en")])
+    view = View(summarise(sorted(tmp_path.rglob("test.parquet"))), "test")
+    assert {row["x"] for row in datasets(draw.by_share(view)) if "series" in row} == {0.5, 1.0}
+
+
 def test_a_path_names_its_ends_in_full_and_its_inside_briefly(tmp_path):
     rows = datasets(draw.trade_off(study_of_alphas(tmp_path)))
     assert {row["arm"] for row in rows if "label_x" in row} == {

@@ -82,8 +82,9 @@ def by_share(view: View) -> alt.HConcatChart:
     frame["x"] = [float(arm.share) for arm in frame["arm"]]
     frame["series"] = [_way(view, mixed[arm]) for arm in frame["arm"]]
     parts = [frame]
+    scored = set(_points(view, view.arms)["arm"])
     for whole in dict.fromkeys(mixed[arm] for arm in drawn):
-        start = [arm for arm in view.arms if _is_start(arm, whole)]
+        start = [arm for arm in view.arms if _is_start(arm, whole) and arm in scored]
         parts += [_points(view, start).assign(x=0.0, series=_way(view, whole))] if start else []
     frame = pd.concat(parts, ignore_index=True).assign(apart=False, told="")
     x = alt.X("x:Q", title="w, share of the trained weights", scale=alt.Scale(domain=[-0.04, 1.04], nice=False))
