@@ -86,6 +86,7 @@ def publish(folder: Path, repo_id: str, *, public: bool) -> str:
     # Where there is no answer at all, the client lets through what its HTTP library raises: a base of its own errors,
     # of whichever library that is.
     of_http = tuple(base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception))
+    refusals: tuple[type[Exception], ...] = (HfHubHTTPError, OfflineModeIsEnabled, OSError, *of_http)
 
     if not (folder / RECORD).is_file() or check_sums(folder) is None:
         raise DataError("The folder is no export.", where=folder, expected=RECORD)
@@ -95,7 +96,7 @@ def publish(folder: Path, repo_id: str, *, public: bool) -> str:
         commit = api.upload_folder(
             repo_id=repo_id, folder_path=folder, repo_type="model", commit_message="Exported by Polybatch"
         )
-    except (HfHubHTTPError, OfflineModeIsEnabled, OSError, *of_http) as error:
+    except refusals as error:
         raise DataError(
             "The hub did not take the export.",
             where=f"https://huggingface.co/{repo_id}",
