@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--beams", nargs="+", type=int, help="default: 4 for the shipped model, 1 for the large one")
     parser.add_argument("--growth", nargs="+", type=int, default=GROWTH, help="pairs, at least two numbers, ascending")
     parser.add_argument("--collected", type=Path, help="real pairs: a study's collected/en.parquet")
-    parser.add_argument("--no-filter", action="store_true", help="ours translates alone, without chrF and the filter")
+    parser.add_argument("--no-filter", action="store_true", help="ours is the shard alone, which measures, without the verdict")
     args = measure.settle(parser.parse_args(argv))
     measured: dict[str, Any] = {}
     goals: list[measure.Goal] = []
@@ -106,7 +106,7 @@ class Work:
         beam: Beam width.
         device: "cpu" or "cuda".
         compute_type: Of CTranslate2; transformers computes in its counterpart.
-        no_filter: Whether ours translates alone.
+        no_filter: Whether ours is the shard alone, without translation.accept.
     """
 
     folder: Path
@@ -160,7 +160,7 @@ def wished(title: str, found: measure.Measurement, work: Work) -> list[measure.G
 
     shared = read_json(work.folder / "agreement.json")["agreement"]
     alike = f"{shared:.2%} of the sentences translated alike; transformers' start-up is not counted, ours is."
-    free = "Start-up, sentences, tokens, chrF and filter are counted on our side only."
+    free = "Start-up, sentences, tokens, and the filter with what it measures are counted on our side only."
     return [
         measure.Goal(f"{title}: against transformers", against("transformers"), 4.0, unit="x", note=alike),
         measure.Goal(f"{title}: against translate_batch alone", against("ctranslate2"), 0.9, unit="x", note=free),
