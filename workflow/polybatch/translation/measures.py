@@ -73,8 +73,9 @@ class Measurer:
         return PartMeasures(self._beside, there, translated, passage)
 
     def _translated(self, english: str, text: str) -> Translated:
-        fault = EMPTY if not text_key(text) else COPIED if _copied(english, text) else ""
-        return Translated(fault, repetition(text))
+        key = text_key(text)
+        copied = word_count(english) >= _COPY_MIN_WORDS and same_key(english) == key.replace(" ", "")
+        return Translated(EMPTY if not key else COPIED if copied else "", repetition(key))
 
     def _passage(self, english: str, text: str) -> Passage:
         ratio = len(text) / max(1, len(english)) / self._length  # of no English there is no translation: "empty"
@@ -129,11 +130,7 @@ class PartMeasures:
         return rows
 
 
-def repetition(text: str) -> float:
-    """Share of a text's word trigrams (`text.word_shingles`) that are repeats of an earlier one; 0 for under four."""
-    grams = word_shingles(text_key(text), 3)
+def repetition(key: str) -> float:
+    """Share of word trigrams (`text.word_shingles`) of a `text_key` that repeat an earlier one; 0 for under four."""
+    grams = word_shingles(key, 3)
     return 1 - len(set(grams)) / len(grams) if len(grams) >= 4 else 0.0
-
-
-def _copied(english: str, text: str) -> bool:
-    return word_count(english) >= _COPY_MIN_WORDS and same_key(english) == same_key(text)
