@@ -71,7 +71,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--beams", nargs="+", type=int, help="default: 4 for the shipped model, 1 for the large one")
     parser.add_argument("--growth", nargs="+", type=int, default=GROWTH, help="pairs, at least two numbers, ascending")
     parser.add_argument("--collected", type=Path, help="real pairs: a study's collected/en.parquet")
-    parser.add_argument("--no-filter", action="store_true", help="ours is the shard alone, without lingua and the verdict")
+    parser.add_argument(
+        "--no-filter", action="store_true", help="ours is the shard alone, without lingua and the verdict"
+    )
     args = measure.settle(parser.parse_args(argv))
     measured: dict[str, Any] = {}
     goals: list[measure.Goal] = []

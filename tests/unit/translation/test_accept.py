@@ -21,9 +21,7 @@ ENGLISH = ("Turn on light", "Turns on the light in the living room at once.")
 GERMAN = ("Licht einschalten", "Schaltet das Licht im Wohnzimmer sofort ein.")
 
 
-def trip(
-    query: str, passage: str, back: tuple[str, str] = ENGLISH, identity: str = "1", lang: str = "de"
-) -> dict:
+def trip(query: str, passage: str, back: tuple[str, str] = ENGLISH, identity: str = "1", lang: str = "de") -> dict:
     """A round trip with what a shard measures of it."""
     measures = measurer(lang).begin({ENGLISH[0]: query, ENGLISH[1]: passage}, [ENGLISH[1]])
     measures.came_back({query: back[0], passage: back[1]})

@@ -23,8 +23,8 @@ from polybatch.core.files import read_json, read_parquet, write_json, write_rows
 from polybatch.core.languages import language
 from polybatch.translation.convert import check_agreement, convert
 from polybatch.translation.distinct import check_collapse
-from polybatch.translation.model_files import open_source
 from polybatch.translation.measures import Measurer
+from polybatch.translation.model_files import open_source
 from polybatch.translation.options import DecodingOptions, TranslatorOptions, TranslatorSource
 from polybatch.translation.pretrained import convert as convert_hub
 from polybatch.translation.shard import main, round_trip, round_trips, shard_rows
@@ -90,7 +90,7 @@ def test_an_untrained_translator_is_caught_as_collapsed(folder: Path) -> None:
     options = DecodingOptions(max_length=20)
     forward, backward = Translator(folder, "en-de", options), Translator(folder, "de-en", options)
     with Measurer("de") as measurer, pytest.raises(DataError, match="has collapsed"):
-        round_trip(rows, forward, backward, 0.5, measurer)
+        round_trip(rows, forward, backward, measurer, min_distinct=0.5)
 
 
 def test_a_shard_in_parts_is_the_shard_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

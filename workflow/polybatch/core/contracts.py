@@ -64,10 +64,10 @@ STRINGS = pa.schema(
 )
 
 # translated/<lang>/<shard>.parquet: what the translators said, before the filter, and what it goes by, measured.
-# `english_*` is the input. `repetition`: share of word trigrams that repeat an earlier one. `length_ratio`: characters of
-# the passage to those of the English one, relative to what is usual in the language. `language_confidence`: 0 to 1 that
-# the passage is in the language; null if it is too short to be judged, or nobody knows the language. `fault`: why no
-# threshold lets the pair pass, "" if none. Of full precision, so that thresholds decide as on the numbers themselves.
+# `english_*` is the input. `repetition`: share of word trigrams that repeat an earlier one. `length_ratio`: characters
+# of the passage to those of the English one, relative to what is usual in the language. `language_confidence`: 0 to 1
+# that the passage is in the language; null if it is too short to be judged, or lingua does not know the language.
+# `fault`: why no threshold lets the pair pass, "" if none. Numbers in full precision: thresholds decide on them.
 ROUND_TRIP = pa.schema(
     [
         ("pair_id", pa.string()),

@@ -11,10 +11,10 @@ not do; or it equals a held-out text of that language. Evaluation text goes befo
 the pair leaves the training data in all languages (polybatch.pairs.parallel). A hard negative that is empty or for one
 of the last two reasons must not be trained on is replaced by an empty text, which keeps its place, and its pair stays.
 
-All that these compare was measured by the shards (polybatch.translation.measures); here it meets the thresholds, and
-the texts those that something is evaluated on. Other thresholds therefore translate and measure nothing again. Rows pass
-through in batches, in the order of the collected pairs. The scores of the translators are over the first
-pairs only, where there are very many.
+The shards have measured what is compared (polybatch.translation.measures); here it meets the thresholds, and the texts
+meet those that something is evaluated on. Other thresholds therefore translate and measure nothing again. Rows pass
+through in batches, in the order of the collected pairs. The scores of the translators are over the first pairs only,
+where there are very many.
 """
 
 from __future__ import annotations

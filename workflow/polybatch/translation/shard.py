@@ -6,10 +6,10 @@ outputs: translated/<lang>/<shard>.parquet (contracts.ROUND_TRIP), and beside it
     translated in what time on what, from which the time of a larger translation is foretold
 
 Every distinct sentence of the shard is translated once, whether it stands in a query, a passage or a hard negative; of
-very many, that holds for the first. Hard negatives are not translated back. What the filter compares with its thresholds
-is measured here, where it divides among shards, while CTranslate2 computes (polybatch.translation.measures). A shard is written whole or not at all, so
-a killed translation redoes its unfinished shards only. Its pairs pass through in parts of some thousands, so memory
-does not grow with them.
+very many, that holds for the first. Hard negatives are not translated back. What the filter compares with its
+thresholds is measured here, where the work divides among shards, while CTranslate2 computes
+(polybatch.translation.measures). A shard is written whole or not at all, so a killed translation redoes its unfinished
+shards only. Its pairs pass through in parts of some thousands, so memory does not grow with them.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def round_trips(
         for part in range(1, parts + 1):
             label = f", part {part} of {parts}" if parts > 1 else ""
             some = list(islice(passing, _PAIRS_AT_ONCE))
-            translated = round_trip(some, forward, backward, min_distinct, measurer, label)
+            translated = round_trip(some, forward, backward, measurer, min_distinct=min_distinct, part=label)
             yield pa.Table.from_pylist(translated, schema=contracts.ROUND_TRIP)
 
 
@@ -92,8 +92,9 @@ def round_trip(
     rows: list[dict],
     forward: Translator,
     backward: Translator,
-    min_distinct: float,
     measurer: Measurer,
+    *,
+    min_distinct: float,
     part: str = "",
 ) -> list[dict]:
     """Rows of contracts.ROUND_TRIP: each row with the translation and back-translation of its query and passage, what
