@@ -23,6 +23,7 @@ from polybatch.translation import chrf
 
 EMPTY, COPIED = "empty", "copied source"
 _LANGUAGE_MIN_LETTERS = 20  # language identification of anything shorter is a guess
+_CONFIDENCE_DIGITS = 6  # lingua's last bits differ from call to call; a shard made again must be the same
 _COPY_MIN_WORDS = 3  # a name of one or two words may well be the same in both languages
 
 
@@ -43,7 +44,7 @@ class Passage(NamedTuple):
 
     Attributes:
         length_ratio: Its characters to those of the English passage, relative to what is usual in the language.
-        language_confidence: 0 to 1; None if it is too short to be judged, or nobody knows the language.
+        language_confidence: 0 to 1, to six digits; None if it is too short to be judged, or nobody knows the language.
     """
 
     length_ratio: float
@@ -82,7 +83,7 @@ class Measurer:
         letters = sum(map(str.isalpha, text))
         if self._confidence is None or letters < _LANGUAGE_MIN_LETTERS * self._length:
             return Passage(ratio, None)
-        return Passage(ratio, self._confidence(text))
+        return Passage(ratio, round(self._confidence(text), _CONFIDENCE_DIGITS))
 
 
 class PartMeasures:
