@@ -140,7 +140,7 @@ rule convert_translator:
         "--facts {params.facts:q} --output {output:q} 2> {log:q}"
 
 
-# One shard, there and back again.
+# One shard, there and back again, with what the filter compares: no threshold is among its parameters.
 rule translate_shard:
     input:
         collected=PATHS.collected(),
@@ -178,7 +178,7 @@ rule translate_shard:
         "--threads {threads:q} --output {output:q} 2> {log:q}"
 
 
-# Gathers a language's shards and judges every pair.
+# Gathers a language's shards and holds what they measured of every pair against the thresholds.
 rule accept_translations:
     input:
         shards=[PATHS.translated_shard("{lang}", shard) for shard in range(SHARDS)],

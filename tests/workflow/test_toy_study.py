@@ -130,7 +130,7 @@ def test_a_comment_re_runs_nothing_and_a_change_re_runs_what_depends_on_it(proje
     before = module.read_text("utf-8")
     module.write_text("# said differently\n" + before, "utf-8")
     assert planned(project) == {}
-    module.write_text(before.replace("_COPY_MIN_WORDS = 3", "_COPY_MIN_WORDS = 4"), "utf-8")
+    module.write_text(before.replace("_BATCH_ROWS = 2_000", "_BATCH_ROWS = 1_999"), "utf-8")
     jobs = planned(project)
     module.write_text(before, "utf-8")
     assert jobs["accept_translations"] == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from polybatch.collect.language_identification import language_confidence
 from polybatch.core import contracts
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json, read_parquet, write_json, write_rows
-from polybatch.translation.accept import Verdict, gather, judge, main, read_expected, repetition, translated_pairs
+from polybatch.translation.accept import Verdict, gather, judge, main, read_expected, translated_pairs
+from polybatch.translation.measures import Measurer
 from polybatch.translation.options import AcceptOptions
 from polybatch.translation.statistics import Statistics
 
@@ -19,7 +21,10 @@ ENGLISH = ("Turn on light", "Turns on the light in the living room at once.")
 GERMAN = ("Licht einschalten", "Schaltet das Licht im Wohnzimmer sofort ein.")
 
 
-def trip(query: str, passage: str, back: tuple[str, str] = ENGLISH, identity: str = "1") -> dict:
+def trip(query: str, passage: str, back: tuple[str, str] = ENGLISH, identity: str = "1", lang: str = "de") -> dict:
+    """A round trip with what a shard measures of it."""
+    measures = measurer(lang).begin({ENGLISH[0]: query, ENGLISH[1]: passage}, [ENGLISH[1]])
+    measures.came_back({query: back[0], passage: back[1]})
     return {
         "pair_id": identity,
         "source": "s",
@@ -30,7 +35,13 @@ def trip(query: str, passage: str, back: tuple[str, str] = ENGLISH, identity: st
         "query_back": back[0],
         "passage_back": back[1],
         "hard_negatives": [],
+        **measures.columns([ENGLISH])[0],
     }
+
+
+@cache
+def measurer(lang: str) -> Measurer:
+    return Measurer(lang)
 
 
 @pytest.fixture(scope="module")
@@ -61,15 +72,9 @@ def test_a_short_name_may_stay_the_same(verdict: Verdict) -> None:
     assert judge([trip("Browser", GERMAN[1], back=("Turn on light", ENGLISH[1]))], verdict)[0]["accepted"]
 
 
-def test_repetition_of_honest_text_is_low() -> None:
-    assert repetition("one two three four five six seven") == 0
-    assert repetition("yes yes") == 0
-    assert repetition("on and on and on and on and on") > 0.5
-
-
 def test_chinese_is_not_refused_for_being_short() -> None:
     verdict = Verdict("zh", set(), AcceptOptions())
-    assert judge([trip("开灯", "立即打开客厅里的灯，让房间变亮。")], verdict)[0]["reason"] == "accepted"
+    assert judge([trip("开灯", "立即打开客厅里的灯，让房间变亮。", lang="zh")], verdict)[0]["reason"] == "accepted"
 
 
 def collected(path: Path, ids: list[str], held_out: str = "held") -> Path:
@@ -188,7 +193,7 @@ def test_thresholds_at_their_ends_let_everything_pass() -> None:
         min_query_chrf=0, min_passage_chrf=0, min_length_ratio=0, max_length_ratio=1e6, max_repetition=1,
         min_language_confidence=0,
     )  # fmt: skip
-    rubbish = trip("x x x x x x x x", "ok", back=("", ""))
+    rubbish = trip("x x x x x x x x", "ok", back=("", ""), lang="km")
     assert judge([rubbish], Verdict("km", set(), off))[0]["reason"] == "accepted"
     with pytest.raises(ConfigError, match=r"Khmer cannot be checked(.|\n)*min_language_confidence to 0"):
         Verdict("km", set(), AcceptOptions())
@@ -224,6 +229,14 @@ def test_the_stage_writes_what_it_judged(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"refused every(.|\n)*length ratio: 2"):
         main([*arguments, "--options", '{"min_length_ratio": 40, "max_length_ratio": 50}'])
     assert not (tmp_path / "out" / "de.parquet").exists()
+
+
+def test_a_shard_without_measures_is_told(tmp_path: Path) -> None:
+    old = {name: value for name, value in trip(*GERMAN).items() if name != "query_chrf"}
+    schema = contracts.ROUND_TRIP.remove(contracts.ROUND_TRIP.get_field_index("query_chrf"))
+    write_rows(tmp_path / "0.parquet", [old], schema)
+    with pytest.raises(DataError, match="query_chrf"):
+        list(gather([tmp_path / "0.parquet"], [(0, "1")], 1))
 
 
 def test_options_are_checked() -> None:

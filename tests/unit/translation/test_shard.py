@@ -20,8 +20,10 @@ from hub_cache import HubCache
 from polybatch.core import contracts
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json, read_parquet, write_json, write_rows
+from polybatch.core.languages import language
 from polybatch.translation.convert import check_agreement, convert
 from polybatch.translation.distinct import check_collapse
+from polybatch.translation.measures import Measurer
 from polybatch.translation.model_files import open_source
 from polybatch.translation.options import DecodingOptions, TranslatorOptions, TranslatorSource
 from polybatch.translation.pretrained import convert as convert_hub
@@ -87,8 +89,8 @@ def test_an_untrained_translator_is_caught_as_collapsed(folder: Path) -> None:
     ]
     options = DecodingOptions(max_length=20)
     forward, backward = Translator(folder, "en-de", options), Translator(folder, "de-en", options)
-    with pytest.raises(DataError, match="has collapsed"):
-        round_trip(rows, forward, backward, min_distinct=0.5)
+    with Measurer("de") as measurer, pytest.raises(DataError, match="has collapsed"):
+        round_trip(rows, forward, backward, measurer, min_distinct=0.5)
 
 
 def test_a_shard_in_parts_is_the_shard_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,6 +319,8 @@ def test_the_stage_translates_its_shard(replacing: Path, tmp_path: Path) -> None
         assert row["passage_back"] == row["english_passage"]
         assert len(set(row["hard_negatives"])) == 3
         assert row["hard_negatives"][2] == "", "not translated, and in its place"
+        assert (row["query_chrf"], row["passage_chrf"], row["fault"]) == (100, 100, "")
+        assert row["length_ratio"] == len(row["passage"]) / len(row["english_passage"]) / language("zh").length
     stats = read_json(tmp_path / "zh" / "0.stats.json")
     # The house of all pairs is translated once, and nothing but queries and passages back.
     assert (stats["forward"]["sentences"], stats["backward"]["sentences"], stats["sentences"]) == (10, 6, 16)

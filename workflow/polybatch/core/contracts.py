@@ -63,22 +63,30 @@ STRINGS = pa.schema(
     [("string_id", pa.string()), ("english", pa.string()), ("text", pa.string()), ("split", pa.string())]
 )
 
-# translated/<lang>/<shard>.parquet: what the translators said, before the filter. `english_*` is the input.
+# translated/<lang>/<shard>.parquet: what the translators said, before the filter, and what it goes by, measured.
+# `english_*` is the input. `repetition`: share of word trigrams that repeat an earlier one. `length_ratio`: characters
+# of the passage to those of the English one, relative to what is usual in the language. `language_confidence`: 0 to 1
+# that the passage is in the language; null if it is too short to be judged, or lingua does not know the language.
+# `fault`: why no threshold lets the pair pass, "" if none. Numbers in full precision: thresholds decide on them.
 ROUND_TRIP = pa.schema(
     [
-        (name, pa.string())
-        for name in (
-            "pair_id",
-            "source",
-            "english_query",
-            "english_passage",
-            "query",
-            "passage",
-            "query_back",
-            "passage_back",
-        )
+        ("pair_id", pa.string()),
+        ("source", pa.string()),
+        ("english_query", pa.string()),
+        ("english_passage", pa.string()),
+        ("query", pa.string()),
+        ("passage", pa.string()),
+        ("query_back", pa.string()),
+        ("passage_back", pa.string()),
+        ("hard_negatives", pa.list_(pa.string())),
+        ("query_chrf", pa.float64()),
+        ("passage_chrf", pa.float64()),
+        ("query_repetition", pa.float64()),
+        ("passage_repetition", pa.float64()),
+        ("length_ratio", pa.float64()),
+        ("language_confidence", pa.float64()),
+        ("fault", pa.string()),
     ]
-    + [("hard_negatives", pa.list_(pa.string()))]
 )
 
 # translated/<lang>.parquet: one row an English-only pair, with the filter's verdict.

@@ -11,8 +11,10 @@ not do; or it equals a held-out text of that language. Evaluation text goes befo
 the pair leaves the training data in all languages (polybatch.pairs.parallel). A hard negative that is empty or for one
 of the last two reasons must not be trained on is replaced by an empty text, which keeps its place, and its pair stays.
 
-Rows pass through in batches, in the order of the collected pairs. The scores of the translators are over the first
-pairs only, where there are very many.
+The shards have measured what is compared (polybatch.translation.measures); here it meets the thresholds, and the texts
+meet those that something is evaluated on. Other thresholds therefore translate and measure nothing again. Rows pass
+through in batches, in the order of the collected pairs. The scores of the translators are over the first pairs only,
+where there are very many.
 """
 
 from __future__ import annotations
@@ -24,12 +26,12 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polybatch.collect.language_identification import language_confidence
+from polybatch.collect.language_identification import require_known
 from polybatch.core import contracts, made_from, stage, streams
 from polybatch.core.errors import DataError
 from polybatch.core.files import open_parquet, write_json, write_parquet
 from polybatch.core.languages import language
-from polybatch.core.text import same_key, text_key, word_count, word_shingles
+from polybatch.core.text import same_key, text_key
 from polybatch.decontaminate.excluded import EVALUATION_TEXT, contaminated_pairs
 from polybatch.translation import comet
 from polybatch.translation.options import AcceptOptions
@@ -39,10 +41,12 @@ from polybatch.translation.translator import read_card
 if TYPE_CHECKING:
     from polybatch.decontaminate.overlap import Index
 
-_LANGUAGE_MIN_LETTERS = 20  # language identification of anything shorter is a guess
 HELD_OUT_TEXT = "held-out text"
-_COPY_MIN_WORDS = 3  # a name of one or two words may well be the same in both languages
 _BATCH_ROWS = 2_000
+_KEPT = (
+    *("pair_id", "source", "query", "passage", "query_back", "passage_back"),
+    *("query_chrf", "passage_chrf", "hard_negatives"),
+)
 
 
 @dataclass(frozen=True)
@@ -138,44 +142,28 @@ def read_supplied(path: Path, expected: Expected) -> tuple[set[str], dict[str, d
     return held_out, references
 
 
-def repetition(text: str) -> float:
-    """Share of a text's word trigrams (`text.word_shingles`) that are repeats of an earlier one; 0 for under four."""
-    grams = word_shingles(text_key(text), 3)
-    return 1 - len(set(grams)) / len(grams) if len(grams) >= 4 else 0.0
-
-
 class Verdict:
     """Judges round trips into one language: `fault` the translation, `leaks` whether it may be trained on."""
 
     def __init__(
         self, lang: str, held_out: set[str], options: AcceptOptions, evaluation_text: Index | None = None
     ) -> None:
-        from sacrebleu.metrics import CHRF
+        self.lang, self.options, self.held_out, self.evaluation_text = lang, options, held_out, evaluation_text
+        if options.min_language_confidence > 0:
+            require_known(lang)
 
-        self.options, self.held_out, self.evaluation_text = options, held_out, evaluation_text
-        self.lang, self.length = lang, language(lang).length
-        self._confidence = language_confidence(lang) if options.min_language_confidence > 0 else None
-        self._chrf = CHRF()
-
-    def chrf(self, english: str, back: str) -> float:
-        """Sentence chrF2 of a back-translation against its English original."""
-        return self._chrf.sentence_score(back, [english]).score
-
-    def fault(self, row: dict, query_chrf: float, passage_chrf: float) -> str:
+    def fault(self, row: dict) -> str:
         """The first fault of the translation itself, in the order of the module's docstring; empty if it has none."""
-        sides = [(row["english_query"], row["query"]), (row["english_passage"], row["passage"])]
-        checks: list[tuple[str, bool]] = [
-            ("empty", any(not text_key(text) for _, text in sides)),
-            ("copied source", any(_copied(english, text) for english, text in sides)),
-            ("repetition", any(repetition(text) > self.options.max_repetition for _, text in sides)),
-            ("length ratio", not self._length_fits(*sides[1])),
-        ]
-        for name, fault in checks:
-            if fault:
-                return name
-        if self._in_another_language(row["passage"]):
+        options, confidence = self.options, row["language_confidence"]
+        if row["fault"]:
+            return str(row["fault"])
+        if max(row["query_repetition"], row["passage_repetition"]) > options.max_repetition:
+            return "repetition"
+        if not options.min_length_ratio <= row["length_ratio"] <= options.max_length_ratio:
+            return "length ratio"
+        if confidence is not None and confidence < options.min_language_confidence:
             return "language"
-        if query_chrf < self.options.min_query_chrf or passage_chrf < self.options.min_passage_chrf:
+        if row["query_chrf"] < options.min_query_chrf or row["passage_chrf"] < options.min_passage_chrf:
             return "round trip"
         return ""
 
@@ -187,38 +175,13 @@ class Verdict:
             found = [reason if match is None else EVALUATION_TEXT for reason, match in zip(found, matches, strict=True)]
         return found
 
-    def _length_fits(self, english: str, text: str) -> bool:
-        ratio = len(text) / len(english) / self.length
-        return self.options.min_length_ratio <= ratio <= self.options.max_length_ratio
-
-    def _in_another_language(self, text: str) -> bool:
-        if self._confidence is None or sum(ch.isalpha() for ch in text) < _LANGUAGE_MIN_LETTERS * self.length:
-            return False
-        return self._confidence(text) < self.options.min_language_confidence
-
-
-def _copied(english: str, text: str) -> bool:
-    return word_count(english) >= _COPY_MIN_WORDS and same_key(english) == same_key(text)
-
 
 def judge(rows: Iterable[dict], verdict: Verdict) -> list[dict]:
     """The rows of translated/<lang>.parquet for a batch of round trips.
 
     The hard negatives of an accepted pair are as many as its round trip has, "" in the place of each that is left out.
     """
-    table = []
-    for row in rows:
-        query_chrf = verdict.chrf(row["english_query"], row["query_back"])
-        passage_chrf = verdict.chrf(row["english_passage"], row["passage_back"])
-        table.append(
-            {
-                **{k: row[k] for k in ("pair_id", "source", "query", "passage", "query_back", "passage_back")},
-                "query_chrf": query_chrf,
-                "passage_chrf": passage_chrf,
-                "reason": verdict.fault(row, query_chrf, passage_chrf),
-                "hard_negatives": row["hard_negatives"],
-            }
-        )
+    table = [{**{name: row[name] for name in _KEPT}, "reason": verdict.fault(row)} for row in rows]
     _refuse_leaks([row for row in table if not row["reason"]], verdict)
     for row in table:
         row["accepted"] = row["reason"] == ACCEPTED

@@ -6,7 +6,7 @@ outputs: text -> translation, in memory
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from polybatch.core import stage
 from polybatch.core.errors import DataError
@@ -18,11 +18,20 @@ _TEXTS_PER_CALL = 2000
 _COLLAPSE_MIN_TEXTS = 50
 
 
-def translate_distinct(translator: Translator, texts: Iterable[str], part: str = "") -> dict[str, str]:
-    """text -> translation for the distinct texts, with progress; `part` is added to its label."""
+def translate_distinct(
+    translator: Translator,
+    texts: Iterable[str],
+    part: str = "",
+    each: Callable[[dict[str, str]], object] | None = None,
+) -> dict[str, str]:
+    """text -> translation for the distinct texts, with progress; `part` is added to its label.
+
+    `each` is given some thousands of them at a time, as they come.
+    """
     distinct = sorted(set(texts), key=lambda text: (len(text), text))
     label = f"{_direction(translator)} translation{part}"
-    return dict(stage.progress(_in_chunks(translator, distinct), total=len(distinct), label=label, unit="texts"))
+    found = _in_chunks(translator, distinct, each)
+    return dict(stage.progress(found, total=len(distinct), label=label, unit="texts"))
 
 
 def tell(translator: Translator) -> None:
@@ -44,10 +53,15 @@ def _direction(translator: Translator) -> str:
     return f"{translator.source_lang}-{translator.target_lang}"
 
 
-def _in_chunks(translator: Translator, texts: list[str]) -> Iterator[tuple[str, str]]:
+def _in_chunks(
+    translator: Translator, texts: list[str], each: Callable[[dict[str, str]], object] | None
+) -> Iterator[tuple[str, str]]:
     for i in range(0, len(texts), _TEXTS_PER_CALL):
         chunk = texts[i : i + _TEXTS_PER_CALL]
-        yield from zip(chunk, translator.translate_texts(chunk), strict=True)
+        found = dict(zip(chunk, translator.translate_texts(chunk), strict=True))
+        if each is not None:
+            each(found)
+        yield from found.items()
 
 
 def check_collapse(translations: dict[str, str], translator: Translator, min_distinct: float) -> None:

@@ -1,4 +1,4 @@
-"""Translates a shard of the English-only pairs into one language, and back into English.
+"""Translates a shard of the English-only pairs into one language and back into English, and measures the round trips.
 
 inputs: collected/en.parquet, the translators of both directions; decontamination/pairs.parquet if pairs are to be
     left out
@@ -6,9 +6,10 @@ outputs: translated/<lang>/<shard>.parquet (contracts.ROUND_TRIP), and beside it
     translated in what time on what, from which the time of a larger translation is foretold
 
 Every distinct sentence of the shard is translated once, whether it stands in a query, a passage or a hard negative; of
-very many, that holds for the first. Hard negatives are not translated back. A shard is written whole or not at all, so
-a killed translation redoes its unfinished shards only. Its pairs pass through in parts of some thousands, so memory
-does not grow with them.
+very many, that holds for the first. Hard negatives are not translated back. What the filter compares with its
+thresholds is measured here, where the work divides among shards, while CTranslate2 computes
+(polybatch.translation.measures). A shard is written whole or not at all, so a killed translation redoes its unfinished
+shards only. Its pairs pass through in parts of some thousands, so memory does not grow with them.
 """
 
 from __future__ import annotations
@@ -23,11 +24,8 @@ from typing import TYPE_CHECKING, Any
 from polybatch.core import contracts, made_from, stage, streams
 from polybatch.core.files import write_json, write_parquet
 from polybatch.decontaminate.excluded import contaminated_pairs
-from polybatch.translation.distinct import (
-    check_collapse,
-    tell,
-    translate_distinct,
-)
+from polybatch.translation.distinct import check_collapse, tell, translate_distinct
+from polybatch.translation.measures import Measurer
 from polybatch.translation.options import DecodingOptions
 from polybatch.translation.translator import Translator
 
@@ -82,22 +80,34 @@ def round_trips(
     import pyarrow as pa
 
     passing, parts = iter(rows), -(-count // _PAIRS_AT_ONCE)
-    for part in range(1, parts + 1):
-        label = f", part {part} of {parts}" if parts > 1 else ""
-        translated = round_trip(list(islice(passing, _PAIRS_AT_ONCE)), forward, backward, min_distinct, label)
-        yield pa.Table.from_pylist(translated, schema=contracts.ROUND_TRIP)
+    with Measurer(forward.target_lang) as measurer:
+        for part in range(1, parts + 1):
+            label = f", part {part} of {parts}" if parts > 1 else ""
+            some = list(islice(passing, _PAIRS_AT_ONCE))
+            translated = round_trip(some, forward, backward, measurer, min_distinct=min_distinct, part=label)
+            yield pa.Table.from_pylist(translated, schema=contracts.ROUND_TRIP)
 
 
 def round_trip(
-    rows: list[dict], forward: Translator, backward: Translator, min_distinct: float, part: str = ""
+    rows: list[dict],
+    forward: Translator,
+    backward: Translator,
+    measurer: Measurer,
+    *,
+    min_distinct: float,
+    part: str = "",
 ) -> list[dict]:
-    """Adds to each row the translation and back-translation of its query and passage, and its translated negatives."""
+    """Rows of contracts.ROUND_TRIP: each row with the translation and back-translation of its query and passage, what
+    is measured of them, and its translated negatives.
+    """
     pairs = [text for row in rows for text in (row["query"], row["passage"])]
     negatives = (text for row in rows for text in row["hard_negatives"] if text)
     there = translate_distinct(forward, [*pairs, *negatives], part)
     check_collapse(there, forward, min_distinct)
-    back = translate_distinct(backward, [there[text] for text in pairs], part)
+    measures = measurer.begin({text: there[text] for text in pairs}, (row["passage"] for row in rows))
+    back = translate_distinct(backward, [there[text] for text in pairs], part, each=measures.came_back)
     check_collapse(back, backward, min_distinct)
+    columns = measures.columns((row["query"], row["passage"]) for row in rows)
     return [
         {
             "pair_id": row["pair_id"],
@@ -109,8 +119,9 @@ def round_trip(
             "query_back": back[there[row["query"]]],
             "passage_back": back[there[row["passage"]]],
             "hard_negatives": [there[text] if text else "" for text in row["hard_negatives"]],
+            **found,
         }
-        for row in rows
+        for row, found in zip(rows, columns, strict=True)
     ]
 
 
