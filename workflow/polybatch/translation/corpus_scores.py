@@ -1,4 +1,4 @@
-"""BLEU (sacrebleu) and chrF of translations over a corpus.
+"""BLEU and chrF of translations over a corpus (sacrebleu).
 
 inputs: translations and as many references, in memory
 outputs: two numbers from 0 to 100
@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from polybatch.core.errors import DataError
 from polybatch.core.languages import language
-from polybatch.translation import chrf
 
 
 def corpus_scores(outputs: list[str], references: list[str], target_lang: str) -> dict[str, float]:
     """sacrebleu's corpus BLEU (13a; zh for Chinese, char for other scripts without spaces) and chrF2, 0 to 100."""
-    from sacrebleu.metrics import BLEU
+    from sacrebleu.metrics import BLEU, CHRF
 
     if not outputs:
         raise DataError("There is nothing to score: no output has a reference.", expected="at least one text")
@@ -21,6 +20,6 @@ def corpus_scores(outputs: list[str], references: list[str], target_lang: str) -
     tokenize = "13a" if spaced else "zh" if target_lang == "zh" else "char"
     return {
         "bleu": round(BLEU(tokenize=tokenize).corpus_score(outputs, [references]).score, 2),
-        "chrf": round(float(chrf.scores(chrf.counts(outputs, references).sum(axis=0))), 2),
+        "chrf": round(CHRF().corpus_score(outputs, [references]).score, 2),
         "count": len(outputs),
     }

@@ -19,7 +19,6 @@ from polybatch.collect.language_identification import is_known, language_confide
 from polybatch.core import stage
 from polybatch.core.languages import language
 from polybatch.core.text import same_key, text_key, word_count, word_shingles
-from polybatch.translation import chrf
 
 EMPTY, COPIED = "empty", "copied source"
 _LANGUAGE_MIN_LETTERS = 20  # language identification of anything shorter is a guess
@@ -96,7 +95,10 @@ class PartMeasures:
         translated: Future[dict[str, Translated]],
         passages: Future[dict[str, Passage]],
     ) -> None:
+        from sacrebleu.metrics import CHRF
+
         self._beside, self._translated, self._passages = beside, translated, passages
+        self._sentence_chrf = CHRF().sentence_score
         self._english: dict[str, list[str]] = defaultdict(list)
         for english, text in there.items():
             self._english[text].append(english)
@@ -108,8 +110,7 @@ class PartMeasures:
 
     def _chrf_of(self, back: Mapping[str, str]) -> dict[str, float]:
         pairs = [(english, back[text]) for text in back for english in self._english[text]]
-        found = chrf.scores(chrf.counts([text for _, text in pairs], [english for english, _ in pairs]))
-        return dict(zip((english for english, _ in pairs), found.tolist(), strict=True))
+        return {english: self._sentence_chrf(text, [english]).score for english, text in pairs}
 
     def columns(self, pairs: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
         """The measured columns of pairs of an English query and an English passage; waits for what is not done yet."""
