@@ -85,3 +85,9 @@ onstart:
 onerror:
     if not workflow.remote_exec:
         failures.tell(log)
+
+
+# Where to look, told by a run that made tables.
+onsuccess:
+    if not workflow.remote_exec and events.began("make_tables"):
+        print(f"\nWhat came out: {PATHS.table(SUMMARY)}, or `polybatch show --study {STUDY}`", file=sys.stderr)

@@ -22,7 +22,7 @@ from polybatch.core.errors import ConfigError, PolybatchError
 from polybatch.prefetch.requests import hub_requests, trained_languages, translator_models, wheels
 from polybatch.retrieval import faiss_builds
 from polybatch.study.resolve import resolve
-from polybatch.tables.names import expected_files, report_entries
+from polybatch.tables.names import SUMMARY, expected_files, report_entries
 from polybatch.tables.options import TableOptions
 
 if set(f"{os.pathsep}{{}}") & set(sys.path[0]):

@@ -67,6 +67,10 @@ def test_there_are_commands_of_all_kinds() -> None:
     assert programs == {"make", "snakemake", "polybatch"} and len(lines()) > 12
 
 
+def test_no_command_is_broken_over_lines() -> None:
+    assert not re.findall(r"`(?:make|snakemake|polybatch)\n", TEXT)  # `lines` would not find it, nor could one copy it
+
+
 @pytest.mark.parametrize("line", lines())
 def test_a_command_runs_as_it_stands(line: str, project: Path) -> None:
     done = run(as_dry_run(line), project)

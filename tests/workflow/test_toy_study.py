@@ -45,6 +45,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(folder / "toy.jsonl")
     done = snakemake(folder)
     assert done.returncode == 0, done.stderr[-4000:]
+    assert "What came out: results/tables/toy/latest/summary.html" in done.stderr
     return folder
 
 

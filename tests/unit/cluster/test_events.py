@@ -185,6 +185,12 @@ def test_a_second_run_in_a_process_has_a_recorder_of_its_own(recorder: Recorder,
     LOGGER.removeHandler(again)
 
 
+def test_what_a_run_began_is_known_while_it_goes_on(recorder: Recorder) -> None:
+    assert not events.began("part")
+    job_info(1)
+    assert events.began("part") and not events.began("make_tables")
+
+
 def test_dry_runs_and_the_snakemakes_inside_of_jobs_are_not_recorded(tmp_path: Path) -> None:
     assert attach(workflow(tmp_path / "a.log", dryrun=True)) is None
     assert attach(workflow(tmp_path / "a.log", mode="REMOTE")) is None

@@ -135,6 +135,15 @@ def test_fault_stays_visible_when_the_log_went_on_after_it(study):
     assert shown[1:] == ["  | error: No pair.", "  |   where: c.parquet", "  | ...", "  | closing", "  | closing"]
 
 
+def test_an_empty_log_on_a_full_disk_tells_of_the_disk(study, monkeypatch):
+    put(study / "results/logs/config_fault.log", "")
+    monkeypatch.setattr(causes, "_NO_ROOM", 2**62)  # as if this disk were full
+    found = failed(run_of("slurm", study), KNOWN)["config_fault"]
+    assert found.cause.words == "the disk is full."
+    assert found.cause.to_do.startswith("free some space")
+    assert "is empty or was not written in this try" in "".join(failures._shown(found, 5))
+
+
 def test_log_of_an_earlier_try_is_not_taken_for_that_of_the_last(study):
     log = study / "results/logs/config_fault.log"
     long_ago = time.mktime((2020, 1, 1, 0, 0, 0, 0, 0, -1))

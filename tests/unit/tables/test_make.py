@@ -104,6 +104,19 @@ def test_every_report_entry_has_its_caption():
     assert all((REPOSITORY / "rules" / caption).resolve().is_file() for caption in captions)
 
 
+def test_the_report_sorts_as_one_reads():
+    config = synthetic.config()
+    entries = list(report_entries(config).values())
+    read = sorted((entry["category"], entry["labels"]["result"]) for entry in entries)
+    assert [*dict.fromkeys(category for category, _ in read)] == [
+        *("1 Scores on test", "2 Training data", "3 Making of the models")
+    ]
+    scores = [label for category, label in read if category == "1 Scores on test"]
+    assert scores[:3] == ["01 What came out", "02 Languages of the first passages, before and after", "03 Main table"]
+    assert [int(label.split()[0]) for label in scores] == list(range(1, len(scores) + 1))
+    assert len(set(read)) == len(entries)
+
+
 def test_announcing_files_needs_no_heavy_import():
     code = (
         "import sys; from polybatch.tables.make import expected_files; expected_files({'study': {'benchmarks': ['b']}});"
@@ -356,7 +369,7 @@ def test_figures_of_further_metrics_are_announced_where_they_are_scored():
         *("-a-test", "_token_f1-a-test"),
     }
     label = report_entries(config)["by_num_pairs_ndcg10-test.svg"]["labels"]["result"]
-    assert label == "4 By number of training pairs, nDCG@10"
+    assert label.lstrip("0123456789") == " By number of training pairs, nDCG@10"
 
 
 def test_figures_of_further_metrics_and_of_encoders_are_made(tmp_path):
@@ -409,7 +422,7 @@ def test_tables_about_data_are_those_that_the_config_asks_for():
     config["encoders"]["tiny"] = {"model": "org/tiny"}
     names = expected_files(config)
     assert {"contamination.csv", "contamination_examples.csv", "exposure.csv"} <= set(names)
-    assert report_entries(config)["exposure.html"]["category"] == "Training data"
+    assert report_entries(config)["exposure.html"]["category"] == "2 Training data"
     config["encoders"]["tiny"] = {"wheel": {"requirement": "tiny==1.0", "weights_of": "org/tiny"}}
     assert expected_files(config) == names
 

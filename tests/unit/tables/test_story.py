@@ -11,6 +11,7 @@ import synthetic_study as synthetic
 
 from polybatch.tables.forms.table import Cell, Column, Table, text_column
 from polybatch.tables.make import make
+from polybatch.tables.story import _data
 from polybatch.tables.verdicts import cost_sentences, significance_sentences
 from polybatch.tables.versions.versions import newest
 
@@ -40,6 +41,13 @@ def test_the_page_tells_in_the_order_in_which_a_reader_asks(folder):
     places = [plain.find(part) for part in parts]
     assert -1 not in places
     assert places == sorted(places)
+
+
+def test_pairs_that_are_held_out_are_not_said_to_be_trained_on():
+    columns = [text_column("source", "source"), text_column("license", "licence"), Column("kept", "kept")]
+    table = Table("data", "", "", columns, [[Cell("faq"), Cell("CC0"), Cell(1200)]])
+    told = _data({"languages": {"train": ["en"], "evaluate": ["en"]}}, [table])
+    assert told == "faq (CC0), 1,200 pairs kept, those held out among them. Trained on en; evaluated on en."
 
 
 def test_the_page_loads_nothing_and_links_to_every_table_and_figure(folder):

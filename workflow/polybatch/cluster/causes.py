@@ -9,13 +9,16 @@ The surest evidence comes first: what Slurm decided, then what the stage said it
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from signal import Signals
 
 from polybatch.cluster.jobs import SlurmFacts
 from polybatch.cluster.run_log import Try
 
 _WIDEST = 300
+_NO_ROOM = 2**20  # bytes left on a disk on which not even a log was written
 _AGAIN = "start the same command again"
 _RANK = re.compile(r"^\[rank\d+\]:\s?")
 _SIGNAL = re.compile(r"died with <Signals\.(\w+)")
@@ -223,6 +226,20 @@ def _by_exit(rule: str, attempt: Try) -> Cause:
         return Cause(f"ended by the signal {name}", f"{_AGAIN}; if it comes again, report it with the log")
     words = f"ended with exit status {status[1]}, and does not say why" if status else "failed, and nothing says why"
     return Cause(words, f"look at its logs; to run it alone: the same command with `--until {rule} --verbose`")
+
+
+def unsaid(log: Path, attempt: Try) -> str:
+    """What a job would have written into a log that is empty: where its disk is full, it could not say so either."""
+    try:
+        free = shutil.disk_usage(log.parent).free
+    except OSError:
+        return ""
+    if free >= _NO_ROOM or _signal(attempt.exit):
+        return ""
+    return (
+        f"error: the disk is full.\n  where: {log.parent}, with {free // 1024} KiB left\n"
+        "  to do: free some space and run the same command again; finished files are kept."
+    )
 
 
 def _signal(ended: str) -> str:

@@ -62,6 +62,12 @@ def attached() -> Recorder | None:
     return next((handler for handler in logging.getLogger(_LOGGER).handlers if isinstance(handler, Recorder)), None)
 
 
+def began(rule: str) -> bool:
+    """Whether the run that goes on in this process has begun a job of a rule."""
+    recorder = attached()
+    return recorder is not None and any(job.rule == rule for job in recorder.run.jobs.values())
+
+
 def events_of(log: Path) -> Path:
     """Where the events of a run are, by the name of Snakemake's log of it."""
     return log.parents[1] / FOLDER.name / f"{log.name.removesuffix(_LOG_ENDS)}{_ENDS}"

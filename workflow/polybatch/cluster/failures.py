@@ -200,7 +200,7 @@ def _failure(group: list[Job], known: Mapping[str, SlurmFacts]) -> Failure:
     last = _completed(culprits[0].last, [fault for fault in faults if fault.is_of(culprits[0])])
     facts = _facts(last, known) if last.slurm_id else None
     log = _fresh_log(culprits[0], last)
-    words = _tail(_text(log)) if log else ""
+    words = (_tail(_text(log)) or causes.unsaid(log, last)) if log else ""
     slurm_tail = _tail(slurm_text)
     return Failure(
         jobs=culprits,
@@ -208,7 +208,7 @@ def _failure(group: list[Job], known: Mapping[str, SlurmFacts]) -> Failure:
         facts=facts,
         cause=causes.explain(culprits[0].rule, last, facts, log=words, slurm_log=slurm_tail),
         tried=_tried(culprits[0], known),
-        log=log if words.strip() else Path(last.slurm_log) if slurm_tail.strip() else None,
+        log=log if log and _text(log).strip() else Path(last.slurm_log) if slurm_tail.strip() else None,
         said=causes.stated_fault(words),
     )
 

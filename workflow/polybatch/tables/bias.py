@@ -55,7 +55,8 @@ def language_bias_table(view: View) -> Table:
     columns = [
         Column(
             name,
-            metric_label(name),
+            # The first of the cases names them all where it stands alone; here their group does.
+            metric_label(name).removeprefix("first: "),
             "First passage" if name in FIRST_PASSAGE else "",
             digits=1 if name in FIRST_PASSAGE else digits(name),
             percent=name in FIRST_PASSAGE,

@@ -8,7 +8,7 @@ A Snakefile imports this at every start, so it imports nothing heavy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from polybatch.config.grid import UNTRAINED, runs
@@ -34,41 +34,41 @@ _CONTAMINATION_TABLES = ("contamination", "contamination_examples")
 BY_LANGUAGE, MODEL_PAIRS = "languages", "model_pairs"
 # Tables about the training text; all other tables without a benchmark are about the making of the models.
 DATA_TABLES = ("data", "supplied", *_CONTAMINATION_TABLES, "exposure")
-# Table or figure -> its caption below workflow/report/ and its label in the report.
+# Table or figure -> its caption below workflow/report/ and its label in the report, in the order in which to read them.
 _REPORT = {
-    "findings": ("findings", "0 What came out"),
-    "first_passages": ("first_passages", "0 Languages of the first passages, before and after"),
-    BY_LANGUAGE: ("languages", "1 Every model, language by language"),
-    MODEL_PAIRS: ("model_pairs", "1 Every model against every other"),
-    "main": ("main", "1 Main table"),
-    "published": ("published", "1 Published scores and ours"),
-    "order": ("order", "1 Published order and ours"),
-    "cost": ("cost", "1 What each arm cost and what it brought"),
-    "trade_off": ("trade_off", "2 Monolingual against cross-lingual"),
-    "by_language": ("by_language", "3 By query language"),
-    "language_pairs": ("language_pairs", "4 By language pair"),
-    "by_alpha": ("trend", "4 By alpha"),
-    "by_share": ("trend", "4 By share of the trained weights"),
-    "by_num_pairs": ("trend", "4 By number of training pairs"),
-    "by_num_translated": ("trend", "4 By number of machine-translated pairs"),
-    "by_encoder": ("by_encoder", "4 By size of the encoder"),
-    "monolingual": ("language_table", "5 Monolingual by language"),
-    "cross_lingual": ("cross_lingual", "6 Cross-lingual by language pair"),
-    "multilingual": ("language_table", "7 Multilingual by query language"),
-    "rank_distance": ("language_table", "8 Rank distance by query language"),
-    "language_bias": ("language_bias", "8 Language bias"),
-    "language_share": ("language_share", "8 Languages at the top of the pool"),
-    "averages": ("averages", "9 All metrics"),
-    "data": ("data", "1 Sources and cleaning"),
-    "supplied": ("supplied", "1 Translations of the sources and their cleaning"),
-    "contamination": ("contamination", "2 Overlap with evaluation text"),
-    "contamination_examples": ("contamination_examples", "3 Examples of overlap"),
-    "exposure": ("exposure", "4 Evaluation sets in pretraining"),
-    "translation": ("translation", "1 Machine translation"),
-    "refusals": ("refusals", "2 Refused translations"),
-    "batches": ("batches", "3 Batches drawn"),
-    "timings": ("timings", "4 Wall time and memory"),
-    "manifest": ("manifest", "5 Manifest"),
+    "findings": ("findings", "What came out"),
+    "first_passages": ("first_passages", "Languages of the first passages, before and after"),
+    BY_LANGUAGE: ("languages", "Every model, language by language"),
+    MODEL_PAIRS: ("model_pairs", "Every model against every other"),
+    "main": ("main", "Main table"),
+    "published": ("published", "Published scores and ours"),
+    "order": ("order", "Published order and ours"),
+    "cost": ("cost", "What each arm cost and what it brought"),
+    "trade_off": ("trade_off", "Monolingual against cross-lingual"),
+    "by_language": ("by_language", "By query language"),
+    "language_pairs": ("language_pairs", "By language pair"),
+    "by_alpha": ("trend", "By alpha"),
+    "by_share": ("trend", "By share of the trained weights"),
+    "by_num_pairs": ("trend", "By number of training pairs"),
+    "by_num_translated": ("trend", "By number of machine-translated pairs"),
+    "by_encoder": ("by_encoder", "By size of the encoder"),
+    "monolingual": ("language_table", "Monolingual by language"),
+    "cross_lingual": ("cross_lingual", "Cross-lingual by language pair"),
+    "multilingual": ("language_table", "Multilingual by query language"),
+    "rank_distance": ("language_table", "Rank distance by query language"),
+    "language_bias": ("language_bias", "Language bias"),
+    "language_share": ("language_share", "Languages at the top of the pool"),
+    "averages": ("averages", "All metrics"),
+    "data": ("data", "Sources and cleaning"),
+    "supplied": ("supplied", "Translations of the sources and their cleaning"),
+    "contamination": ("contamination", "Overlap with evaluation text"),
+    "contamination_examples": ("contamination_examples", "Examples of overlap"),
+    "exposure": ("exposure", "Evaluation sets in pretraining"),
+    "translation": ("translation", "Machine translation"),
+    "refusals": ("refusals", "Refused translations"),
+    "batches": ("batches", "Batches drawn"),
+    "timings": ("timings", "Wall time and memory"),
+    "manifest": ("manifest", "Manifest"),
 }
 _REPEATED = "figure_metrics must not repeat a value"
 _REPORT_FORMS = {"html": "table", "svg": "figure", "json": "file"}
@@ -91,28 +91,55 @@ def report_entries(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """What Snakemake's report shows: file name below `latest` -> keyword arguments of `report(...)`.
 
     Tables go in as html pages and figures as svg, which the report shows inline; it offers any other type as a
-    download. Captions are named relative to the rules' folder. The report sorts results by their label.
+    download. Captions are named relative to the rules' folder. The report sorts categories by name and results by
+    label, so both begin with a number: what came out, what was trained on, how the models were made.
     """
-    entries = {}
+    shown: dict[str, list[_Shown]] = {}
     for benchmark in study_benchmarks(config):
-        category = f"Scores on {benchmark}"
-        for name in score_tables_of(config, benchmark):
-            entries[f"{name}.html"] = _entry(name.removesuffix(f"-{benchmark}"), category, f"{name}.html")
-        for figure in figures_of(config, benchmark):
-            entries[f"{figure.name}.svg"] = _entry(figure.kind, category, f"{figure.name}.svg", figure.of_metric)
-    for name in run_tables_of(config):
-        category = "Training data" if name in DATA_TABLES else "Making of the models"
-        entries[f"{name}.html"] = _entry(name, category, f"{name}.html")
-    entries["manifest.json"] = _entry("manifest", "Making of the models", "manifest.json")
+        tables = [
+            _Shown(name.removesuffix(f"-{benchmark}"), f"{name}.html") for name in score_tables_of(config, benchmark)
+        ]
+        figures = [
+            _Shown(figure.kind, f"{figure.name}.svg", figure.of_metric) for figure in figures_of(config, benchmark)
+        ]
+        shown[f"Scores on {benchmark}"] = [*tables, *figures]
+    others = [_Shown(name, f"{name}.html") for name in run_tables_of(config)]
+    shown["Training data"] = [one for one in others if one.kind in DATA_TABLES]
+    shown["Making of the models"] = [one for one in others if one.kind not in DATA_TABLES]
+    shown["Making of the models"].append(_Shown("manifest", "manifest.json"))
+    categories = {name: sorted(members, key=_reading_order) for name, members in shown.items() if members}
+    entries = {
+        one.file: _entry(one, f"{_number(at, categories)} {name}", _number(place, members))
+        for at, (name, members) in enumerate(categories.items(), 1)
+        for place, one in enumerate(members, 1)
+    }
     return {name: entries[name] for name in expected_files(config) if name in entries}
 
 
-def _entry(kind: str, category: str, name: str, detail: str = "") -> dict[str, Any]:
-    caption, label = _REPORT[kind]
+class _Shown(NamedTuple):
+    """A result that the report shows: a key of `_REPORT`, its file, and what its label adds."""
+
+    kind: str
+    file: str
+    detail: str = ""
+
+
+def _reading_order(one: _Shown) -> tuple[int, bool]:
+    """A figure stands after the table of the same name."""
+    return list(_REPORT).index(one.kind), one.file.endswith(".svg")
+
+
+def _number(place: int, members: Collection[Any]) -> str:
+    """A place among `members` as digits that sort as text."""
+    return f"{place:0{len(str(len(members)))}}"
+
+
+def _entry(one: _Shown, category: str, number: str) -> dict[str, Any]:
+    caption, label = _REPORT[one.kind]
     return {
         "caption": f"../workflow/report/{caption}.rst",
         "category": category,
-        "labels": {"result": label + detail, "form": _REPORT_FORMS[name.rpartition(".")[2]]},
+        "labels": {"result": f"{number} {label}{one.detail}", "form": _REPORT_FORMS[one.file.rpartition(".")[2]]},
     }
 
 

@@ -148,7 +148,8 @@ def _data(config: Mapping[str, Any], tables: Sequence[Table]) -> str:
         for row in cleaned.rows:
             values = {key: cell.value for key, cell in zip(keys, row, strict=True)}
             if values.get("license"):
-                told.append(f"{values['source']} ({values['license']}), {values['kept']:,} training pairs kept")
+                source = f"{values['source']} ({values['license']})"
+                told.append(f"{source}, {values['kept']:,} pairs kept, those held out among them")
     languages = config.get("languages") or {}
     trained, evaluated = (languages.get(name) or [] for name in ("train", "evaluate"))
     lines = [f"{'; '.join(told)}."] if told else []

@@ -21,7 +21,8 @@ def translation_faults(config: Config) -> Iterator[Fault]:
     for i, code in enumerate(translation["languages"]):
         where: Way = ("translation", "languages", i)
         if code not in config["languages"]["train"]:
-            yield Fault(where, f"{code!r} is not among languages.train")
+            text = f"{code!r} is not among languages.train; add it there, or give translation.languages without it"
+            yield Fault(where, text)
         if code == "en":
             yield Fault(where, "the pairs to be translated are English already; take 'en' out")
             continue

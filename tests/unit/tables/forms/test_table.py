@@ -100,6 +100,13 @@ def test_html_is_well_formed_and_escaped(table):
     assert page.find(".//tbody/tr[3]/td").text == "<broken>"
 
 
+def test_html_breaks_long_text_so_that_columns_fit(table):
+    told = "trained within and across (hybrid, alpha 0.5)"
+    rows = [[Cell(told), *table.rows[0][1:]], *table.rows[1:]]
+    text = to_html(Table(**{**table.__dict__, "rows": rows}))
+    assert f'<td class="t long">{told}</td>' in text and '<td class="t">hybrid_a</td>' in text
+
+
 def test_terminal_prints_codes_only_when_asked(table):
     assert "\033[" not in to_terminal(table, bold=False)
     assert "\033[1m" in to_terminal(table, bold=True)

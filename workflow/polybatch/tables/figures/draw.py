@@ -89,7 +89,7 @@ def _heat_maps(view: View, part: pd.DataFrame, title: str, across: str, form: st
     panel = alt.layer(tiles, framed, text, data=frame).properties(width=width, height=height)
     chart = panel.facet(
         facet=alt.Facet("arm:N", sort=labels, title=None, header=alt.Header(labelFontSize=14, labelFontWeight="bold")),
-        columns=min(3, len(labels)),
+        columns=2 if len(labels) == 4 else min(3, len(labels)),
     ).resolve_scale(x="independent", y="independent")
     return chart, _starred(unseen, trained)
 

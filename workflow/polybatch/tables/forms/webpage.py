@@ -15,9 +15,11 @@ from itertools import groupby
 from polybatch.tables.forms.table import MARKS, Cell, Column, Table, beside, format_value, header
 
 _SAMPLING = re.compile(r"\b(?:en-en|x-x-mono|x-x|x-y|hybrid-a[0-9.]+(?:to[0-9.]+)?)\b")
+_LONG = 24  # characters of a text cell, beyond which it may be broken: what 12rem hold
 # Names below one class, so that a page may stand inside of another. `.prose` and `.flex` are of Snakemake's report,
 # which keeps 32rem for the description of a workflow, puts the graph of its rules beside it, over wide tables, and
-# centres both on the screen, so that nobody could scroll to the top of what is taller.
+# centres both on the screen, so that nobody could scroll to the top of what is taller, nor to the left of what is wider
+# than the list of results leaves room for.
 _STYLE = """
 .polybatch { font: 15px/1.45 system-ui, sans-serif; color: #1b1b1b; background: #fff; margin: 1rem; }
 .polybatch h1 { font-size: 1.15rem; margin: 0 0 .6rem; }
@@ -25,7 +27,9 @@ _STYLE = """
 .polybatch table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .6rem 0; }
 .polybatch th, .polybatch td { padding: .28rem .7rem; text-align: right; white-space: nowrap; font-weight: 400; }
 .polybatch th { font-weight: 600; }
+.polybatch thead th { white-space: normal; vertical-align: bottom; }
 .polybatch th.t, .polybatch td.t { text-align: left; }
+.polybatch td.long { white-space: normal; min-width: 12rem; max-width: 40rem; }
 .polybatch thead tr:first-child th { border-top: 2px solid #1b1b1b; }
 .polybatch thead tr:last-child th { border-bottom: 1px solid #1b1b1b; }
 .polybatch tbody tr:last-child td { border-bottom: 2px solid #1b1b1b; }
@@ -37,11 +41,11 @@ _STYLE = """
 .polybatch p.told { color: #1b1b1b; }
 .polybatch .notes { font-size: .87em; color: #5a5a5a; }
 .polybatch img { display: block; max-width: 100%; margin: .4rem 0; }
-.h-screen:has(.polybatch) { align-items: flex-start; }
+.h-screen:has(.polybatch) { align-items: flex-start; justify-content: flex-start; }
 .prose:has(.polybatch) { max-width: 64rem; }
-.flex:has(> .py-2 > .prose .polybatch) { flex-wrap: wrap; }
+.flex:has(> .py-2 > .prose .polybatch) { flex-wrap: wrap; min-width: 0; }
+.py-2:has(> .prose .polybatch) { min-width: 0; max-width: 100%; }
 .story.polybatch { max-width: 62rem; margin: 1rem auto; }
-.story.polybatch thead th { white-space: normal; vertical-align: bottom; }
 .polybatch .wide { overflow-x: auto; }
 .polybatch .name { white-space: nowrap; }
 .polybatch summary { cursor: pointer; color: #24507d; }
@@ -54,7 +58,7 @@ _STYLE = """
   .polybatch, .story.polybatch { margin: .5rem .2rem; }
   .polybatch table { font-size: .78em; }
   .polybatch th, .polybatch td { padding: .3rem .22rem; }
-  .polybatch th, .polybatch td.t { white-space: normal; }
+  .polybatch th, .polybatch td.t { white-space: normal; min-width: 0; }
   .polybatch td .diff::before { content: "\\A"; white-space: pre; }
   .polybatch ul { padding-left: 1.2rem; }
 }
@@ -145,12 +149,16 @@ def _label(column: Column) -> str:
     return html.escape(header(column)).replace(" ↑", "\u00a0↑").replace(" ↓", "\u00a0↓")
 
 
-def _html_class(column: Column) -> str:
-    return ' class="t"' if column.is_text else ""
+def _html_class(column: Column, text: str = "") -> str:
+    """The class of a header, or of the cell with a text: one that is long is broken into lines, so that columns fit."""
+    if not column.is_text:
+        return ""
+    return ' class="t long"' if len(text) > _LONG else ' class="t"'
 
 
 def _html_cell(cell: Cell, column: Column) -> str:
-    value = words(format_value(cell, column)) if column.is_text else html.escape(format_value(cell, column))
+    plain = format_value(cell, column)
+    value = words(plain) if column.is_text else html.escape(plain)
     text = f"<b>{value}</b>" if cell.best else value
     spread, difference = beside(cell, column)
     if spread:
@@ -159,4 +167,4 @@ def _html_cell(cell: Cell, column: Column) -> str:
         text += f' <span class="diff">{html.escape(difference)}</span>'
     if cell.mark:
         text += f' <span class="mark">{MARKS[cell.mark]}</span>'
-    return f"<td{_html_class(column)}>{text}</td>"
+    return f"<td{_html_class(column, plain)}>{text}</td>"
