@@ -152,9 +152,9 @@ def is_large(wildcards):
 def cores(jobs, pretrained):
     """Threads of a job with a pretrained encoder: the machine's cores, shared by such jobs as run at a time.
 
-    `jobs` is their number, `pretrained` the most that one of them asks for in MB: where two fit the memory, two run side by
-    side, a thread each, rather than one on two threads. A job of a cluster has its CPUs to itself. An encoder that is made
-    here is too small for a second thread to help. `--set-threads` overrules all.
+    `jobs` is their number, `pretrained` the most that one of them asks for in MB: where two fit the memory, two run side
+    by side, a thread each, rather than one on two threads. A job of a cluster has its CPUs to itself. An encoder that is
+    made here is too small for a second thread to help. `--set-threads` overrules all.
     """
     alone = int(os.environ.get("POLYBATCH_JOB_CPUS", 0))
     # `workflow.cores` refuses to be read where none are given, as for a dry run or before Snakemake says so itself.
@@ -173,15 +173,16 @@ def cores(jobs, pretrained):
 
 def has_card(rule):
     """Whether a profile, or `--set-resources`, gives the jobs of a rule a card."""
-    asked = dict((workflow.resource_settings.overwrite_resources or {}).get(rule, {}))
-    return str(asked.get("gpu", 0)) != "0"
+    asked = (workflow.resource_settings.overwrite_resources or {}).get(rule) or {}
+    number = asked["gpu"] if "gpu" in asked else 0
+    return getattr(number, "value", number) not in (0, "0")
 
 
 def memory(megabytes, pretrained=None, beside=False):
     """What a job asks a cluster for: twice as much with every try, up to the profile's limits.
 
-    `pretrained` is for runs whose encoder is large: so many, or a function of wildcards. What is estimated there is a bound,
-    so that a limit below it is taken for enough. Jobs that run `beside` others of their group share the limit.
+    `pretrained` is for runs whose encoder is large: so many, or a function of wildcards. What is estimated there is a
+    bound, so a limit below it is taken to be enough. Jobs that run `beside` others of their group share the limit.
     """
     most = int(os.environ.get("POLYBATCH_JOB_MEM_MB", sys.maxsize))
     most //= int(os.environ.get("POLYBATCH_JOB_CPUS", 1)) if beside else 1

@@ -3,10 +3,9 @@
 inputs: a resolved configuration; runs and encoders of it
 outputs: megabytes (10^6 bytes)
 
-Known before anything is fetched are an encoder's shape (`encoders.known`, or config.json of a user's folder), what of it
-is trained, in which precision, how many texts a step embeds, and a bound on their length. What hangs on the files of an
-earlier run is left out: the threads of a training follow from its memory, and its weights from them.
-The arithmetic is that of `training.footprint`. It was held against the measured peaks of multilingual-e5-small: 24
+Known before anything is fetched are an encoder's shape (`encoders.known`, or config.json of a user's folder), what of
+it is trained, in which precision, how many texts a step embeds, and a bound on their length. What hangs on the files of
+an earlier run is left out: the threads of a training follow from its memory, and its weights from them. The arithmetic is that of `training.footprint`. It was held against the measured peaks of multilingual-e5-small: 24
 trainings took 3.2 to 6.4 GB, and are asked 1.05 to 1.3 times as much (tests/unit/study/test_job_memory.py).
 """
 
@@ -98,7 +97,7 @@ def most_mb(jobs: Iterable[int]) -> int:
 def computes_bf16() -> bool:
     """Whether the processors that will train multiply in bf16 (`encoders.kernels.computes_bf16`).
 
-    Asked of Linux, without torch. Those of a cluster are not known where Snakemake runs: there float32 is reckoned with.
+    Linux says it, without torch. Those of a cluster are not known where Snakemake runs: float32 is reckoned with there.
     """
     path = Path("/proc/cpuinfo")
     if "POLYBATCH_JOB_CPUS" in os.environ or not path.is_file():
