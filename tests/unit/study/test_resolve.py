@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,28 @@ def with_benchmark(entry: Any) -> dict:
 
 def with_run(entry: Any) -> dict:
     return {"study": {"runs": [entry]}}
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
+def test_a_projection_is_not_begun_on_fewer_rows_than_it_needs(config: dict, tmp_path: Path, form: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def told(rows: int) -> str:
+        path = tmp_path / f"mine.{form}"
+        pairs = [{"query": f"q{i}", "passage": f"p{i}"} for i in range(rows)]
+        if form == "parquet":
+            pq.write_table(pa.Table.from_pylist(pairs), path)
+        else:
+            lines = [json.dumps(pair) if form == "jsonl" else ",".join(pair.values()) for pair in pairs]
+            path.write_text("\n".join([*(["query,passage"] if form == "csv" else []), *lines]), "utf-8")
+        runs = with_run({"sampling": "untrained", "projections": ["lir"]})
+        return faults(merged(config, runs, {"source": {"path": str(path)}, "projection": {"text": 1}}))
+
+    fault = "study.runs.0.projections: are estimated from 50 texts a language or more, and the study's own files hold 49 rows"
+    assert fault in told(49)
+    assert "projection.text: unknown key" in told(49), "together with all others"
+    assert "rows" not in told(50)
 
 
 def test_the_default_study_measures_a_pretrained_encoder_before_and_after(monkeypatch: pytest.MonkeyPatch) -> None:
