@@ -58,7 +58,7 @@ def _download(requirement: str, sha256: str, platform: str, folder: Path, output
             problem,
             expected=f"a wheel of the kind py3-none-{platform}, sha256 {sha256}",
             found=told[-_MOST_TOLD:],
-            remedy=f"{remedy}, or put that wheel by hand at {output} (docs/prefetch.md), and run the same command again",
+            remedy=f"{remedy}, or put that wheel by hand at {output}, and run the same command again",
         ) from error
     [wheel] = folder.glob("*.whl")
     return wheel

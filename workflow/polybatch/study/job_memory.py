@@ -6,8 +6,8 @@ outputs: megabytes (10^6 bytes)
 Known before anything is fetched are an encoder's shape (`encoders.known`, or config.json of a user's folder), what of
 it is trained, in which precision, how many texts a step embeds, and a bound on their length. What hangs on the files of
 an earlier run is left out: the threads of a training follow from its memory, and its weights from them.
-The arithmetic is that of `training.footprint`. It was held against the measured peaks of multilingual-e5-small: trainings
-took 3.2 to 6.4 GB (tests/unit/study/test_job_memory.py).
+The arithmetic is that of `training.footprint`. It was held against the measured peaks of multilingual-e5-small, whose
+trainings took 3.2 to 6.4 GB (tests/unit/study/test_job_memory.py).
 """
 
 from __future__ import annotations
