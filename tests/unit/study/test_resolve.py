@@ -70,6 +70,18 @@ def with_run(entry: Any) -> dict:
     return {"study": {"runs": [entry]}}
 
 
+def test_a_language_that_no_row_can_be_in_is_told(config: dict) -> None:
+    over = {"source": "libreoffice", "languages": {"train": ["en", "de", "th"]}, "split": {"parallel_in": ["de", "th"]}}
+    told = faults(merged(config, over, {"translation": {"languages": []}}))
+    assert "languages.train.2: no source has text in 'th' (they have ca cs da de en el" in told
+    assert "split.parallel_in.1: no source has text in 'th'" in told
+    assert "train.1" not in told and "parallel_in.0" not in told
+    named = merged(config, over, {"sources": {"libreoffice": {"languages": ["de"]}}, "split": {"parallel_in": ["de"]}})
+    named["languages"]["train"] = ["en", "es", "tr"]
+    assert "languages.train.2: no source has text in 'tr' (they have de en)" in faults(named)
+    assert "languages.train.1" not in faults(named), "translation.languages has es"
+
+
 @pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
 def test_a_projection_is_not_begun_on_fewer_rows_than_it_needs(config: dict, tmp_path: Path, form: str) -> None:
     import pyarrow as pa
