@@ -73,7 +73,7 @@ def with_run(entry: Any) -> dict:
 def test_a_language_that_no_row_can_be_in_is_told(config: dict) -> None:
     over = {"source": "libreoffice", "languages": {"train": ["en", "de", "th"]}, "split": {"parallel_in": ["de", "th"]}}
     told = faults(merged(config, over, {"translation": {"languages": []}}))
-    assert "languages.train.2: no source has text in 'th' (they have ca cs da de en el" in told
+    assert "languages.train.2: no source has text in 'th' (they have ca cs da de el en es" in told
     assert "split.parallel_in.1: no source has text in 'th'" in told
     assert "train.1" not in told and "parallel_in.0" not in told
     named = merged(config, over, {"sources": {"libreoffice": {"languages": ["de"]}}, "split": {"parallel_in": ["de"]}})

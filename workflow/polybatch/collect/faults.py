@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from polybatch.collect.options import SECTIONS, MMarcoOptions, SourceSection
+from polybatch.collect.options import SECTIONS, SourceSection
 from polybatch.config.catalogue import Config, listed, source_name, unknown
 from polybatch.config.user_files import path_fault
 from polybatch.core.languages import help_languages
@@ -81,15 +81,8 @@ def _language_faults(config: Config, names: list[str]) -> Iterator[Fault]:
 
 
 def _languages_of(source: Config) -> tuple[str, ...] | None:
-    """The languages, but English, of a source's own text; None where only its files say."""
-    adapter = source.get("adapter")
-    if adapter in ("local", "homeassistant"):
-        return None
-    if adapter == "libreoffice":
-        return help_languages(source)
-    if adapter == "mmarco":
-        return tuple(source.get("languages") or MMarcoOptions.default_of("languages"))
-    return ()
+    """The languages, but English, of a source's own text; None where its files say it."""
+    return help_languages(source) if source.get("adapter") == "libreoffice" else None
 
 
 def _validation_faults(config: Config, names: list[str]) -> Iterator[Fault]:
