@@ -21,6 +21,7 @@ from polybatch.core.cores import machine_memory_mb, threads_of
 from polybatch.core.errors import ConfigError, PolybatchError
 from polybatch.prefetch.requests import hub_requests, trained_languages, translator_models, wheels
 from polybatch.retrieval import faiss_builds
+from polybatch.study import job_memory
 from polybatch.study.resolve import resolve
 from polybatch.tables.names import SUMMARY, expected_files, report_entries
 from polybatch.tables.options import TableOptions
@@ -89,6 +90,12 @@ DECONTAMINATION_GROUP = "decontaminate" if DERIVED_BENCHMARKS and not SMALL else
 # Threads of one training or embedding: up to 2 they were measured to help, beyond that nothing was.
 MOST_THREADS = 8
 
+# What jobs with pretrained encoders ask for, in MB: embeddings and mixtures by encoder.
+LARGE_ENCODERS = list(dict.fromkeys(run.encoder for run in ALL_RUNS.values()))
+LARGE_ENCODERS = [name for name in LARGE_ENCODERS if "scratch" not in CONFIG["encoders"][name]]
+EMBEDDING_MB = {name: job_memory.embedding_mb(CONFIG, name) for name in LARGE_ENCODERS}
+MIXING_MB = {name: job_memory.mixing_mb(CONFIG, name) for name in LARGE_ENCODERS}
+
 # Run -> jobs among which its texts are divided to be embedded.
 ENCODING_SHARDS = {
     run.name: configuration.encoding_shards(CONFIG, run.encoder) for run in embedded(CONFIG) if run.projection == NONE
@@ -145,8 +152,9 @@ def is_large(wildcards):
 def cores(jobs, pretrained):
     """Threads of a job with a pretrained encoder: the machine's cores, shared by such jobs as run at a time.
 
-    `jobs` is their number, `pretrained` the memory that each may take in MB. A job of a cluster has its CPUs to itself. An
-    encoder that is made here is too small for a second thread to help. `--set-threads` overrules all.
+    `jobs` is their number, `pretrained` the most that one of them asks for in MB: where two fit the memory, two run side
+    by side, a thread each, rather than one on two threads. A job of a cluster has its CPUs to itself. An encoder that is
+    made here is too small for a second thread to help. `--set-threads` overrules all.
     """
     alone = int(os.environ.get("POLYBATCH_JOB_CPUS", 0))
     # `workflow.cores` refuses to be read where none are given, as for a dry run or before Snakemake says so itself.
@@ -163,16 +171,27 @@ def cores(jobs, pretrained):
     return asked
 
 
+def has_card(rule):
+    """Whether a profile, or `--set-resources`, gives the jobs of a rule a card."""
+    asked = (workflow.resource_settings.overwrite_resources or {}).get(rule) or {}
+    number = asked["gpu"] if "gpu" in asked else 0
+    return getattr(number, "value", number) not in (0, "0")
+
+
 def memory(megabytes, pretrained=None, beside=False):
     """What a job asks a cluster for: twice as much with every try, up to the profile's limits.
 
-    `pretrained` is for runs whose encoder is large. Jobs that run `beside` others of their group share the limit.
+    `pretrained` is for runs whose encoder is large: so many, or a function of wildcards. What is estimated there is a
+    bound, so a limit below it is taken to be enough. Jobs that run `beside` others of their group share the limit.
     """
     most = int(os.environ.get("POLYBATCH_JOB_MEM_MB", sys.maxsize))
     most //= int(os.environ.get("POLYBATCH_JOB_CPUS", 1)) if beside else 1
 
     def asked(wildcards, attempt):
-        first = pretrained if pretrained and is_large(wildcards) else megabytes
+        first = megabytes
+        if pretrained and is_large(wildcards):
+            first = pretrained(wildcards) if callable(pretrained) else pretrained
+            first = min(first, max(most, job_memory.UNKNOWN_MB))
         return max(first, min(first * 2 ** (attempt - 1), most))
 
     return asked

@@ -18,10 +18,10 @@ rule encode:
         "run"
     conda:
         "../envs/train.yaml"
-    threads: cores(jobs=len(ENCODING_SHARDS), pretrained=16000)
+    threads: cores(jobs=len(ENCODING_SHARDS), pretrained=job_memory.most_mb(EMBEDDING_MB.values()))
     resources:
         gpu=0,
-        mem_mb=memory(3000, pretrained=16000),
+        mem_mb=memory(3000, pretrained=lambda w: EMBEDDING_MB[encoder_of(w)]),
         runtime=minutes(240),
     params:
         code=code_digest("embedding.encode"),

@@ -17,7 +17,7 @@ rule interpolate:
     conda:
         "../envs/train.yaml"
     resources:
-        mem_mb=memory(2500, pretrained=16000),
+        mem_mb=memory(2500, pretrained=lambda w: MIXING_MB[encoder_of(w)]),
         runtime=minutes(30),
     params:
         code=code_digest("posthoc.interpolate"),
@@ -44,10 +44,10 @@ rule project_model:
         "project"
     conda:
         "../envs/train.yaml"
-    threads: cores(jobs=len(PROJECTED), pretrained=16000)
+    threads: cores(jobs=len(PROJECTED), pretrained=job_memory.most_mb(EMBEDDING_MB.values()))
     resources:
         gpu=0,
-        mem_mb=memory(3000, pretrained=16000),
+        mem_mb=memory(3000, pretrained=lambda w: EMBEDDING_MB[encoder_of(w)]),
         runtime=minutes(60),
     params:
         code=code_digest("posthoc.estimate"),

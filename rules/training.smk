@@ -7,6 +7,14 @@ rule train:
         MODELS.values(),
 
 
+# What each training with a pretrained encoder asks for, in MB. On a card little of it is in main memory.
+TRAINING_MB = {
+    name: job_memory.UNKNOWN_MB if has_card("train_run") else job_memory.training_mb(CONFIG, ALL_RUNS[name])
+    for name in TRAININGS
+    if ALL_RUNS[name].encoder in LARGE_ENCODERS
+}
+
+
 # One run of the grid; a killed training goes on from its last checkpoint to the same result.
 rule train_run:
     input:
@@ -26,10 +34,10 @@ rule train_run:
         "run"
     conda:
         "../envs/train.yaml"
-    threads: cores(jobs=len(TRAININGS), pretrained=16000)
+    threads: cores(jobs=len(TRAININGS), pretrained=job_memory.most_mb(TRAINING_MB.values()))
     resources:
         gpu=0,
-        mem_mb=memory(2500, pretrained=16000),
+        mem_mb=memory(2500, pretrained=lambda w: TRAINING_MB.get(w.trained, job_memory.UNKNOWN_MB)),
         runtime=minutes(480),
     params:
         code=code_digest("training.train"),

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from small_benchmark import write_parallel
+from small_pipeline import embed_and_index, write_tables
 from tiny_models import save_tiny_model
 
 from polybatch.config.grid import Run
 from polybatch.config.paths import Paths
 from polybatch.core.files import write_json
 from polybatch.core.sums import write_sums
-from polybatch.embedding.embedder import Model
-from polybatch.embedding.encode import encode
-from polybatch.embedding.options import EncodeOptions
-from polybatch.retrieval.index import build_indexes
-from polybatch.retrieval.options import IndexOptions
 from polybatch.retrieval.score import Job, ScoreOptions, score_benchmark
-from polybatch.tables.versions import versions
 
 RUN = Run("tiny", "hybrid", "0.5", "all", "all", ("en", "de"), 1)
 LANGUAGES = ["en", "de", "tr"]
@@ -66,23 +60,10 @@ def write_study(results: Path, *, scored: bool = True, tables: bool = True) -> P
 def _evaluate(paths: Paths, folder: Path, run: Run) -> None:
     benchmark, embeddings = Path(paths.benchmark("test")), Path(paths.embeddings(run.name, "test"))
     index = Path(paths.index_record(run.name, "test")).parent
-    encode(Model(folder, EncodeOptions()), benchmark, LANGUAGES, embeddings)
-    build_indexes(embeddings, LANGUAGES, "Flat", IndexOptions(), index)
+    embed_and_index(folder, benchmark, LANGUAGES, embeddings=embeddings, index=index)
     files = (paths.scores(run.name, "test"), paths.per_query(run.name, "test"), paths.ranked(run.name, "test"))
     job = Job(embeddings, index, benchmark, ScoreOptions.from_values({"metrics": METRICS}), *map(Path, files))
     score_benchmark(job, run.grid, trec_folder=Path(paths.base) / "trec" / run.encoder / str(run.seed))
-
-
-def write_tables(root: Path, config: dict[str, Any]) -> None:
-    """A version of the tables that has a manifest and no table."""
-
-    def fill(folder: Path, name: str) -> None:
-        for file in (versions.TABLES, versions.SCORES, versions.GROUPS):
-            (folder / file).write_text("[]", "utf-8")
-        content = {"version": name, "fingerprint": "f" * 64, "content": "", "git": None, "config": config}
-        (folder / versions.MANIFEST).write_text(json.dumps(content), "utf-8")
-
-    versions.publish(root, root / "latest", ("f", ""), fill)
 
 
 def training() -> dict[str, Any]:

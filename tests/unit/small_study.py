@@ -6,21 +6,15 @@ terminal.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from small_benchmark import write_qrels, write_side
+from small_pipeline import embed_and_index, write_tables
 from tiny_models import save_tiny_model
 
 from polybatch.config.study_paths import StudyPaths
-from polybatch.core.files import write_json
-from polybatch.embedding.embedder import Model
-from polybatch.embedding.encode import encode
 from polybatch.embedding.options import EncodeOptions
-from polybatch.retrieval.index import build_indexes
-from polybatch.retrieval.options import IndexOptions
-from polybatch.tables.versions import versions
 
 LANGUAGES = ("en", "ar", "th", "zh")
 UNTRAINED, HYBRID = "tiny/untrained", "tiny/hybrid-a0.5/nall/en+ar/s1"
@@ -81,27 +75,18 @@ def write_study(results: Path, *, dtype: str = "float32", factory: str = "Flat")
         save_tiny_model(Path(folder), prompts=PROMPTS, seed=seed)
         for name in ("test", "extra") if run == UNTRAINED else ("test",):
             embed(paths, run, name, dtype=dtype, factory=factory)
-    write_tables(results, made)
+    write_tables(results / "tables" / made["study"]["name"], made)
     return paths
 
 
 def embed(paths: StudyPaths, run: str, name: str, *, dtype: str = "float32", factory: str = "Flat") -> None:
     """Embeds and indexes a benchmark with a run's model."""
-    model = Model(Path(paths.model_folders()[run]), EncodeOptions(dtype=dtype, device="cpu"))
-    embeddings = Path(paths.embeddings(run, name))
-    encode(model, Path(paths.benchmark(name)), LANGUAGES, embeddings)
-    build_indexes(embeddings, LANGUAGES, factory, IndexOptions(), Path(paths.index_record(run, name)).parent)
-
-
-def write_tables(results: Path, made: dict[str, Any]) -> None:
-    """A version of the study's tables without any table: it holds the configuration."""
-    root = results / "tables" / made["study"]["name"]
-
-    def fill(folder: Path, name: str) -> None:
-        (folder / versions.TABLES).write_text("[]", "utf-8")
-        for file in (versions.SCORES, versions.GROUPS):
-            (folder / file).write_text("", "utf-8")
-        manifest = {"version": name, "fingerprint": json.dumps(made), "content": "c", "config": made}
-        write_json(folder / versions.MANIFEST, manifest)
-
-    versions.publish(root, root / "latest", (json.dumps(made), "c"), fill)
+    embed_and_index(
+        Path(paths.model_folders()[run]),
+        Path(paths.benchmark(name)),
+        LANGUAGES,
+        embeddings=Path(paths.embeddings(run, name)),
+        index=Path(paths.index_record(run, name)).parent,
+        options=EncodeOptions(dtype=dtype, device="cpu"),
+        factory=factory,
+    )

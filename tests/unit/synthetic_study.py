@@ -9,14 +9,18 @@ from __future__ import annotations
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from polybatch.config.grid import Run
 from polybatch.core.contracts import GRID_DEFAULTS, PER_QUERY, POOL, SCORES
 from polybatch.core.files import write_parquet
-from polybatch.tables.make import Inputs
+from polybatch.tables.make import Inputs, _groups
+from polybatch.tables.scores import View
+from polybatch.tables.summary import summarise
 
 LANGS = ("en", "de", "el")
 TRAINED = "en+de"
@@ -75,6 +79,12 @@ def inputs(base: Path, study_config: dict | None = None, **changes: object) -> I
 def score_files(base: Path) -> list[Path]:
     """The score files of all runs below `base`."""
     return sorted(path for path in base.rglob("scores/**/*.parquet") if "per_query" not in path.name)
+
+
+def view(base: Path, **changes: Any) -> tuple[View, pd.DataFrame]:
+    """The scores below a folder as the tables of the benchmark `test` see them, and the groups that tests are made on."""
+    scores = sorted(base.rglob("scores/**/test.parquet"))
+    return View(summarise(scores), "test", **changes), _groups(Inputs(config(), scores, ()))
 
 
 def write_study(base: Path, benchmarks: tuple[str, ...] = ("test",), groups: int = 50, **grid: object) -> list[Path]:

@@ -120,7 +120,7 @@ def hostile() -> dict[str, str]:
 def calls(tmp_path_factory: pytest.TempPathFactory, hostile: dict[str, str]) -> dict[str, list[list[str]]]:
     """Rule -> words of every call of Python, of a study whose config holds what a shell must not see."""
     folder = put_project(tmp_path_factory.mktemp("commands") / FOLDER)
-    (folder / hostile["source"]).touch()
+    (folder / hostile["source"]).write_text("{}\n" * 50, "utf-8")  # as many rows as a projection needs
     shutil.copytree(ROOT / "resources/translators/homeassistant-de-es", folder / hostile["translator"])
     for key in ("encoder", "benchmark"):
         (folder / hostile[key]).mkdir()

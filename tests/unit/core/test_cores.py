@@ -23,6 +23,11 @@ def test_cores_are_shared_by_the_jobs_that_run_at_a_time(cores: int, memory_mb: 
     assert threads_of(cores, memory_mb, jobs=jobs, job_memory_mb=16_000, most=16) == threads
 
 
+def test_two_that_fit_run_side_by_side_rather_than_one_on_two_threads() -> None:
+    assert threads_of(2, 24_000, jobs=3, job_memory_mb=6_900, most=8) == 1
+    assert threads_of(2, 24_000, jobs=1, job_memory_mb=6_900, most=8) == 2
+
+
 def test_a_job_that_no_further_thread_helps_gets_one() -> None:
     assert threads_of(64, 256_000, jobs=1, job_memory_mb=1000, most=1) == 1
 

@@ -45,7 +45,8 @@ def imported(tree: ast.Module) -> Iterator[str]:
 
 
 def test_a_stage_is_imported_by_no_other_module() -> None:
-    found = {(name, other) for name, tree in TREES.items() for other in imported(tree) if other in stages()}
+    of_stages = stages()
+    found = {(name, other) for name, tree in TREES.items() for other in imported(tree) if other in of_stages}
     assert not found
 
 

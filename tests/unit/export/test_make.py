@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from small_export import LANGUAGES, METRICS, RUN, write_study, write_tables
+from small_export import CONFIG, LANGUAGES, METRICS, RUN, write_study
+from small_pipeline import fingerprint_of, write_tables
 
 from polybatch.config.paths import Paths
 from polybatch.core.errors import ConfigError, DataError
@@ -106,7 +107,7 @@ def test_the_cards_results_are_the_studys(made: Paths, exported: Path) -> None:
         "rank distance (lower is better)",
         "encoder before training",
         "| tr |",
-        "fingerprint `" + "f" * 64,
+        "fingerprint `" + fingerprint_of(CONFIG),
         'prompt_name="query"',
     ],
 )

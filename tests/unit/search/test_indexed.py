@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from small_study import HYBRID, UNTRAINED, config, write_tables
+from small_pipeline import write_tables
+from small_study import HYBRID, UNTRAINED, config
 
 from polybatch.config.study_paths import StudyPaths
 from polybatch.core.errors import ConfigError, DataError
@@ -25,7 +26,7 @@ def study(results: Path, indexed: dict[str, list[str]], **grid: object) -> Study
             for path in (paths.embeddings_record(run, name), paths.index_record(run, name)):
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
                 Path(path).write_text("{}", "utf-8")
-    write_tables(results, made)
+    write_tables(results / "tables" / made["study"]["name"], made)
     return read_study(results, "default")
 
 

@@ -89,6 +89,14 @@ def test_a_file_that_cannot_be_read_is_named(project: Path, text: str | None) ->
     assert error.value.where == "bad.yaml"
 
 
+def test_a_file_that_is_nested_too_deep_is_named(project: Path) -> None:
+    deep = "".join(f"{' ' * i}a:\n" for i in range(500))
+    (project / "deep.yaml").write_text(f"{deep}{' ' * 500}1\n")
+    with pytest.raises(ConfigError, match="nested too deep") as error:
+        merged([Path("deep.yaml")])
+    assert error.value.where == "deep.yaml" and "at most 50 levels" in error.value.expected
+
+
 def test_keys_of_the_top_level_can_be_changed_as_snakemake_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert resolved([], collection="elsewhere")["collection"] == "elsewhere"

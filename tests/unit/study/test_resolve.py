@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,40 @@ def with_benchmark(entry: Any) -> dict:
 
 def with_run(entry: Any) -> dict:
     return {"study": {"runs": [entry]}}
+
+
+def test_a_language_that_no_row_can_be_in_is_told(config: dict) -> None:
+    over = {"source": "libreoffice", "languages": {"train": ["en", "de", "th"]}, "split": {"parallel_in": ["de", "th"]}}
+    told = faults(merged(config, over, {"translation": {"languages": []}}))
+    assert "languages.train.2: no source has text in 'th' (they have ca cs da de el en es" in told
+    assert "split.parallel_in.1: no source has text in 'th'" in told
+    assert "train.1" not in told and "parallel_in.0" not in told
+    named = merged(config, over, {"sources": {"libreoffice": {"languages": ["de"]}}, "split": {"parallel_in": ["de"]}})
+    named["languages"]["train"] = ["en", "es", "tr"]
+    assert "languages.train.2: no source has text in 'tr' (they have de en)" in faults(named)
+    assert "languages.train.1" not in faults(named), "translation.languages has es"
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
+def test_a_projection_is_not_begun_on_fewer_rows_than_it_needs(config: dict, tmp_path: Path, form: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def told(rows: int) -> str:
+        path = tmp_path / f"mine.{form}"
+        pairs = [{"query": f"q{i}", "passage": f"p{i}"} for i in range(rows)]
+        if form == "parquet":
+            pq.write_table(pa.Table.from_pylist(pairs), path)
+        else:
+            lines = [json.dumps(pair) if form == "jsonl" else ",".join(pair.values()) for pair in pairs]
+            path.write_text("\n".join([*(["query,passage"] if form == "csv" else []), *lines]), "utf-8")
+        runs = with_run({"sampling": "untrained", "projections": ["lir"]})
+        return faults(merged(config, runs, {"source": {"path": str(path)}, "projection": {"text": 1}}))
+
+    fault = "study.runs.0.projections: are estimated from 50 texts a language or more, and the study's own files hold 49 rows"
+    assert fault in told(49)
+    assert "projection.text: unknown key" in told(49), "together with all others"
+    assert "rows" not in told(50)
 
 
 def test_the_default_study_measures_a_pretrained_encoder_before_and_after(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ def study(source: Path) -> dict:
     default, toy = (
         yaml.safe_load((ROOT / name).read_text("utf-8")) for name in ("config.yaml", "tests/workflow/toy.yaml")
     )
-    source.write_text(str(source), "utf-8")
+    source.write_text(f"{source}\n" * 50, "utf-8")  # as many rows as a projection needs
     toy["source"]["path"] = str(source)
     update_config(default, toy)
     default["study"]["runs"] += [

@@ -12,9 +12,7 @@ import synthetic_study as synthetic
 from polybatch.core.errors import DataError
 from polybatch.tables.cost import cost_table, needs_of, read_trainings
 from polybatch.tables.forms.table import to_csv, to_markdown
-from polybatch.tables.make import Inputs, _groups
-from polybatch.tables.scores import View
-from polybatch.tables.summary import Arm, summarise
+from polybatch.tables.summary import Arm
 
 RUN = "tiny/hybrid-a0.5/nall/en+de/s{}"
 
@@ -23,8 +21,7 @@ RUN = "tiny/hybrid-a0.5/nall/en+de/s{}"
 def whole(tmp_path_factory):
     base = tmp_path_factory.mktemp("base")
     synthetic.write_study(base, groups=12)
-    scores = sorted(base.rglob("scores/**/test.parquet"))
-    return base, View(summarise(scores), "test"), _groups(Inputs(synthetic.config(), scores, ()))
+    return base, *synthetic.view(base)
 
 
 def rows_of(table):
@@ -106,9 +103,7 @@ def test_what_is_made_of_a_training_without_another_has_its_time(tmp_path):
     for more in ({}, {"share": "0.5"}, {"projection": "lir"}):
         synthetic.write_run(tmp_path, "hybrid", 0, groups=4, langs=("en", "de"), **more)
     synthetic.write_run(tmp_path, "untrained", -1, groups=4, langs=("en", "de"), projection="lir")
-    scores = sorted(tmp_path.rglob("scores/**/test.parquet"))
-    view, groups = View(summarise(scores), "test"), _groups(Inputs(synthetic.config(), scores, ()))
-    table = cost_table(view, groups, read_trainings([synthetic.write_training(tmp_path, RUN.format(0))]))
+    table = cost_table(*synthetic.view(tmp_path), read_trainings([synthetic.write_training(tmp_path, RUN.format(0))]))
     assert {row["minutes"] for name, row in rows_of(table).items() if name.startswith("hybrid")} == {"1.5"}
     assert rows_of(table)["untrained, LIR"]["minutes"] == "0.0"
 

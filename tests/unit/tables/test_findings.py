@@ -9,21 +9,7 @@ import synthetic_study as synthetic
 
 from polybatch.tables.findings import before_and_after, findings_table, model_words
 from polybatch.tables.forms.table import to_markdown
-from polybatch.tables.make import Inputs, _groups
-from polybatch.tables.scores import View
-from polybatch.tables.summary import Arm, summarise
-
-
-def study(base, **changes):
-    scores = sorted(base.rglob("scores/**/test.parquet"))
-    return View(summarise(scores), "test", **changes), _groups(Inputs(synthetic.config(), scores, ()))
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    base = tmp_path_factory.mktemp("base")
-    synthetic.write_study(base, groups=12)
-    return study(base)
+from polybatch.tables.summary import Arm
 
 
 def rows_of(table):
@@ -66,7 +52,7 @@ def test_the_sentences_hold_the_numbers_of_the_table_and_the_verdict_of_the_test
 def test_what_is_not_significant_is_called_so(tmp_path):
     for sampling in ("untrained", "hybrid"):
         synthetic.write_run(tmp_path, sampling, -1 if sampling == "untrained" else 0, groups=6, level=(0.5, 0.4, 0.3))
-    table = findings_table(*study(tmp_path))
+    table = findings_table(*synthetic.view(tmp_path))
     marked = sum(bool(cell.mark) for cell in table.rows[1])
     assert marked < 5  # the levels are the same, and the queries few
     assert table.caption.count("(significant)") == marked
@@ -89,7 +75,7 @@ def test_the_trained_arm_told_of_is_the_reference_or_the_default(whole, referenc
 def test_a_study_without_an_untrained_encoder_is_compared_with_its_reference(tmp_path):
     for sampling in ("x-y", "hybrid"):
         synthetic.write_run(tmp_path, sampling, 0, groups=8)
-    table = findings_table(*study(tmp_path))
+    table = findings_table(*synthetic.view(tmp_path))
     assert table.rows[0][1].difference is not None
     assert table.rows[1][1].difference is None
     assert any('difference to "hybrid-a0.5"' in note for note in table.notes)
@@ -99,7 +85,7 @@ def test_several_encoders_are_compared_each_with_itself(tmp_path):
     for encoder, level in (("a", 0.2), ("b", 0.6), ("c", 0.4)):
         synthetic.write_run(tmp_path, "untrained", -1, groups=6, encoder=encoder, level=(level, 0.1, 0.1))
         synthetic.write_run(tmp_path, "x-y", 0, groups=6, encoder=encoder, level=(level + 0.1, 0.3, 0.3))
-    table = findings_table(*study(tmp_path))
+    table = findings_table(*synthetic.view(tmp_path))
     rows = rows_of(table)
     assert rows["b: trained across languages (x-y)"]["monolingual.map"].difference == pytest.approx(0.1, abs=0.05)
     assert "a: as it comes, the best placed" in table.caption

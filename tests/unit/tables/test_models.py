@@ -11,11 +11,10 @@ import pytest
 import synthetic_study as synthetic
 
 from polybatch.tables.findings import findings_table
-from polybatch.tables.make import Inputs, _groups, make
+from polybatch.tables.make import Inputs, make
 from polybatch.tables.model_sentences import blind_share, model_sentence, model_sentences
 from polybatch.tables.models import languages_table, model_tables, pairs_table
 from polybatch.tables.scores import View, compare_with_reference, main_table
-from polybatch.tables.summary import summarise
 
 MODELS = ("zeta", "alpha", "mid")  # the study's order, which is not that of the alphabet
 LEVELS = {"zeta": (0.6, 0.5, 0.4), "alpha": (0.3, 0.2, 0.1), "mid": (0.6, 0.5, 0.4)}
@@ -29,9 +28,7 @@ def write(base: Path, models: tuple[str, ...] = MODELS, **more: object) -> list[
 
 
 def study(base: Path, models: tuple[str, ...] = MODELS, **changes: object) -> tuple[View, pd.DataFrame]:
-    scores = sorted(base.rglob("scores/**/test.parquet"))
-    view = View(summarise(scores), "test", models=models, reference=models[0], **changes)
-    return view, _groups(Inputs(synthetic.config(), scores, ()))
+    return synthetic.view(base, models=models, reference=models[0], **changes)
 
 
 @pytest.fixture(scope="module")

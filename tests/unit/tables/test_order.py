@@ -10,11 +10,9 @@ import pytest
 import synthetic_study as synthetic
 
 from polybatch.tables.forms.table import format_value, to_csv, to_markdown
-from polybatch.tables.make import Inputs, _groups, expected_files, make
+from polybatch.tables.make import expected_files, make
 from polybatch.tables.order import order_table, ordered_benchmarks, orders_of
 from polybatch.tables.published import Published
-from polybatch.tables.scores import View
-from polybatch.tables.summary import summarise
 
 
 def published(encoder: str, sampling: str, setting: str, value: float, metric: str = "map") -> Published:
@@ -34,18 +32,6 @@ ROWS = [
     published("tiny", "x-x-mono", "multilingual", 410, "rank_distance"),
     published("tiny", "x-y", "multilingual", 295, "rank_distance"),
 ]
-
-
-def study(base, **changes):
-    scores = sorted(base.rglob("scores/**/test.parquet"))
-    return View(summarise(scores), "test", **changes), _groups(Inputs(synthetic.config(), scores, ()))
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    base = tmp_path_factory.mktemp("base")
-    synthetic.write_study(base, groups=12)
-    return study(base)
 
 
 def rows_of(table):
@@ -90,7 +76,7 @@ def test_the_numbers_of_both_and_the_seeds_stand_in_the_row(whole):
 def test_what_few_queries_cannot_tell_apart_is_not_significant(tmp_path):
     for sampling in ("x-y", "hybrid"):
         synthetic.write_run(tmp_path, sampling, 0, groups=4, level=(0.5, 0.4, 0.3))
-    rows = rows_of(order_table(*study(tmp_path), ROWS))
+    rows = rows_of(order_table(*synthetic.view(tmp_path), ROWS))
     assert rows["cross-lingual", "mAP", "hybrid-a0.5", "x-y"]["verdict"] == "not significant"
 
 
@@ -109,7 +95,7 @@ def test_arms_are_paired_only_where_nothing_but_the_sampling_differs(tmp_path):
             synthetic.write_run(tmp_path, sampling, 0, groups=6, num_pairs=pairs)
     synthetic.write_run(tmp_path, "hybrid", 0, groups=6, num_pairs="100")
     synthetic.write_run(tmp_path, "untrained", -1, groups=6)
-    rows = list(csv.DictReader(io.StringIO(to_csv(order_table(*study(tmp_path), ROWS)))))
+    rows = list(csv.DictReader(io.StringIO(to_csv(order_table(*synthetic.view(tmp_path), ROWS)))))
     found = [(row["num_pairs"], row["first"], row["second"]) for row in rows if row["setting"] == "cross-lingual"]
     assert found == [
         ("100", "x-x-mono", "x-y"),
@@ -124,7 +110,7 @@ def test_english_training_is_paired_with_the_most_translations(tmp_path):
         synthetic.write_run(tmp_path, "x-y", 0, groups=6, num_translated=size)
     synthetic.write_run(tmp_path, "en-en", 0, groups=6)
     given = [published("tiny", name, "monolingual", value) for name, value in (("en-en", 0.2), ("x-y", 0.6))]
-    (row,) = order_table(*study(tmp_path), given).rows
+    (row,) = order_table(*synthetic.view(tmp_path), given).rows
     assert "1000" in [cell.value for cell in row]
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from polybatch.collect.options import SECTIONS, SourceSection
 from polybatch.config.catalogue import Config, listed, source_name, unknown
 from polybatch.config.user_files import path_fault
+from polybatch.core.languages import help_languages
 from polybatch.core.option_faults import Fault, Way, unknown_key
 from polybatch.core.option_types import LONGEST_NAME, NAME_PATTERN
 from polybatch.core.options import Options, faults_of
@@ -55,8 +56,33 @@ def source_faults(config: Config) -> Iterator[Fault]:
             if other not in names:
                 text = f"{other!r} is not among the study's sources ({', '.join(names)})"
                 yield Fault(("sources", name, "passages"), text)
+    yield from _language_faults(config, names)
     yield from _validation_faults(config, names)
     yield from _named_file_faults(config, names)
+
+
+def _language_faults(config: Config, names: list[str]) -> Iterator[Fault]:
+    """Languages that no source has text in and nothing is translated into: no row of them would come to be."""
+    sources = [config["sources"].get(name, {"adapter": "local"}) for name in names]
+    there = [languages for source in sources if (languages := _languages_of(source)) is not None]
+    if not names or len(there) < len(sources):
+        return  # a file says itself what it holds
+    known = {"en", *(code for languages in there for code in languages)}
+    held = " ".join(sorted(known))
+    for i, code in enumerate(config["languages"]["train"]):
+        if code not in known and code not in config["translation"]["languages"]:
+            text = (
+                f"no source has text in {code!r} (they have {held}), and translation.languages has not {code!r} either"
+            )
+            yield Fault(("languages", "train", i), f"{text}: take it out, or have it translated")
+    for i, code in enumerate(config["split"].get("parallel_in", [])):
+        if code not in known:
+            yield Fault(("split", "parallel_in", i), f"no source has text in {code!r}; they have {held}")
+
+
+def _languages_of(source: Config) -> tuple[str, ...] | None:
+    """The languages, but English, of a source's own text; None where its files say it."""
+    return help_languages(source) if source.get("adapter") == "libreoffice" else None
 
 
 def _validation_faults(config: Config, names: list[str]) -> Iterator[Fault]:

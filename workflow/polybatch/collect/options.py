@@ -51,6 +51,11 @@ def _from_half(value: float) -> float:
     return value
 
 
+# Adapter -> tokens of an average passage, at most, in any language, where that is far below `cleaning.max_words`: what
+# the memory of a training is reckoned with.
+TYPICAL_WORDS = {"homeassistant": 30}
+
+
 class CleaningOptions(Options):
     """`cleaning` of a configuration: which pairs are kept. Lengths are in words (`text.word_count`)."""
 

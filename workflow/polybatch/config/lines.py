@@ -53,11 +53,7 @@ class Lines:
         return None
 
     def _read(self, file: FilePath) -> None:
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        try:
-            root = yaml.compose(file.read_text("utf-8"), Loader=loader)
-        except (OSError, ValueError, RecursionError, yaml.YAMLError):
-            return  # Snakemake has read it, or told what is wrong with it; here only places are lost
+        root = _composed(file)
         shown = _shown(file)
         pending: list[tuple[Any, tuple[Any, ...]]] = [(root, ())]
         seen: set[int] = set()
@@ -86,6 +82,18 @@ class Lines:
                 with contextlib.suppress(ValueError, yaml.YAMLError):
                     self._places[(*path, yaml.safe_load(key.value))] = place
             yield value, (*path, key.value)
+
+
+def _composed(file: FilePath) -> Any:
+    """The nodes of a file; None of one that cannot be read.
+
+    Snakemake has read it, or told what is wrong with it: here only places are lost. The loader written in C is fast,
+    and gives up where brackets are nested a thousand deep.
+    """
+    for loader in (getattr(yaml, "CSafeLoader", yaml.SafeLoader), yaml.SafeLoader):
+        with contextlib.suppress(OSError, ValueError, RecursionError, yaml.YAMLError):
+            return yaml.compose(file.read_text("utf-8"), Loader=loader)
+    return None
 
 
 def _repeated(node: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], str, int]]:

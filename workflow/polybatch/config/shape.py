@@ -18,7 +18,7 @@ from polybatch.core.option_types import LARGEST, choices_of, unwrapped
 from polybatch.core.options import Options, Section
 
 # Deeper than anything that an option holds, and far from where Python's own recursion ends.
-_DEEPEST = 50
+DEEPEST = 50
 # A list of all languages for all benchmarks is far below; anchors that name one another get above within ten lines.
 _MOST_VALUES = 1_000_000
 
@@ -40,8 +40,8 @@ class _LeftOut:
 
 def _plain(value: Any, path: Way, faults: list[Fault], left: list[int]) -> Any:
     left[0] -= 1
-    if len(path) > _DEEPEST:
-        faults.append(Fault(path[:3], f"is nested more than {_DEEPEST} levels deep, or holds itself"))
+    if len(path) > DEEPEST:
+        faults.append(Fault(path[:3], f"is nested more than {DEEPEST} levels deep, or holds itself"))
         return _LeftOut
     if left[0] < 0:
         if left[0] == -1:

