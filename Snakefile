@@ -9,8 +9,18 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
-# A study that says `standalone: true` takes nothing from config.yaml; any other file is an overlay of it.
-if not config.get("standalone"):
+# A study that says `standalone: true` takes nothing from config.yaml, one that says `over: FILE` lies over that
+# standalone study; any other file is an overlay of config.yaml.
+if isinstance(config.get("over"), str):
+
+    configfile: config["over"]
+
+    if not config.get("standalone"):
+        raise WorkflowError(
+            f"over: {config['over']} is no study with `standalone: true`; leave `over` out, and name both files"
+        )
+
+elif not config.get("standalone"):
 
     configfile: "config.yaml"
 

@@ -104,7 +104,8 @@ def shipped() -> dict[str, dict[str, Any]]:
     found = {"config.yaml": read("config.yaml")}
     for path in sorted((ROOT / "workflow/studies").glob("*.yaml")):
         study = read(str(path.relative_to(ROOT)))
-        found[path.stem] = study if study.get("standalone") else _laid_over(found["config.yaml"], study)
+        below = read(study["over"]) if "over" in study else found["config.yaml"]
+        found[path.stem] = study if study.get("standalone") else _laid_over(below, study)
     return found
 
 

@@ -80,6 +80,19 @@ def test_files_go_over_the_default_unless_they_stand_alone(project: Path) -> Non
     assert merged([alone, Path("over.yaml")])["kept"] == {"b": [3]}
 
 
+def test_an_overlay_may_name_the_study_that_it_lies_over(project: Path) -> None:
+    Path("mine.yaml").write_text("over: workflow/studies/alone.yaml\nstudy: {name: mine}\n")
+    assert merged([Path("mine.yaml")]) == {
+        "standalone": True,
+        "over": "workflow/studies/alone.yaml",
+        "study": {"name": "mine"},
+    }
+    Path("mine.yaml").write_text("over: config.yaml\n")
+    with pytest.raises(ConfigError, match="lies over another") as error:
+        merged([Path("mine.yaml")])
+    assert error.value.where == "config.yaml"
+
+
 @pytest.mark.parametrize("text", [None, "- a list\n", "a: [unclosed\n"])
 def test_a_file_that_cannot_be_read_is_named(project: Path, text: str | None) -> None:
     if text is not None:

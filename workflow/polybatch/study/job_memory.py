@@ -113,16 +113,15 @@ def _size(config: Config, encoder: str) -> tuple[Shape, int, int] | None:
     entry = config["encoders"][encoder]
     if "scratch" in entry:
         return None  # small; its rules say what it takes
+    found: tuple[Shape, int, int] | None = None
     if "path" in entry:
         found = _of_folder(Path(entry["path"]))
     else:
         of = known(hub_model(config, encoder) or "")
-        # Heads are 64 wide in these models, and at least 12.
-        found = of and (
-            Shape(of.layers, of.hidden, 4 * of.hidden, max(12, of.hidden // 64)),
-            of.parameters,
-            of.embedding_parameters,
-        )
+        if of is not None:
+            # Heads are 64 wide in these models, and at least 12.
+            shape = Shape(of.layers, of.hidden, 4 * of.hidden, max(12, of.hidden // 64))
+            found = (shape, of.parameters, of.embedding_parameters)
     if not found or (layers := (entry.get("options") or {}).get("layers")) is None:
         return found or None
     shape, weights, words = found

@@ -112,8 +112,12 @@ class Configuration(Section):
 
     standalone: bool = option(
         False,
-        "A study with `standalone: true` takes nothing from `config.yaml`. Those in `workflow/studies/` are such. "
-        "Overlays of it are merged over it alone.",
+        "A study with `standalone: true` takes nothing from `config.yaml`. Overlays of it are merged over it alone.",
+    )
+    over: FilePath = option(
+        ABSENT,
+        "Of an overlay: the standalone study that it lies over, so that it need not be named on the command line.",
+        otherwise="`config.yaml`, or what stands before it after `--configfile`",
     )
     study: StudySection = option(REQUIRED, "The grid of runs and the benchmarks that they are scored on.")
     collection: Name = option(

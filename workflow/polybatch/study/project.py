@@ -75,13 +75,28 @@ def _name_of(config: Config) -> Any:
 
 
 def merged(files: Sequence[Path]) -> Config:
-    """The configuration as Snakemake merges it: the files in their order, over config.yaml unless they stand alone.
+    """The configuration as the Snakefile merges it: the files in their order, over what they lie over.
 
     Raises:
-        ConfigError: A file is not there, or is no YAML mapping.
+        ConfigError: A file is not there, or is no YAML mapping; or `over` names a study that is not standalone.
     """
+    return _over({}, _said(files))
+
+
+def _said(files: Sequence[Path]) -> list[Path]:
+    """The files, and before them the one that they lie over: config.yaml, or what `over` names, or none."""
     given = _over({}, files)
-    return given if given.get("standalone") else _over({}, [_DEFAULT, *files])
+    below = given.get("over")
+    if not isinstance(below, str):
+        return list(files) if given.get("standalone") else [_DEFAULT, *files]
+    if not _over({}, [Path(below)]).get("standalone"):
+        raise ConfigError(
+            "A study lies over one that lies over another itself.",
+            where=Path(below),
+            expected="`standalone: true`",
+            remedy="leave `over` out, and name all files in their order",
+        )
+    return [Path(below), *files]
 
 
 def _over(config: Config, files: Sequence[Path]) -> Config:
@@ -113,9 +128,7 @@ def resolved(files: Sequence[Path], **changes: Any) -> Config:
     Raises:
         ConfigError: With all faults.
     """
-    config = merged(files)
-    said = files if config.get("standalone") else [_DEFAULT, *files]
-    return resolve({**config, **changes}, said)
+    return resolve({**merged(files), **changes}, _said(files))
 
 
 def environment() -> dict[str, str]:

@@ -57,6 +57,8 @@ def resolve(config: Config, files: Sequence[str | Path] = ()) -> Config:
         raise ConfigError(_list(faults, lines), remedy=_REMEDY)
     resolved["source"] = [_resolve_source(resolved, entry) for entry in listed(resolved["source"])]
     resolved.setdefault("collection", collection_of(resolved))
+    # What it lay over is in it now: the same study however its files were named.
+    resolved.pop("over", None)
     return resolved
 
 
