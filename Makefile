@@ -52,7 +52,7 @@ demo: $(INSTALLED)
 # XQuAD-R's files, where their address is out of reach.
 XQUAD_R ?=
 evening: $(INSTALLED)
-	$(if $(XQUAD_R),printf 'benchmarks: {xquad-r: {path: "%s"}}\n' "$(abspath $(XQUAD_R))" > .xquad-r.yaml)
+	$(if $(XQUAD_R),printf 'benchmarks: {xquad-r: {path: "%s"}}\n' "$(XQUAD_R)" > .xquad-r.yaml)
 	$(SNAKEMAKE) --quiet rules --configfile workflow/studies/language_bias.yaml $(if $(XQUAD_R),.xquad-r.yaml)
 	$(BIN)/python -m polybatch show --study language_bias
 
