@@ -11,6 +11,7 @@ elsewhere, and no text becomes markup: the page's script writes texts as text, a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import webbrowser
@@ -293,7 +294,7 @@ def serve(loading: Loading, study: str, port: int, *, browser: bool) -> None:
     loading.start()
     if browser:
         webbrowser.open(address)
-    try:
+    # It comes back without one where Ctrl-C is ignored, as it is of what a script starts in the background.
+    with contextlib.suppress(KeyboardInterrupt):
         server(loading, study).run(sockets=[sock])
-    except KeyboardInterrupt:
-        stage.log.info("the page is closed")
+    stage.log.info("the page is closed")
