@@ -74,7 +74,7 @@ unit: $(TESTED)
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit
 
 toy: $(TESTED)
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest tests/workflow
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile tests/workflow
 
 # CLUSTER='-m "not whole"' leaves out what CI leaves out to stay within its time.
 CLUSTER ?=
