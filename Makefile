@@ -43,8 +43,9 @@ $(TESTED): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --editable ".[$(EXTRA),search,test]"
 	touch $@
 
+# Within 4 GB, whatever the machine has: one training at a time, on two threads.
 demo: $(INSTALLED)
-	$(SNAKEMAKE) --quiet rules
+	$(SNAKEMAKE) --quiet rules --resources mem_mb=4000
 	$(SNAKEMAKE) --quiet rules progress host -- report
 	$(BIN)/polybatch show --study default
 

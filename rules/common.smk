@@ -154,19 +154,23 @@ def cores(jobs, pretrained):
 
     `jobs` is their number, `pretrained` the most that one of them asks for in MB: where two fit the memory, two run side
     by side, a thread each, rather than one on two threads. A job of a cluster has its CPUs to itself. An encoder that is
-    made here is too small for a second thread to help. `--set-threads` overrules all.
+    made here is too small for a second thread to help. `--set-threads` overrules all. The memory is the machine's, or what
+    `--resources mem_mb=` says, to which Snakemake keeps.
     """
     alone = int(os.environ.get("POLYBATCH_JOB_CPUS", 0))
     # `workflow.cores` refuses to be read where none are given, as for a dry run or before Snakemake says so itself.
     given = getattr(workflow, "_cores", None)
     here = given if isinstance(given, int) else os.cpu_count()
+    limit = (workflow.resource_settings.resources or {}).get("mem_mb")
+    limit = getattr(limit, "value", limit)
+    memory_mb = limit if isinstance(limit, int) else machine_memory_mb()
 
     def asked(wildcards):
         if not is_large(wildcards):
             return 1
         if alone:
             return min(alone, MOST_THREADS)
-        return threads_of(here, machine_memory_mb(), jobs=jobs, job_memory_mb=pretrained, most=MOST_THREADS)
+        return threads_of(here, memory_mb, jobs=jobs, job_memory_mb=pretrained, most=MOST_THREADS)
 
     return asked
 
