@@ -149,30 +149,30 @@ def is_large(wildcards):
     return any("scratch" not in CONFIG["encoders"][name] for name in (encoder_of(wildcards), teacher) if name)
 
 
-def cores(jobs, pretrained):
-    """Threads of a job with a pretrained encoder: the machine's cores, shared by such jobs as run at a time.
+def shared(jobs, megabytes):
+    """Threads of each of several equal jobs: the machine's cores, shared by as many as run at a time.
 
-    `jobs` is their number, `pretrained` the most that one of them asks for in MB: where two fit the memory, two run side
-    by side, a thread each, rather than one on two threads. A job of a cluster has its CPUs to itself. An encoder that is
-    made here is too small for a second thread to help. `--set-threads` overrules all. The memory is the machine's, or what
-    `--resources mem_mb=` says, to which Snakemake keeps.
+    `jobs` is their number, `megabytes` the most that one of them asks for: where two fit the memory, two run side by
+    side, a thread each, rather than one on two threads. The memory is the machine's, or what `--resources mem_mb=` says,
+    to which Snakemake keeps. `--set-threads` overrules all.
     """
-    alone = int(os.environ.get("POLYBATCH_JOB_CPUS", 0))
     # `workflow.cores` refuses to be read where none are given, as for a dry run or before Snakemake says so itself.
     given = getattr(workflow, "_cores", None)
     here = given if isinstance(given, int) else os.cpu_count()
     limit = (workflow.resource_settings.resources or {}).get("mem_mb")
     limit = getattr(limit, "value", limit)
     memory_mb = limit if isinstance(limit, int) else machine_memory_mb()
+    return threads_of(here, memory_mb, jobs=max(jobs, 1), job_memory_mb=megabytes, most=MOST_THREADS)
 
-    def asked(wildcards):
-        if not is_large(wildcards):
-            return 1
-        if alone:
-            return min(alone, MOST_THREADS)
-        return threads_of(here, memory_mb, jobs=jobs, job_memory_mb=pretrained, most=MOST_THREADS)
 
-    return asked
+def cores(jobs, pretrained):
+    """Threads of a job with a pretrained encoder (`shared`); a job of a cluster has its CPUs to itself.
+
+    An encoder that is made here is too small for a second thread to help.
+    """
+    alone = int(os.environ.get("POLYBATCH_JOB_CPUS", 0))
+    number = min(alone, MOST_THREADS) if alone else shared(jobs, pretrained)
+    return lambda wildcards: number if is_large(wildcards) else 1
 
 
 def has_card(rule):

@@ -157,6 +157,8 @@ rule translate_shard:
         TRANSLATION_GROUP
     conda:
         "../envs/translate.yaml"
+    # On a cluster the shards of a group share a job's CPUs, a thread each. Translations are the same on any number.
+    threads: 1 if "POLYBATCH_JOB_CPUS" in os.environ else shared(SHARDS * len(MT_LANGS), 3000)
     resources:
         gpu=0,
         mem_mb=memory(3000),

@@ -53,7 +53,7 @@ def _from_half(value: float) -> float:
 
 # Adapter -> tokens of an average passage, at most, in any language, where that is far below `cleaning.max_words`: what
 # the memory of a training is reckoned with.
-TYPICAL_WORDS = {"homeassistant": 30}
+TYPICAL_TOKENS = {"homeassistant": 30}
 
 
 class CleaningOptions(Options):

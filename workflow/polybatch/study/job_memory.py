@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from polybatch.collect.options import TYPICAL_WORDS, CleaningOptions
+from polybatch.collect.options import TYPICAL_TOKENS, CleaningOptions
 from polybatch.config.grid import Run
 from polybatch.config.values import hub_model, teacher_of, training_options
 from polybatch.core.contracts import TAUGHT_OBJECTIVES
@@ -169,7 +169,7 @@ def _lengths(config: Config, run: Run, options: TrainingOptions) -> list[float]:
     from polybatch.training.objectives.known import student_columns
 
     most = config["cleaning"].get("max_words", CleaningOptions.default_of("max_words"))
-    words = max((min(most, TYPICAL_WORDS.get(source["adapter"], most)) for source in config["source"]), default=most)
+    words = max((min(most, TYPICAL_TOKENS.get(source["adapter"], most)) for source in config["source"]), default=most)
     tokens = _PROMPT + (words if options.bucket_width is not None else _WORDPIECES * most)
     longest = min([tokens, *[limit for limit in (options.max_length, _reads(config, run.encoder)) if limit]])
     passage, query = float(longest), max(float(min(_PROMPT, longest)), _QUERY * longest)

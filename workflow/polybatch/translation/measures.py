@@ -4,8 +4,7 @@ inputs: English texts, their translations, and what came back of these
 outputs: the measured columns of contracts.ROUND_TRIP
 
 No threshold is known here: other thresholds are another verdict (polybatch.translation.accept) on the same measures.
-They are taken on a thread beside CTranslate2, which computes without Python: with a free core, or on a card, they cost
-no time. Each distinct text is measured once.
+They are taken on a thread beside CTranslate2, which computes without Python. Each distinct text is measured once.
 """
 
 from __future__ import annotations

@@ -73,11 +73,6 @@ def student_columns(name: str, options: TrainingOptions) -> tuple[str, ...]:
     return _BY_NAME[name](options).student_columns
 
 
-def taught_columns(name: str) -> tuple[str, ...]:
-    """Sides whose English text a teacher embeds; none for an objective without one."""
-    return _BY_NAME[name].taught
-
-
 def validation_fault(name: str, options: TrainingOptions) -> Iterator[Conflict]:
     """One if no validation falls into the last stage of a training whose number of steps is given."""
     if options.epochs is not None:
