@@ -62,6 +62,7 @@ class Training:
         steps, batch_size, eval_steps, learning_rate: As in `TrainingOptions`; checkpoints are saved with validations.
         mini_batch_size: Likewise; given, both sides embed a batch in parts of this many texts (GradCache).
         temperature, precision, freeze_embeddings: Likewise; precision "" is bf16 on a card, else fp32.
+        compile: Likewise, on our side.
     """
 
     title: str
@@ -74,6 +75,7 @@ class Training:
     temperature: float = TEMPERATURE
     precision: str = ""
     freeze_embeddings: bool = False
+    compile: bool = False
 
     def precision_on(self, device: str) -> str:
         return self.precision or ("bf16" if device == "cuda" else "fp32")
@@ -127,6 +129,7 @@ def options_of(training: Training, device: str) -> dict[str, Any]:
         "mini_batch_size": training.mini_batch_size,
         "precision": training.precision_on(device),  # as the peer's
         "freeze_embeddings": training.freeze_embeddings,
+        "compile": training.compile,
     }
 
 
@@ -139,7 +142,7 @@ def run_stage(args: argparse.Namespace) -> dict[str, Any]:
         import polybatch.training.trainer  # noqa: F401
     options = json.loads(args.options)
     start = time.perf_counter()
-    with counted_tokens() as counts, own_memory() as own:
+    with counted_tokens(options["max_steps"]) as counts, own_memory() as own:
         command = ["--encoder", str(args.encoder), "--parallel", *args.parallel, "--validation", str(args.validation)]
         command += ["--sampling", "hybrid", "--alpha", "0.5", "--seed", "1", "--options", args.options]
         command += ["--checkpoints", str(args.train / "checkpoints"), "--output", str(args.train / "model")]
@@ -240,15 +243,29 @@ def _of_peak(card: str, training: Training, measured: measure.Measurement) -> me
 def teraflops(training: Training, result: measure.Result) -> float:
     """Arithmetic of the linear layers a second: six operations a weight and token, padding counted as what it costs.
 
-    Against a card's peak this is the share that training makes use of; GradCache's second forward pass is counted in
-    the tokens, though it has no backward pass.
+    Against a card's peak this is the share that training makes use of. GradCache passes every token forward twice and
+    backward once, which is eight operations. Of the steady steps, where they were timed.
     """
+
+    whole = {"computed": result.said["computed"], "seconds": result.inner_seconds or result.seconds}
+    work = result.said.get("steady") or whole
+    operations = 4 if training.mini_batch_size else 6  # a token passed twice is counted twice
+    return 1e-12 * operations * linear_weights(training.encoder) * work["computed"] / work["seconds"]
+
+
+def linear_weights(encoder: Path) -> int:
+    """Weights of a folder's linear layers: embeddings, norms and biases left out."""
     from safetensors import safe_open
 
-    with safe_open(training.encoder / "model.safetensors", framework="np") as file:
+    with safe_open(encoder / "model.safetensors", framework="np") as file:
         shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
-    weights = sum(math.prod(s) for name, s in shapes.items() if len(s) == 2 and "embeddings" not in name)
-    return 6e-12 * weights * result.said["computed"] / (result.inner_seconds or result.seconds)
+    return sum(math.prod(shape) for name, shape in shapes.items() if len(shape) == 2 and "embeddings" not in name)
+
+
+def steady_rate(training: Training, result: measure.Result) -> float | None:
+    """Pairs a second once a training runs, without validations and checkpoints; None where it was too short."""
+    steady = result.said.get("steady")
+    return steady["steps"] * training.batch_size / steady["seconds"] if steady else None
 
 
 def _validation(data: Path) -> tuple[list[str], list[str]]:

@@ -21,32 +21,53 @@ from typing import Any
 
 
 @contextmanager
-def counted_tokens() -> Iterator[dict[str, int]]:
+def counted_tokens(steps: int) -> Iterator[dict[str, Any]]:
     """Counts what transformers compute in training: `tokens` without padding, `computed` with it, `passes`.
 
-    On a card also `card_bytes`, the most of its memory that was taken. Tokens are counted there without waiting for it.
+    Args:
+        steps: Of the training.
+
+    Yields:
+        Filled at the end. `steady`, what came between the first step after a fifth of them and the last: `steps`,
+        `seconds`, `tokens`, `computed`; without start-up, validation and checkpoints, where these are at the end. On a
+        card also `card_bytes`, the most of its memory that was taken. Tokens are counted there without waiting for it.
     """
     import torch
     from sentence_transformers.sentence_transformer.modules import Transformer
+    from transformers import Trainer
 
-    counts = {"tokens": 0, "computed": 0, "passes": 0}
-    tokens = torch.zeros((), dtype=torch.int64)
-    forward = Transformer.forward
+    counts: dict[str, Any] = {"computed": 0, "passes": 0}
+    tokens: Any = 0
+    marks: list[dict[str, Any]] = []
+    begun, forward, step = 0, Transformer.forward, Trainer.training_step
 
     def counting(module: Any, features: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         nonlocal tokens
         if module.training:
-            tokens = features["attention_mask"].sum() + tokens.to(features["attention_mask"].device)
-            counts["computed"] += features["attention_mask"].numel()
+            packed = features.get("cu_seq_lens_q")
+            tokens = tokens + (features["attention_mask"].sum() if packed is None else packed[-1].long())
+            counts["computed"] += features["input_ids"].numel()
             counts["passes"] += 1
         return forward(module, features, *args, **kwargs)
 
-    Transformer.forward = counting
+    def marking(*args: Any, **kwargs: Any) -> Any:
+        nonlocal begun
+        if begun in (steps // 5, steps - 1):
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            marks.append({"steps": begun, "seconds": time.perf_counter(), "tokens": int(tokens)})
+            marks[-1]["computed"] = counts["computed"]
+        begun += 1
+        return step(*args, **kwargs)
+
+    Transformer.forward, Trainer.training_step = counting, marking
     try:
         yield counts
     finally:
-        Transformer.forward = forward
+        Transformer.forward, Trainer.training_step = forward, step
         counts["tokens"] = int(tokens)
+        if len(marks) == 2:
+            counts["steady"] = {name: marks[1][name] - marks[0][name] for name in marks[0]}
         if torch.cuda.is_available() and (taken := torch.cuda.max_memory_reserved()):
             counts["card_bytes"] = taken
 
@@ -131,7 +152,7 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
         callbacks=[Killed()] if args.kill_at else [],
     )
     start = time.perf_counter()
-    with counted_tokens() as counts:
+    with counted_tokens(args.steps) as counts:
         trainer.train(resume_from_checkpoint=args.resume or None)
     seconds = time.perf_counter() - start
     model.save_pretrained(str(args.output / "model"))

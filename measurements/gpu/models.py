@@ -83,3 +83,40 @@ def loss_curve(encoder: Path, data: Path, device: str, steps: int, batch: int = 
         optimiser.step()
         found.append(float(value.detach()))
     return found
+
+
+def gradients_without_padding(encoder: Path, data: Path, device: str, batch: int = 100) -> dict[str, float]:
+    """How far the gradients of one batch in bf16, without dropout, lie from those in float32: 1 - cosine, of padded
+    texts and of texts one behind the other, with the losses of all three."""
+    import contextlib
+
+    import pyarrow.parquet as pq
+    import torch
+
+    from polybatch.encoders.packed import pack
+    from polybatch.training.objectives.infonce import loss_of
+    from polybatch.training.options import TrainingOptions
+
+    table = pq.read_table(data / "parallel" / "en.parquet", columns=["query", "passage"]).slice(0, batch).to_pydict()
+    found: dict[str, float] = {}
+    gradients = {}
+    for name in ("float32", "padded", "packed"):
+        model = load_model(encoder, device=device).eval()
+        if name == "packed":
+            found["is packed"] = float(pack(model, anywhere=True))
+        options = TrainingOptions(batch_size=batch, temperature=0.05, precision="fp32", bucket_width=None)
+        columns = [
+            model.preprocess([f"{model.prompts.get(side) or ''}{text}" for text in table[side]])
+            for side in ("query", "passage")
+        ]
+        features = [{k: v.to(device) if hasattr(v, "to") else v for k, v in column.items()} for column in columns]
+        half = torch.autocast(device, torch.bfloat16) if name != "float32" else contextlib.nullcontext()
+        with half:
+            value = loss_of(model, options, gather=False)(features, None)
+        value.backward()
+        found[f"loss, {name}"] = float(value.detach())
+        gradients[name] = torch.cat([p.grad.flatten().double() for p in model.parameters() if p.grad is not None])
+    for name in ("padded", "packed"):
+        cosine = torch.nn.functional.cosine_similarity(gradients[name], gradients["float32"], dim=0)
+        found[f"1 - cosine, {name}"] = 1 - float(cosine)
+    return found

@@ -37,10 +37,10 @@ class Step(NamedTuple):
 STEPS = [
     Step("environment", 40),
     Step("loss-curve", 60),
-    Step("study", 200),
-    Step("train-e5", 120),
-    Step("train-xlmr", 160),
+    Step("train-e5", 160),
     Step("encode", 90),
+    Step("train-xlmr", 260),
+    Step("study", 240),
     Step("translate", 170),
     Step("two-ranks", 80),
     Step("faiss", 40),

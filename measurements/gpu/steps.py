@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,11 @@ from polybatch.core.files import read_json
 from polybatch.encoders.options import EncoderSource, WheelEntry
 from polybatch.encoders.wheel import make_from_wheel
 
+PEAK = 989  # TFLOP/s of dense bf16, from the data sheets of H100 and H200
 CURVE_TOLERANCE = 1e-3  # of a loss in float32, after 20 steps in another order of additions
+
+
+COMPILED: dict[str, dict[str, Any]] = {"compiled": {"compile": True}}
 
 
 class Machine:
@@ -92,6 +97,7 @@ def loss_curve(at: Machine) -> None:
     found = models.loss_curve(at.encoder, at.data / "pairs", at.device, len(wanted))
     furthest = max(abs(a - b) / abs(b) for a, b in zip(found, wanted, strict=True))
     say(losses=found, cpu=wanted, furthest=furthest, equal=furthest <= CURVE_TOLERANCE)
+    say(gradients=models.gradients_without_padding(at.encoder, at.data / "pairs", at.device))
 
 
 def study(at: Machine) -> None:
@@ -151,52 +157,56 @@ def _means(path: Path) -> dict[str, Any]:
     }
 
 
-def _trained(at: Machine, training: train.Training, data: Path) -> None:
-    """Both trainers on the same work, and what share of the card's peak ours uses."""
+def _trained(at: Machine, training: train.Training, data: Path, **further: dict[str, Any]) -> None:
+    """Both trainers on the same work, ours also with further settings, and what share of the card's peak they use."""
     try:
         train.require_same_gradients(training, data, at.device)
         same = "equal loss and gradients"
     except PolybatchError as error:
         same = str(error)
+    sides = {train.OURS: training, train.PEER: training}
+    sides |= {f"{train.OURS}, {name}": replace(training, **changes) for name, changes in further.items()}
     scratch = at.scratch / training.title.replace(" ", "-")
-    options = train.options_of(training, at.device)
-    cases: dict[str, measure.Case] = {
-        train.OURS: train.ours(at.args, data, training.encoder, scratch / "ours", options),
-        train.PEER: train.theirs(data, training, scratch / "theirs", at.device),
-    }
-    found = measure.paired(cases, at.args.rounds, unit="pairs", peer=train.PEER)
-    cards = measure.machine()["gpu"]
-    peak = next((tera for name, tera in train.PEAKS.items() if cards and name in cards[0]), None)
-    for name, results in found.cases.items():
-        tera = statistics.median(train.teraflops(training, result) for result in results)
-        told = {"inner_rate": found.median(name, "inner_rate"), "rate": found.median(name)}
-        told |= {"card_bytes": results[-1].said.get("card_bytes"), "peak_bytes": results[-1].peak_bytes}
-        say(training=training.title, side=name, tflops=tera, of_peak=tera / peak if peak else None, **told)
-    ratios = {of: found.ratio(train.OURS, train.PEER, of).each for of in ("rate", "inner_rate", "peak_bytes")}
-    say(training=training.title, same=same, ratios=ratios)
+    rates: dict[str, float | None] = {}
+    for name, one in sides.items():
+        own = train.ours(at.args, data, one.encoder, scratch / "ours", train.options_of(one, at.device))
+        case = train.theirs(data, one, scratch / "theirs", at.device) if name == train.PEER else own
+        try:
+            result = case()
+        except Exception as error:  # the other sides' numbers are worth having
+            say(training=training.title, side=name, failed=str(error)[-1500:])
+            continue
+        rates[name] = train.steady_rate(one, result)
+        tera = train.teraflops(one, result)
+        told = {key: result.said.get(key) for key in ("card_bytes", "tokens", "computed", "passes", "steady")}
+        told |= {"steady_rate": rates[name], "inner_seconds": result.inner_seconds, "seconds": result.seconds}
+        say(training=training.title, side=name, tflops=tera, of_peak=tera / PEAK if not at.rehearse else None, **told)
+    peer = rates.get(train.PEER)
+    ratios = {name: rate / peer for name, rate in rates.items() if rate and peer}
+    say(training=training.title, same=same, steady_ratios=ratios)
     shutil.rmtree(scratch, ignore_errors=True)
 
 
 def train_e5(at: Machine) -> None:
     """multilingual-e5-small on natural text: the study's way (frozen word embeddings), and all weights."""
-    steps, batch = (2, 8) if at.rehearse else (100, 100)
-    at.args.rounds = 1
+    steps, batch = (6, 8) if at.rehearse else (150, 100)
     for title, frozen in (("e5-small frozen word embeddings", True), ("e5-small all weights", False)):
         one = train.Training(title, at.encoder, steps, batch, steps, 1e-5, temperature=0.01, freeze_embeddings=frozen)
-        _trained(at, one, at.data / "pairs")
+        _trained(at, one, at.data / "pairs", **({} if frozen else COMPILED))
 
 
 def train_xlmr(at: Machine) -> None:
     """XLM-R-base with random weights: the paper's batch of 100, and 4,096 made-up pairs in parts (GradCache)."""
     shape = {"layers": 1, "width": 64} if at.rehearse else {}
     base = models.random_xlmr(at.encoder, at.scratch / "xlmr", **shape)
-    sizes = ((2, 16, None), (2, 16, 4)) if at.rehearse else ((60, 100, None), (4, 4_096, 256))
+    sizes = ((6, 16, None), (6, 16, 4)) if at.rehearse else ((150, 100, None), (5, 4_096, 256))
     for steps, batch, part in sizes:
         title = f"XLM-R base, batch {batch}" + (f" in parts of {part}" if part else "")
         data = at.data / "pairs"
         if part and not at.rehearse:  # the help has fewer pairs than such a batch
             data = made_up(at.scratch / "made-up", 20_000, LANGS)
-        _trained(at, train.Training(title, base, steps, batch, steps, 3e-5, part, temperature=0.05), data)
+        further = {"in larger parts": {"mini_batch_size": 4 * part}} if part else COMPILED
+        _trained(at, train.Training(title, base, steps, batch, steps, 3e-5, part, temperature=0.05), data, **further)
 
 
 def encode_texts(at: Machine) -> None:

@@ -1,5 +1,6 @@
 """Trainings of a toy encoder; a killed one is a forked child that really receives SIGKILL."""
 
+import functools
 import itertools
 import json
 import logging
@@ -15,6 +16,7 @@ from polybatch.core import checkpoints
 from polybatch.core.errors import ConfigError, DataError, TrainingError
 from polybatch.core.files import read_json, write_json
 from polybatch.core.sums import write_sums
+from polybatch.encoders import packed
 from polybatch.pairs.table import read_pairs
 from polybatch.training.arguments import on_this_machine, training_arguments
 from polybatch.training.batch_sampler import BatchSampler
@@ -77,6 +79,21 @@ def test_an_elaborate_training_resumes_to_the_same_weights_too(study, tmp_path, 
     assert "checkpoint-8" in caplog.text
     assert again == result
     assert resumed == expected
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"mini_batch_size": 3}, {"hard_negatives": 2, "matryoshka_dims": [8]}, {"lora_r": 2}], ids=str
+)
+def test_texts_without_padding_train_as_padded_ones(study, tmp_path, monkeypatch, changes):
+    settings = options(precision="bf16", bucket_width=None, max_steps=12, **changes)
+    padded = run(study, tmp_path / "padded", settings, encoder="without_dropout")
+    # As on a card; on a CPU texts are attended to one by one.
+    monkeypatch.setattr(packed, "pack", functools.partial(packed.pack, anywhere=True))
+    model, result, _ = run(study, tmp_path / "packed", settings, encoder="without_dropout")
+    assert not packed.is_packed(model)
+    assert result["batches"] == padded[1]["batches"]
+    for step, loss in padded[1]["validation_losses"].items():
+        assert result["validation_losses"][step] == pytest.approx(loss, rel=0.01)
 
 
 def test_bf16_resumes_to_the_same_weights(study, tmp_path, caplog):

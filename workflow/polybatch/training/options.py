@@ -65,7 +65,16 @@ class TrainingOptions(Options):
         "tokens) share a pass; not together with `mini_batch_size`. null: one pass. The embeddings are the same up to "
         "rounding.",
     )
-    num_workers: int = option(0, "Processes that prepare batches; 0 prepares them in the training process.", ge=0)
+    compile: bool = option(
+        False,
+        "Compiles the encoder (torch.compile) in its first steps, which takes a minute and a C compiler: for long "
+        "trainings on a card.",
+    )
+    num_workers: Literal["auto"] | Annotated[int, Ge(0)] = option(
+        "auto",
+        "Processes that prepare batches; 0 prepares them in the training process. `auto` is 0 on a CPU, and up to 4 "
+        "beside a card, which would wait for its texts to be tokenised.",
+    )
     query_prompt: Prompt = option(None, "Put before every query; null keeps the encoder's own.")
     passage_prompt: Prompt = option(None, "The same for passages.")
     source_temperature: float = option(

@@ -29,6 +29,7 @@ from polybatch.core.device import tell_torch_device
 from polybatch.core.errors import ConfigError
 from polybatch.core.files import atomic_path, write_json, write_parquet
 from polybatch.core.sums import write_sums
+from polybatch.encoders import packed
 from polybatch.encoders.kernels import keep_few_shapes
 from polybatch.encoders.load import carry_record
 from polybatch.pairs.table import PairTable, read_pairs
@@ -116,6 +117,10 @@ def _set_up_weights(model: SentenceTransformer, options: TrainingOptions, teache
     from polybatch.training import lora
     from polybatch.training.objectives import choice
 
+    if options.precision == "bf16" and packed.pack(model):
+        stage.log.info("texts are embedded one behind the other, without padding")
+    if options.compile and model.transformers_model is not None:
+        model.transformers_model.compile(dynamic=True)
     if layers.freeze(model, embeddings=options.freeze_embeddings, layers=options.freeze_layers):
         _tell_frozen(model)
     adapters = lora.add_adapters(model, options, seed) if options.lora_r else None
@@ -129,6 +134,9 @@ def _leave_the_encoder(model: SentenceTransformer, adapters: Any) -> None:
     from polybatch.training.objectives import projection
 
     projection.remove(model)
+    packed.unpack(model)
+    if model.transformers_model is not None:
+        model.transformers_model._compiled_call_impl = None
     if adapters:
         lora.merge(adapters)
 

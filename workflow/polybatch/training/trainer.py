@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -140,8 +140,7 @@ class HybridTrainer(SentenceTransformerTrainer):
         )
 
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
-        masks = (value for name, value in inputs.items() if name.endswith("_attention_mask"))
-        self.state.num_input_tokens_seen += self._ranks.world_size * sum(int(mask.sum()) for mask in masks)
+        self.state.num_input_tokens_seen += self._ranks.world_size * _tokens(inputs)
         if isinstance(self.loss, ObjectiveLoss):
             self.loss.step = self.state.global_step
         return super().training_step(model, inputs, *args, **kwargs)
@@ -223,6 +222,12 @@ class HybridTrainer(SentenceTransformerTrainer):
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """The model's card is written by the stage: the library's would describe neither data nor sampling."""
+
+
+def _tokens(inputs: Mapping[str, Any]) -> int:
+    """Tokens of a batch that is still on the CPU, padding left out."""
+    masks = sum(int(mask.sum()) for name, mask in inputs.items() if name.endswith("_attention_mask"))
+    return masks + sum(int(bounds[-1]) for name, bounds in inputs.items() if name.endswith("_cu_seq_lens_q"))
 
 
 class ValidationPart(NamedTuple):

@@ -31,10 +31,12 @@ def loss_of(model: SentenceTransformer, options: TrainingOptions, *, gather: boo
     """The library's loss for our options, a torch module; `gather` takes candidates from all processes."""
     from sentence_transformers.sentence_transformer import losses
 
+    from polybatch.training.objectives.one_pass import OnePassInfoNCE
+
     scale = 1.0 / options.temperature
     embedder = in_passes(model, options)
     loss = (
-        losses.MultipleNegativesRankingLoss(embedder, scale=scale, gather_across_devices=gather)
+        OnePassInfoNCE(embedder, scale=scale, gather_across_devices=gather)
         if options.mini_batch_size is None
         else losses.CachedMultipleNegativesRankingLoss(
             model, scale=scale, mini_batch_size=options.mini_batch_size, gather_across_devices=gather

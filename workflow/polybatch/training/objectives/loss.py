@@ -20,6 +20,7 @@ from sentence_transformers.sentence_transformer.losses import MultipleNegativesR
 from sentence_transformers.util import all_gather_with_grad
 from torch import Tensor, nn
 
+from polybatch.encoders import packed
 from polybatch.training.objectives.embedded import EmbeddedBatch
 from polybatch.training.objectives.infonce import dims_of, in_passes
 from polybatch.training.objectives.objective import SIDES, Objective, teacher_column
@@ -106,6 +107,9 @@ class ObjectiveLoss(CachedLossMixin, nn.Module):
         return {name: value for name, value in named.items() if name not in unused}
 
     def _embedded(self, named: dict[str, Features]) -> Embeddings:
+        together = packed.embed_columns(self.model, named.values())
+        if together is not None:
+            return dict(zip(named, together, strict=True))
         embeddings: Embeddings = {}
         queries = [name for name in named if name.endswith("query")]
         for group in (queries, [name for name in named if name not in queries]):
