@@ -182,7 +182,7 @@ def _register() -> None:
     AttentionMaskInterface.register(ATTENTION, sdpa_mask)  # of padded texts; a row of texts has none
 
 
-def _attend(  # noqa: PLR0917 (transformers gives the tensors by their place)
+def _attend(
     module: torch.nn.Module,
     query: Tensor,
     key: Tensor,
