@@ -37,13 +37,14 @@ class Step(NamedTuple):
 STEPS = [
     Step("environment", 40),
     Step("loss-curve", 60),
-    Step("train-e5", 160),
+    Step("train-e5", 130),
     Step("encode", 90),
     Step("train-xlmr", 260),
     Step("study", 240),
     Step("translate", 170),
     Step("two-ranks", 80),
     Step("faiss", 40),
+    Step("compile", 140),
 ]
 
 
