@@ -37,9 +37,8 @@ class Step(NamedTuple):
 STEPS = [
     Step("environment", 40),
     Step("loss-curve", 60),
-    Step("train-e5", 130),
+    Step("train", 190),
     Step("encode", 90),
-    Step("train-xlmr", 260),
     Step("study", 240),
     Step("translate", 170),
     Step("two-ranks", 80),
@@ -111,7 +110,7 @@ def run(step: Step, args: argparse.Namespace, limit: float) -> dict[str, object]
             ended = f"ended after {limit:.0f} s"
     seconds = round(time.monotonic() - start, 1)
     lines = printed.strip().splitlines()
-    said = [json.loads(line) for line in lines if line.startswith("{")]
+    said = [json.loads(line) for line in lines if line.startswith('{"')]  # libraries print as well
     result: dict[str, object] = {"step": step.name, "seconds": seconds, "ended": ended, "said": said}
     if child.returncode:
         result["log"] = log.read_text("utf-8", errors="replace").splitlines()[-12:]

@@ -15,17 +15,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import encode
 import measure
 import models
 import train
+import train_peer
 from train_inputs import LANGS, made_up
 
-from polybatch.core.errors import PolybatchError
 from polybatch.core.files import read_json
 from polybatch.encoders.options import EncoderSource, WheelEntry
 from polybatch.encoders.wheel import make_from_wheel
@@ -108,7 +106,8 @@ def study(at: Machine) -> None:
     shutil.copytree(at.encoder, encoder)
     _age_what_results_are_made_from(place)
     overlay = {"training": {"max_steps": 2, "eval_steps": 1, "save_steps": 1}} if at.rehearse else {}
-    pipeline.write_overlay(place, {"study": {"reference": "untrained"}, **overlay})
+    runs = [{"sampling": "hybrid", "alphas": [0.5], "seeds": [1]}]  # one of three, for want of minutes
+    pipeline.write_overlay(place, {"study": {"reference": "untrained", "runs": runs}, **overlay})
     profile = "profiles/default" if at.rehearse else "profiles/gpu"
     command = [sys.executable, "-m", "snakemake", "--profile", profile, "--rerun-triggers", "mtime", "--quiet", "rules"]
     command += ["--cores", "all", "--configfile", "overlay.yaml", "--", "score"]
@@ -154,61 +153,79 @@ def _means(path: Path) -> dict[str, Any]:
     }
 
 
-def _trained(at: Machine, training: train.Training, data: Path, **further: dict[str, Any]) -> None:
-    """Both trainers on the same work, ours also with further settings, and what share of the card's peak they use."""
-    try:
-        train.require_same_gradients(training, data, at.device)
-        same = "equal loss and gradients"
-    except PolybatchError as error:
-        same = str(error)
-    sides = {train.OURS: training, train.PEER: training}
-    sides |= {f"{train.OURS}, {name}": replace(training, **changes) for name, changes in further.items()}
-    scratch = at.scratch / training.title.replace(" ", "-")
-    rates: dict[str, float | None] = {}
-    for name, one in sides.items():
-        own = train.ours(at.args, data, one.encoder, scratch / "ours", train.options_of(one, at.device))
-        case = train.theirs(data, one, scratch / "theirs", at.device) if name == train.PEER else own
-        try:
-            result = case()
-        except Exception as error:  # the other sides' numbers are worth having
-            say(training=training.title, side=name, failed=str(error)[-1500:])
-            continue
-        rates[name] = train.steady_rate(one, result)
-        tera = train.teraflops(one, result)
-        told = {key: result.said.get(key) for key in ("card_bytes", "tokens", "computed", "passes", "steady")}
-        told |= {"steady_rate": rates[name], "inner_seconds": result.inner_seconds, "seconds": result.seconds}
-        say(training=training.title, side=name, tflops=tera, of_peak=tera / PEAK if not at.rehearse else None, **told)
-    peer = rates.get(train.PEER)
-    ratios = {name: rate / peer for name, rate in rates.items() if rate and peer}
-    say(training=training.title, same=same, steady_ratios=ratios)
-    shutil.rmtree(scratch, ignore_errors=True)
+def trainings(at: Machine) -> None:
+    """Both trainers in this one process, which spares a rented machine their start-up; the steady steps count.
 
-
-def train_e5(at: Machine) -> None:
-    """multilingual-e5-small on natural text: the study's way (frozen word embeddings), and all weights."""
-    steps, batch = (6, 8) if at.rehearse else (150, 100)
-    for title, frozen in (("e5-small frozen word embeddings", True), ("e5-small all weights", False)):
-        one = train.Training(title, at.encoder, steps, batch, steps, 1e-5, temperature=0.01, freeze_embeddings=frozen)
+    multilingual-e5-small on natural text, with frozen word embeddings (as the studies) and all weights; XLM-R-base
+    with random weights: the paper's batch of 100, and 4,096 made-up pairs in parts (GradCache).
+    """
+    few, batch = (6, 8) if at.rehearse else (80, 100)
+    for title, frozen in (("e5-small, frozen word embeddings", True), ("e5-small, all weights", False)):
+        one = train.Training(title, at.encoder, few, batch, few, 1e-5, temperature=0.01, freeze_embeddings=frozen)
         _trained(at, one, at.data / "pairs")
+    base = _base(at)
+    _trained(at, train.Training("XLM-R base", base, few, batch, few, 3e-5, temperature=0.05), at.data / "pairs")
+    few, batch, part = (6, 16, 4) if at.rehearse else (4, 4_096, 256)
+    data = at.data / "pairs" if at.rehearse else made_up(at.scratch / "made-up", 8_000, LANGS)
+    title = f"XLM-R base, {batch:,} in parts of {part}"
+    _trained(at, train.Training(title, base, few, batch, few, 3e-5, part, temperature=0.05), data)
 
 
-def train_xlmr(at: Machine) -> None:
-    """XLM-R-base with random weights: the paper's batch of 100, and 4,096 made-up pairs in parts (GradCache)."""
+def _base(at: Machine) -> Path:
+    made = at.scratch / "xlmr"
     shape = {"layers": 1, "width": 64} if at.rehearse else {}
-    base = models.random_xlmr(at.encoder, at.scratch / "xlmr", **shape)
-    sizes = ((6, 16, None), (6, 16, 4)) if at.rehearse else ((120, 100, None), (5, 4_096, 256))
-    for steps, batch, part in sizes:
-        title = f"XLM-R base, batch {batch}" + (f" in parts of {part}" if part else "")
-        data = at.data / "pairs"
-        if part and not at.rehearse:  # the help has fewer pairs than such a batch
-            data = made_up(at.scratch / "made-up", 20_000, LANGS)
-        further = {"in larger parts": {"mini_batch_size": 4 * part}} if part else {}
-        _trained(at, train.Training(title, base, steps, batch, steps, 3e-5, part, temperature=0.05), data, **further)
+    return made if made.is_dir() else models.random_xlmr(at.encoder, made, **shape)
+
+
+def _trained(at: Machine, training: train.Training, data: Path) -> None:
+    """Both trainers on the same work, what share of the card's peak they use, and how many pairs a second."""
+    rates: dict[str, float | None] = {}
+    for name in (train.OURS, train.PEER):
+        folder = at.scratch / "trained"
+        shutil.rmtree(folder, ignore_errors=True)
+        _free(at)
+        start = time.perf_counter()
+        try:
+            said = _own(at, training, data, folder) if name == train.OURS else _peers(at, training, data, folder)
+        except Exception as error:  # the other side's numbers are worth having
+            say(training=training.title, side=name, failed=f"{type(error).__name__}: {str(error)[-1500:]}")
+            continue
+        result = measure.Result(time.perf_counter() - start, 0.0, 0, said["units"], said["seconds"], said)
+        rates[name], tera = train.steady_rate(training, result), train.teraflops(training, result)
+        told = {key: said.get(key) for key in ("card_bytes", "tokens", "computed", "passes", "steady", "seconds")}
+        told |= {"steady_rate": rates[name], "wall": result.seconds}
+        say(training=training.title, side=name, tflops=tera, of_peak=None if at.rehearse else tera / PEAK, **told)
+    if all(rates.get(name) for name in (train.OURS, train.PEER)):
+        say(training=training.title, ratio=rates[train.OURS] / rates[train.PEER])  # type: ignore[operator]
+
+
+def _own(at: Machine, training: train.Training, data: Path, folder: Path) -> dict[str, Any]:
+    options = json.dumps(train.options_of(training, at.device))
+    parallel = [f"{path.stem}={path}" for path in sorted((data / "parallel").glob("??.parquet"))]
+    made = {"train": folder, "encoder": training.encoder, "parallel": parallel, "options": options}
+    return train.run_stage(argparse.Namespace(**made, validation=data / "validation.parquet"))
+
+
+def _peers(at: Machine, training: train.Training, data: Path, folder: Path) -> dict[str, Any]:
+    command = train.peer_command(data, training, folder, at.device)
+    return train_peer.train(train_peer.arguments().parse_args(command[2:]))
+
+
+def _free(at: Machine) -> None:
+    """Gives back what the last training took of the card, and forgets how much that was."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if at.device == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
 
 
 def compiled(at: Machine) -> None:
     """The same batches of 100 with a compiled encoder, which takes a minute before the first step."""
-    base = at.scratch / "xlmr"
+    base = _base(at)
     steps, batch = (6, 16) if at.rehearse else (120, 100)
     one = train.Training("XLM-R base, compiled", base, steps, batch, steps, 3e-5, temperature=0.05, compile=True)
     result = train.ours(at.args, at.data / "pairs", base, at.scratch / "compiled", train.options_of(one, at.device))()
@@ -218,19 +235,55 @@ def compiled(at: Machine) -> None:
 
 
 def encode_texts(at: Machine) -> None:
-    """Embedding, beside SentenceTransformer.encode at several batch sizes; repeated texts are embedded once by ours."""
-    texts = at.data / "texts"
-    output, peer = at.scratch / "embeddings", at.scratch / "peer.npy"
-    sizes = (8,) if at.rehearse else (32, 256)
-    cases: dict[str, measure.Case] = {encode.OURS: encode.ours(at.encoder, texts, output, at.device)}
-    for size in sizes:
-        command = encode.theirs(at.encoder, texts, peer, at.device, size)
-        cases[f"{encode.PEER}, batch {size}"] = [*command, "--prompt-name", "passage"]
-    found = measure.paired(cases, at.args.rounds, unit="texts")
-    for name in cases:
-        say(encoding=name, rate=found.median(name), inner_rate=found.median(name, "inner_rate"))
-    encode.require_agreement(output / "corpus" / "en.npy", peer, at.device)
-    say(vectors="agree")
+    """Embedding in this one process, beside SentenceTransformer.encode; and how far numbers of 16 bits are off."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    import torch
+
+    from polybatch.embedding.embedder import Embedder
+    from polybatch.embedding.options import EncodeOptions
+    from polybatch.encoders.load import load_model
+    from polybatch.encoders.packed import pack
+
+    paths = sorted((at.data / "pairs" / "parallel").glob("??.parquet"))
+    texts = list(dict.fromkeys(text for path in paths for text in pq.read_table(path)["passage"].to_pylist()))
+    texts = texts[:40] if at.rehearse else texts
+    ids, column = pa.array(list(map(str, range(len(texts))))), pa.array(texts)
+    vectors = {}
+    for name, dtype, way in (
+        ("sentence-transformers, float32, batches of 32", "float32", 32),
+        ("sentence-transformers, float32, batches of 256", "float32", 256),
+        ("sentence-transformers, bfloat16, batches of 256", "bfloat16", 256),
+        ("Polybatch, float32, padded", "float32", None),
+        ("Polybatch, bfloat16, padded", "bfloat16", None),
+        ("Polybatch, bfloat16", "bfloat16", None),
+        ("Polybatch, float16", "float16", None),
+    ):
+        model = load_model(at.encoder, device=at.device, compute_dtype=dtype).eval()
+        if way is None and not name.endswith(("padded", "float32")):
+            pack(model, anywhere=True)
+        embedder = Embedder(model, "corpus", "passage: ", EncodeOptions())
+
+        def embed(count: int, way: int | None = way, model: Any = model, embedder: Any = embedder) -> Any:
+            if way is None:
+                return embedder.embed(embedder.prepare(ids[:count], column[:count]))
+            how = {"prompt": "passage: ", "batch_size": way, "show_progress_bar": False}
+            return model.encode(texts[:count], normalize_embeddings=True, **how)
+
+        embed(min(len(texts), 600))  # its kernels are loaded
+        times = []
+        for _ in range(2):
+            start = time.perf_counter()
+            found = np.asarray(embed(len(texts)), dtype=np.float32)
+            times.append(time.perf_counter() - start)
+        vectors[name] = found
+        cosines = (found * next(iter(vectors.values()))).sum(axis=1)
+        said = {"texts": len(texts), "rates": [len(texts) / t for t in times], "least_cosine": float(cosines.min())}
+        say(encoding=name, **said, mean_cosine=float(cosines.mean()))
+        del model, embedder
+        if at.device == "cuda":
+            torch.cuda.empty_cache()
 
 
 def translate(at: Machine) -> None:
@@ -338,8 +391,7 @@ STEPS: dict[str, Callable[[Machine], None]] = {
     "environment": environment,
     "loss-curve": loss_curve,
     "study": study,
-    "train-e5": train_e5,
-    "train-xlmr": train_xlmr,
+    "train": trainings,
     "compile": compiled,
     "encode": encode_texts,
     "translate": translate,

@@ -15,6 +15,7 @@ gradient of the mean over the whole batch. Validation is shared out in the same 
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -135,7 +136,7 @@ class HybridTrainer(SentenceTransformerTrainer):
             batch_sampler=self._sampler,
             collate_fn=self.data_collator,
             num_workers=self.args.dataloader_num_workers,
-            worker_init_fn=ignore_in_worker,
+            worker_init_fn=_set_up_worker,
             pin_memory=self.args.dataloader_pin_memory,
         )
 
@@ -222,6 +223,15 @@ class HybridTrainer(SentenceTransformerTrainer):
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """The model's card is written by the stage: the library's would describe neither data nor sampling."""
+
+
+def _set_up_worker(number: int) -> None:
+    """In a process that prepares batches: tokenizers' threads did not come with it, and waiting for them never ends.
+
+    The library knows of the fork and does without threads, but not where the user's environment asks for them.
+    """
+    ignore_in_worker(number)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 
 def _tokens(inputs: Mapping[str, Any]) -> int:
