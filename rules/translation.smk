@@ -49,7 +49,8 @@ rule translator_strings:
         translations=lambda w: PATHS.source_translations([w.lang]),
         collected=PATHS.collected(),
     output:
-        PATHS.strings("{lang}"),
+        strings=PATHS.strings("{lang}"),
+        counts=PATHS.strings("{lang}", "json"),
     log:
         PATHS.log("translator_strings", "{lang}"),
     benchmark:
@@ -66,7 +67,7 @@ rule translator_strings:
         sources=lambda w: as_json(CONFIG["source"]),
     shell:
         "python -m polybatch.translation.strings --sources {params.sources:q} --files {input.files:q} "
-        "--collected {input.collected:q} --lang {wildcards.lang:q} --output {output:q} 2> {log:q}"
+        "--collected {input.collected:q} --lang {wildcards.lang:q} --output {output.strings:q} 2> {log:q}"
 
 
 # Trains one translator; a killed training goes on from its last checkpoint.

@@ -131,6 +131,47 @@ def test_translators_never_see_what_scores_them(study: Study, collected: list[di
     assert not train & keys([row for row in strings if row["split"] != "train"], "english")
 
 
+def test_pairs_left_to_translators_train_no_encoder(tmp_path: Path, collected: list[dict]) -> None:
+    """With the English-only share they are a whole: no person's translation is left to train on."""
+    study = Study(tmp_path, {"tiny": rows()})
+    found = study.collect({**SPLIT, "english_only": 0.3, "translators_only": 0.7}, ("de",))
+    secret = [row for row in collected if row["split"] != "train" or row["kind"] == "english_only"]
+    assert found == secret, "neither what is held out nor what is English-only moves"
+    left = len(collected) - len(secret)
+    steps = {step["step"]: step["removed"] for step in study.counts()["sources"]["tiny"]["steps"]}
+    assert steps["left to translators"] == left > 100
+    strings = study.text("strings")
+    english = keys([row for row in collected if row not in secret], "passage")
+    assert keys(strings, "english") & english, "they are what translators learn from"
+    assert not keys(strings, "english") & keys(found)
+
+
+def test_a_share_of_translators_moves_no_other_pair(tmp_path: Path, collected: list[dict]) -> None:
+    study = Study(tmp_path, {"tiny": rows()})
+    found = [study.collect({**SPLIT, "translators_only": share}, ("de",)) for share in (0.0, 0.2, 0.5)]
+    assert found[0] == collected
+    ids = [{row["pair_id"] for row in of} for of in found]
+    assert ids[0] > ids[1] > ids[2]
+    assert all(row in collected for of in found[1:] for row in of)
+
+
+def test_what_translators_do_not_see_is_counted(study: Study, collected: list[dict]) -> None:
+    strings = study.text("strings")
+    record = read_json(study.folder / "strings-de.json")
+    source, splits = record["sources"]["tiny"], record["splits"]
+    removed = {step["step"]: step["removed"] for step in source["steps"]}
+    assert source["read"] == 400, "a query and a passage of each of 200 pairs"
+    assert source["kept"] == len(strings) == 400 - sum(removed.values()) == sum(splits.values())
+    assert splits == {name: sum(row["split"] == name for row in strings) for name in ("train", "dev", "test")}
+    # Both texts of a secret pair go, and every "Taste", which is the German of some. Rows of a file have no document.
+    secret = {row["query"] for row in collected if row["split"] != "train" or row["kind"] == "english_only"}
+    tastes = {row["query"] for row in rows()[::20]}
+    assert len(tastes) == 20
+    assert tastes & secret
+    assert removed["document of a held-out or English-only pair"] == removed["repeated"] == 0
+    assert removed["text of such a document or pair, elsewhere"] == 2 * len(secret) + len(tastes - secret)
+
+
 def test_split_does_not_depend_on_order(tmp_path: Path, collected: list[dict]) -> None:
     shuffled = rows()
     random.Random(1).shuffle(shuffled)
@@ -242,6 +283,8 @@ def test_nothing_left_to_train_on_is_an_error(tmp_path: Path) -> None:
 def test_unusable_options_are_named(study: Study) -> None:
     with pytest.raises(ConfigError, match="test_pasages"):
         SplitOptions.from_json('{"test_pasages": 3}')
+    with pytest.raises(ConfigError, match="translators_only: must not come to more than 1 with english_only"):
+        SplitOptions.from_json('{"english_only": 0.5, "translators_only": 0.6}')
     with pytest.raises(ConfigError, match="temperature: needs max_pairs"):
         MixtureOptions.from_json('{"temperature": 2}')
     with pytest.raises(ConfigError, match="1 entries, 2 files"):

@@ -34,7 +34,7 @@ from polybatch.collect.cleaning import AMBIGUOUS, RowKeys, passages_per_query
 from polybatch.collect.near_duplicates import NearDuplicates
 from polybatch.collect.options import CleaningOptions, MixtureOptions, SplitOptions
 from polybatch.collect.source import Source
-from polybatch.collect.split import DEV, DROPPED, KINDS, SPLITS, TEST, TRAIN, Rows, kinds, split
+from polybatch.collect.split import DEV, DROPPED, KINDS, SPLITS, TEST, TRAIN, Rows, kinds, split, use_of
 from polybatch.collect.translation_cleaning import EnglishPassages, clean_translations, foreign_check
 from polybatch.core import contracts, made_from, stage
 from polybatch.core.errors import ConfigError
@@ -62,7 +62,7 @@ class Counts:
 
 def read_rows(paths: Sequence[Path], options: SplitOptions, near: NearDuplicates | None = None) -> Rows:
     """The first reading of the sources' files; fills `near` on the way."""
-    keys, place, aside, same = RowKeys(), array("d"), array("b"), array("Q")
+    keys, place, use, same = RowKeys(), array("d"), array("b"), array("Q")
     documents: array[int] | None = None
     sizes = []
     for path in paths:
@@ -78,15 +78,15 @@ def read_rows(paths: Sequence[Path], options: SplitOptions, near: NearDuplicates
                     documents.append(hash64("document", document) if document else keys.passages[-1])
                 place.append(unit_interval(str(options.seed), "passage", document or passage))
                 same.append(hash64(passage.replace(" ", "")))
-                aside.append(unit_interval(str(options.seed), "kind", document or passage) < options.english_only)
+                use.append(use_of(unit_interval(str(options.seed), "kind", document or passage), options))
             if near is not None:
                 near.add(*texts)
         sizes.append(len(keys.ids) - before)
     ids, queries, passages = keys.arrays()
     source = np.repeat(np.arange(len(paths), dtype=np.int32), sizes)
     together = passages if documents is None else np.frombuffer(documents, dtype=np.uint64)
-    flags, alike = np.frombuffer(aside, dtype=bool), np.frombuffer(same, dtype=np.uint64)
-    return Rows(ids, queries, passages, together, np.frombuffer(place), flags, source, alike)
+    uses, alike = np.frombuffer(use, dtype=np.int8), np.frombuffer(same, dtype=np.uint64)
+    return Rows(ids, queries, passages, together, np.frombuffer(place), uses, source, alike)
 
 
 def select(
@@ -207,20 +207,24 @@ def decide(
         kept = select(rows, specs, sizes, cleaning=cleaning, mixture=mixture, near=near, counts=counts)
     held_out = splitting.test_passages + splitting.dev_passages
     translated = has_all_translations(rows, sources, parallel_in if held_out else [], cleaning)
-    fate = split(rows, kept, translated, splitting)
+    has_translations = [bool(source.languages) for source in sources]
+    fate = split(rows, kept, translated, has_translations, splitting)
     _count_dropped(rows, kept, fate, counts)
-    kind = kinds(rows, fate, [bool(source.languages) for source in sources], [translatable(spec) for spec in specs])
+    kind = kinds(rows, fate, has_translations, [translatable(spec) for spec in specs])
     by_source = np.bincount(rows.source[fate != DROPPED], minlength=len(paths)).tolist()
     return fate, kind, by_source
 
 
 def _count_dropped(rows: Rows, kept: np.ndarray, fate: np.ndarray, counts: Counts) -> None:
     """Counts what the split left out."""
-    passages = np.sort(rows.same[(fate == TEST) | (fate == DEV)])
-    same_passage = (fate == DROPPED) & is_in(rows.same, passages)
+    held_out, dropped = (fate == TEST) | (fate == DEV), fate == DROPPED
+    same_passage = dropped & is_in(rows.same, np.sort(rows.same[held_out]))
     kept = counts.remove(kept, same_passage, rows, "another query of a held-out passage")
     if rows.documents is not rows.passages:
-        counts.remove(kept, fate == DROPPED, rows, "another passage of a held-out document")
+        same_document = dropped & is_in(rows.documents, np.sort(rows.documents[held_out]))
+        kept = counts.remove(kept, same_document, rows, "another passage of a held-out document")
+    if (kept & dropped).any():
+        counts.remove(kept, dropped, rows, "left to translators")
 
 
 def _tables(paths: Sequence[Path], fate: np.ndarray, kind: np.ndarray) -> Iterator[pa.Table]:

@@ -104,11 +104,19 @@ class SplitOptions(Options):
     )
     english_only: Share = option(
         0.3,
-        "Of the sources that come with translations: the share of training pairs whose translations are set aside. "
-        "These pairs reach other languages through machine translation alone, and the translations set aside score the "
-        "translators.",
+        "Of the sources that come with translations: the share of training pairs whose translations are set aside, to "
+        "score the translators. These pairs reach other languages through machine translation alone.",
+    )
+    translators_only: Share = option(
+        0.0,
+        "Of the same sources: the share of training pairs that no encoder is trained on; their documents are left to "
+        "translators trained here. With `english_only` at most 1.",
     )
     seed: int = option(0, "Another seed, another split.")
+
+    def conflicts(self) -> Iterator[Conflict]:
+        if self.english_only + self.translators_only > 1:
+            yield Conflict(("translators_only", "english_only"), "must not come to more than 1 with english_only")
 
 
 class MixtureOptions(Options):

@@ -19,6 +19,9 @@ from polybatch.core.streams import is_first, is_in
 TRAIN, DEV, TEST, DROPPED = range(4)
 SPLITS = ("train", "dev", "test")
 KINDS = ("parallel", "english_only", "english")
+# What the supplied translations of a training pair are for: training encoders; scoring translators, as references; or
+# nothing, for the pair is in no training and its document is left to translators.
+FOR_ENCODERS, FOR_REFERENCE, FOR_TRANSLATORS = range(3)
 
 
 @dataclass
@@ -30,7 +33,8 @@ class Rows:
         documents: (n,) uint64 keys of what is held out together: its document; its passage, where it has none. The same
             array as `passages` where no row has a document.
         place: (n,) float64 in [0, 1): where its document stands in the order of holding out.
-        aside: (n,) bool: its translations would be set aside, as those of its whole document are.
+        use: (n,) int8: FOR_ENCODERS, FOR_REFERENCE or FOR_TRANSLATORS, what its translations would be for if it is
+            trained on; the same for its whole document.
         source: (n,) int32: which file it is of.
         same: (n,) uint64: `text.same_hash` of the passage, which does not tell spaces apart as `passages` does.
     """
@@ -40,7 +44,7 @@ class Rows:
     passages: np.ndarray
     documents: np.ndarray
     place: np.ndarray
-    aside: np.ndarray
+    use: np.ndarray
     source: np.ndarray
     same: np.ndarray
 
@@ -48,16 +52,31 @@ class Rows:
         return len(self.ids)
 
 
-def split(rows: Rows, kept: np.ndarray, translated: np.ndarray, options: SplitOptions) -> np.ndarray:
+def use_of(at: float, options: SplitOptions) -> int:
+    """What a document's translations would be for (`Rows.use`), by its place in [0, 1) among documents.
+
+    English-only pairs lie at the lower end and the translators' at the upper: either share grows without moving a
+    document from the one to the other.
+    """
+    if at < options.english_only:
+        return FOR_REFERENCE
+    return FOR_TRANSLATORS if at >= 1 - options.translators_only else FOR_ENCODERS
+
+
+def split(
+    rows: Rows, kept: np.ndarray, translated: np.ndarray, has_translations: Sequence[bool], options: SplitOptions
+) -> np.ndarray:
     """Assigns every row to a split.
 
     Args:
         rows, kept: The rows, and which of them are taken.
         translated: (n,) bool: has translations into all languages that a held-out passage must have.
+        has_translations: Of each source, whether translations come with it.
         options: See SplitOptions.
 
     Returns:
-        (n,) int8: TRAIN, DEV, TEST, or DROPPED (not taken, or another pair of a held-out passage or document).
+        (n,) int8: TRAIN, DEV, TEST, or DROPPED (not taken, another pair of a held-out passage or document, or left to
+        translators).
 
     Raises:
         DataError: Too few passages can be held out, or no training row is left.
@@ -77,12 +96,15 @@ def split(rows: Rows, kept: np.ndarray, translated: np.ndarray, options: SplitOp
     held = np.concatenate([test, dev])
     for keys in (rows.same, rows.documents):
         fate[kept & is_in(keys, np.sort(keys[held]))] = DROPPED
+    fate[np.array(has_translations, dtype=bool)[rows.source] & (rows.use == FOR_TRANSLATORS)] = DROPPED
     fate[test] = TEST
     fate[dev] = DEV
     if not (fate == TRAIN).any():
         raise DataError(
             "After cleaning and splitting, no training pair is left.",
-            found=f"{int(kept.sum())} clean pairs, all held out" if kept.any() else "no clean pair",
+            found=f"{int(kept.sum())} clean pairs, all held out or left to translators"
+            if kept.any()
+            else "no clean pair",
             remedy="hold out fewer passages (config: split), or loosen the limits (config: cleaning)",
         )
     return fate
@@ -130,5 +152,5 @@ def kinds(rows: Rows, fate: np.ndarray, has_translations: Sequence[bool], is_tra
         is_translated: Of each source, whether it may be machine-translated.
     """
     supplied, machine = (np.array(flags, dtype=bool)[rows.source] for flags in (has_translations, is_translated))
-    parallel = supplied & ~((fate == TRAIN) & rows.aside)
+    parallel = supplied & ~((fate == TRAIN) & (rows.use == FOR_REFERENCE))
     return np.where(parallel, 0, np.where(machine, 1, 2)).astype(np.int8)  # in the order of KINDS

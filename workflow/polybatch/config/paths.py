@@ -119,9 +119,9 @@ class Paths:
         """Which evaluation sets the encoders were trained on."""
         return f"{self.base}/decontamination/exposure.json"
 
-    def strings(self, lang: str) -> str:
-        """Parallel strings that translators are trained on."""
-        return f"{self.base}/strings/{lang}.parquet"
+    def strings(self, lang: str, form: str = "parquet") -> str:
+        """Parallel strings that translators are trained on; as "json" their counts."""
+        return f"{self.base}/strings/{lang}.{form}"
 
     def translator(self, name: str) -> str:
         """A translator's folder, as CTranslate2 reads it."""

@@ -252,3 +252,34 @@ def test_translators_see_nothing_of_pages_that_they_are_scored_on(study: Path) -
     assert passages == {str(number) for number in range(60)} - secret
     shared = {str(int(number) + 1) for number in secret}
     assert notes == {str(number) for number in range(61)} - secret - shared
+
+
+def test_what_translators_do_not_see_is_counted_by_page_and_by_text(study: Path) -> None:
+    """A page has three headings, three passages and two notes; a note stands on two pages."""
+    secret = {int(page) for page in pages_of(study, lambda r: r["split"] != "train" or r["kind"] == "english_only")}
+    source = read_json(study / "strings.json")["sources"]["help"]
+    removed = {step["step"]: step["removed"] for step in source["steps"]}
+    seen = set(range(60)) - secret
+    assert source["read"] == 60 * 8
+    assert removed["document of a held-out or English-only pair"] == len(secret) * 8
+    assert removed["text of such a document or pair, elsewhere"] == sum(n + d in secret for n in seen for d in (-1, 1))
+    assert removed["repeated"] == sum(n + 1 in seen for n in seen)
+    kept = len(read_parquet(study / "strings.parquet", STRINGS).to_pylist())
+    assert source["kept"] == kept == 480 - sum(removed.values())
+
+
+def test_pages_left_to_translators_are_whole_and_in_no_training(study: Path, tmp_path: Path) -> None:
+    spec, record = json.dumps(SPEC), study / "en.json"
+    files = ["--sources", f"[{spec}]", "--files", str(record), "--collected"]
+    split = json.dumps({"test_passages": 20, "dev_passages": 10, "english_only": 0.3, "translators_only": 0.7})
+    output = tmp_path / "en.parquet"
+    collected = str(study / "sources" / "help.parquet")
+    collect_main([*files, collected, "--split", split, "--parallel-in", "de", "--output", str(output)])
+    before, after = (read_parquet(path, COLLECTED).to_pylist() for path in (study / "collected/en.parquet", output))
+    assert after == [row for row in before if row["split"] != "train" or row["kind"] == "english_only"]
+    strings_main([*files, str(output), "--lang", "de", "--output", str(tmp_path / "strings.parquet")])
+    seen = {row["string_id"] for row in read_parquet(study / "strings.parquet", STRINGS).to_pylist()}
+    assert {row["string_id"] for row in read_parquet(tmp_path / "strings.parquet", STRINGS).to_pylist()} == seen
+    steps = {step["step"]: step["removed"] for step in read_json(tmp_path / "en.json")["sources"]["help"]["steps"]}
+    assert steps["left to translators"] == len(before) - len(after)
+    assert steps["another passage of a held-out document"] == 3
