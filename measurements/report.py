@@ -278,7 +278,10 @@ def _cards(results: Mapping[str, Mapping[str, Any]]) -> str:
     found = sorted({card for one in results.values() for card in one["machine"]["gpu"]})
     if found:
         return f"On a GPU ({', '.join(found)}): the stages whose names end in -cuda."
-    return "On a GPU nothing has been measured. `make bench DEVICE=cuda TORCH=torch` does, on a machine with one."
+    return (
+        "On a GPU training and embedding were measured, in minutes and one run each: [gpu.md](gpu.md#what-was-run). "
+        "`make bench DEVICE=cuda TORCH=torch` measures as here, on a machine with one."
+    )
 
 
 def main(argv: list[str] | None = None) -> None:

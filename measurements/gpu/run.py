@@ -37,13 +37,12 @@ class Step(NamedTuple):
 STEPS = [
     Step("environment", 40),
     Step("loss-curve", 60),
-    Step("train", 190),
-    Step("encode", 90),
+    Step("train", 240),
+    Step("encode", 60),
     Step("study", 240),
     Step("translate", 170),
     Step("two-ranks", 80),
     Step("faiss", 40),
-    Step("compile", 140),
 ]
 
 

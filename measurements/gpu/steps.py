@@ -106,8 +106,7 @@ def study(at: Machine) -> None:
     shutil.copytree(at.encoder, encoder)
     _age_what_results_are_made_from(place)
     overlay = {"training": {"max_steps": 2, "eval_steps": 1, "save_steps": 1}} if at.rehearse else {}
-    runs = [{"sampling": "hybrid", "alphas": [0.5], "seeds": [1]}]  # one of three, for want of minutes
-    pipeline.write_overlay(place, {"study": {"reference": "untrained", "runs": runs}, **overlay})
+    pipeline.write_overlay(place, {"study": {"reference": "untrained"}, **overlay})
     profile = "profiles/default" if at.rehearse else "profiles/gpu"
     command = [sys.executable, "-m", "snakemake", "--profile", profile, "--rerun-triggers", "mtime", "--quiet", "rules"]
     command += ["--cores", "all", "--configfile", "overlay.yaml", "--", "score"]
@@ -221,17 +220,6 @@ def _free(at: Machine) -> None:
     if at.device == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-
-
-def compiled(at: Machine) -> None:
-    """The same batches of 100 with a compiled encoder, which takes a minute before the first step."""
-    base = _base(at)
-    steps, batch = (6, 16) if at.rehearse else (120, 100)
-    one = train.Training("XLM-R base, compiled", base, steps, batch, steps, 3e-5, temperature=0.05, compile=True)
-    result = train.ours(at.args, at.data / "pairs", base, at.scratch / "compiled", train.options_of(one, at.device))()
-    tera = train.teraflops(one, result)
-    say(training=one.title, tflops=tera, of_peak=None if at.rehearse else tera / PEAK, said=result.said)
-    say(steady_rate=train.steady_rate(one, result), seconds=result.seconds)
 
 
 def encode_texts(at: Machine) -> None:
@@ -392,7 +380,6 @@ STEPS: dict[str, Callable[[Machine], None]] = {
     "loss-curve": loss_curve,
     "study": study,
     "train": trainings,
-    "compile": compiled,
     "encode": encode_texts,
     "translate": translate,
     "two-ranks": two_ranks,

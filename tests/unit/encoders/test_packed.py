@@ -1,11 +1,8 @@
 """Texts one behind the other, without padding: on a CPU, where each is attended to by itself."""
 
-import numpy as np
 import pytest
 import torch
 
-from polybatch.embedding.embedder import Embedder
-from polybatch.embedding.options import EncodeOptions
 from polybatch.encoders.load import load_model
 from polybatch.encoders.options import EncoderOptions
 from polybatch.encoders.packed import embed_columns, flattened, is_packed, pack, unpack
@@ -41,9 +38,9 @@ def embedded(model, texts, prompt="query: "):
 
 
 def test_a_row_of_texts_says_where_each_begins():
-    made = flattened([[5, 6, 7], [8], [9, 10]], first_position=2)
+    made = flattened([{"input_ids": ids} for ids in ([5, 6, 7], [8], [9, 10])])
     assert made["input_ids"].tolist() == [[5, 6, 7, 8, 9, 10]]
-    assert made["position_ids"].tolist() == [[2, 3, 4, 2, 2, 3]]
+    assert made["position_ids"].tolist() == [[0, 1, 2, 0, 0, 1]]
     assert made["seq_idx"].tolist() == [[0, 0, 0, 1, 2, 2]]
     assert made["cu_seq_lens_q"].tolist() == made["cu_seq_lens_k"].tolist() == [0, 3, 4, 6]
     assert made["max_length_q"] == made["max_length_k"] == 3
@@ -54,6 +51,23 @@ def test_it_embeds_as_with_padding(models):
     made = packing.preprocess(SOME, prompt="query: ")
     assert "attention_mask" not in made and made["input_ids"].shape[0] == 1
     assert torch.allclose(embedded(packing, SOME), embedded(padded, SOME), atol=1e-6)
+
+
+def test_positions_begin_where_the_family_of_roberta_has_them(folder, tmp_path):
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+    from transformers import AutoTokenizer, XLMRobertaConfig, XLMRobertaModel
+
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    XLMRobertaModel(XLMRobertaConfig(vocab_size=600, max_position_embeddings=40, **shape)).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(folder).save_pretrained(tmp_path)
+    padded, packing = (
+        SentenceTransformer(modules=[Transformer(str(tmp_path)), Pooling(32)], device="cpu").eval() for _ in range(2)
+    )
+    assert pack(packing, anywhere=True)
+    assert int(packing.preprocess(SOME)["position_ids"][0, 0]) == 2
+    assert torch.allclose(embedded(packing, SOME, ""), embedded(padded, SOME, ""), atol=1e-6)
 
 
 def test_columns_in_one_pass_learn_as_each_by_itself(models):
@@ -80,19 +94,6 @@ def test_columns_are_embedded_apart_where_they_are_padded_or_the_prompt_is_left_
     columns = [packing.preprocess(SOME, prompt=prompt) for prompt in ("query: ", "passage: ")]
     packing[1].include_prompt = False
     assert embed_columns(packing, [{**one, "prompt_length": 2} for one in columns]) is None
-
-
-def test_the_embedder_gives_the_same_vectors(models):
-    import pyarrow as pa
-
-    texts = pa.array([*SOME, *TEXTS, SOME[0]])
-    ids = pa.array([str(i) for i in range(len(texts))])
-    found = []
-    for model in models:
-        embedder = Embedder(model, "corpus", "passage: ", EncodeOptions(batch_size=3))
-        found.append(embedder.embed(embedder.prepare(ids, texts)))
-    assert found[0].shape == (len(texts), 32)
-    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
 
 
 def test_nothing_of_it_is_saved(models, folder, tmp_path):

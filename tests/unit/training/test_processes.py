@@ -25,7 +25,7 @@ from polybatch.training.preemption import TrainingStoppedError
 from polybatch.training.processes import Ranks
 from polybatch.training.sampling import Sampling
 from polybatch.training.train import main
-from polybatch.training.trainer import validation_parts
+from polybatch.training.trainer import set_up_worker, validation_parts
 
 SHORT = {"max_steps": 6, "eval_steps": 3, "save_steps": 3, "learning_rate": 1e-3, "max_grad_norm": 0.0}
 HARD = {"hard_negatives": 2, "source_temperature": 2.0, "language_weights": "size"}
@@ -285,6 +285,24 @@ def launched(tmp_path, work, until=None, with_signal=signal.SIGTERM):
     child.join(120)
     assert child.exitcode == 0
     return json.loads((tmp_path / "failure").read_text()) if (tmp_path / "failure").exists() else None
+
+
+def test_processes_that_prepare_batches_do_without_threads_that_were_asked_for(study, monkeypatch):
+    """A fork takes no threads along: a tokenizer that waits for some would wait for ever."""
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "true")
+    tokenizer, texts = load_encoder(str(study / "encoder")).tokenizer, [f"en{i} en{7 * i}" for i in range(200)]
+    tokenizer(texts)  # its threads are there from now on
+
+    def tokenise():
+        set_up_worker(0)
+        tokenizer(texts)
+
+    child = multiprocessing.get_context("fork").Process(target=tokenise)
+    child.start()
+    child.join(20)
+    ended = child.exitcode
+    child.kill()
+    assert ended == 0
 
 
 def test_a_job_that_slurm_ends_is_continued_to_the_same_model(study, tmp_path):

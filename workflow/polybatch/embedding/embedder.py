@@ -25,7 +25,6 @@ from polybatch.embedding.benchmark_texts import TextFile
 from polybatch.embedding.options import EncodeOptions
 from polybatch.embedding.runner import Runner, ahead
 from polybatch.embedding.token_batches import Tokens, plan
-from polybatch.encoders import packed
 from polybatch.encoders.kernels import multiply_with_onednn
 from polybatch.encoders.load import load_model, require_whole
 
@@ -77,8 +76,6 @@ class Model:
         model = load_model(self.folder, device=self.options.device, compute_dtype=self.options.compute_dtype)
         layers = multiply_with_onednn(model)
         way = f", {layers} layers by oneDNN" if layers else ""
-        if self.options.compute_dtype != "float32" and packed.pack(model):
-            way = ", without padding"
         stage.log.info("%s on %s, in %s%s", self.folder, model.device, self.options.compute_dtype, way)
         return model
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from polybatch.core import stage
-from polybatch.encoders.packed import flattened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,7 +61,7 @@ class Tokens:
     def __init__(self, model: SentenceTransformer, prompt: str, task: str) -> None:
         self.model, self.prompt, self.task = model, prompt, task
         self._lock = threading.Lock()  # a tokenizer cannot be used by two threads at a time
-        self._padding: Padding | Packing | None = None
+        self._padding: Padding | None = None
         self._tried = False
 
     def of(self, texts: Sequence[str]) -> list[np.ndarray]:
@@ -113,8 +112,7 @@ class Tokens:
         by_length = sorted(range(len(texts)), key=lambda i: len(tokens[i]))
         cut = "a " * (2 * min(self.model.max_seq_length or 0, _LONGEST_TRIED))
         some = ["", cut, texts[by_length[0]], texts[by_length[-1]]]
-        own, ids = self._own(some), self._tokenized(some)
-        self._padding = Packing.like(own, ids) or Padding.like(own, ids, self.model.tokenizer)
+        self._padding = Padding.like(self._own(some), self._tokenized(some), self.model.tokenizer)
         self._tried = True
         if self._padding is None:
             stage.log.info("this model prepares its batches in a way of its own, which takes longer")
@@ -163,39 +161,6 @@ class Padding:
         if self.types:
             made["token_type_ids"] = torch.zeros_like(made["input_ids"])
         return {**made, **self.rest}
-
-
-@dataclass(frozen=True)
-class Packing:
-    """How token ids become a row of texts without padding (`encoders.packed`).
-
-    Attributes:
-        first_position: What the model calls the place of a text's first token.
-        rest: What else it takes, the same for all batches.
-    """
-
-    first_position: int
-    rest: dict[str, Any]
-
-    @classmethod
-    def like(cls, own: dict[str, Any], tokens: Sequence[np.ndarray]) -> Packing | None:
-        """The packing that gives for these tokens just what the model's own preprocessing gave; None if none does."""
-        import torch
-
-        if "cu_seq_lens_q" not in own:
-            return None
-        first = int(own["position_ids"][0, 0])
-        rest = {key: value for key, value in own.items() if key not in flattened(tokens, first)}
-        if any(isinstance(value, torch.Tensor) for value in rest.values()):
-            return None
-        packing = cls(first, rest)
-        ours = packing.features(tokens)
-        same = own.keys() == ours.keys() and all(_equal(own[key], ours[key]) for key in own)
-        return packing if same else None
-
-    def features(self, tokens: Sequence[np.ndarray]) -> dict[str, Any]:
-        """What the model takes for one batch, (1, tokens) int64 and where texts begin."""
-        return {**flattened(tokens, self.first_position), **self.rest}
 
 
 def _equal(own: Any, ours: Any) -> bool:

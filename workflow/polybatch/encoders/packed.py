@@ -50,7 +50,7 @@ def pack(model: SentenceTransformer, *, anywhere: bool = False) -> bool:
     _register()
     module.model.set_attn_implementation(ATTENTION)
     module._flatten_position_offset = module._infer_flatten_position_offset()
-    module.data_collator = _of_samples
+    module.data_collator = flattened
     if module.model_forward_params is not None:
         module.model_forward_params |= {*_BOUNDS}
     module.can_flatten_inputs = True
@@ -92,24 +92,25 @@ def _can(module: Any, device: bool) -> bool:
     )
 
 
-def flattened(tokens: Sequence[Sequence[int] | np.ndarray], first_position: int = 0) -> dict[str, Any]:
-    """A batch as one row.
+def flattened(samples: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """A batch as one row, as sentence-transformers asks for it; the model's first position it adds by itself.
 
     Args:
-        tokens: The ids of each text, at least one of each.
-        first_position: What the model calls the place of a text's first token: 0, or 2 for the family of RoBERTa.
+        samples: Of each text its `input_ids`, at least one.
 
     Returns:
-        `input_ids`, `position_ids`, `seq_idx` (which text a token is of), each (1, tokens); `cu_seq_lens_q` and `_k`,
-        (texts + 1,) int32, where texts begin and the last one ends; `max_length_q` and `_k`, tokens of the longest.
+        `input_ids`, `position_ids` (from 0 in each text) and `seq_idx` (which text a token is of), each (1, tokens);
+        `cu_seq_lens_q` and `_k`, (texts + 1,) int32, where texts begin and the last one ends; `max_length_q` and `_k`,
+        tokens of the longest.
     """
     import torch
 
+    tokens = [sample["input_ids"] for sample in samples]
     lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
     ends = np.cumsum(lengths)
     total, begins = int(ends[-1]), ends - lengths
     ids = np.concatenate([np.asarray(text, np.int64) for text in tokens])
-    positions = np.arange(total) - np.repeat(begins, lengths) + first_position
+    positions = np.arange(total) - np.repeat(begins, lengths)
     texts = np.repeat(np.arange(len(tokens), dtype=np.int32), lengths)
     bounds = torch.from_numpy(np.concatenate([[0], ends]).astype(np.int32))
     rows = {"input_ids": ids, "position_ids": positions, "seq_idx": texts}
@@ -120,11 +121,6 @@ def flattened(tokens: Sequence[Sequence[int] | np.ndarray], first_position: int 
         "max_length_q": int(lengths.max()),
         "max_length_k": int(lengths.max()),
     }
-
-
-def _of_samples(samples: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """What sentence-transformers asks for a batch; it puts the model's first position in by itself."""
-    return flattened([sample["input_ids"] for sample in samples])
 
 
 def embed_columns(model: torch.nn.Module, columns: Iterable[dict[str, Any]]) -> list[Tensor] | None:

@@ -65,11 +65,6 @@ class TrainingOptions(Options):
         "tokens) share a pass; not together with `mini_batch_size`. null: one pass. The embeddings are the same up to "
         "rounding.",
     )
-    compile: bool = option(
-        False,
-        "Compiles the encoder (torch.compile) in its first steps, which takes a minute and a C compiler: for long "
-        "trainings on a card.",
-    )
     num_workers: Literal["auto"] | Annotated[int, Ge(0)] = option(
         "auto",
         "Processes that prepare batches; 0 prepares them in the training process. `auto` is 0 on a CPU, and up to 4 "

@@ -119,8 +119,6 @@ def _set_up_weights(model: SentenceTransformer, options: TrainingOptions, teache
 
     if options.precision == "bf16" and packed.pack(model):
         stage.log.info("texts are embedded one behind the other, without padding")
-    if options.compile and model.transformers_model is not None:
-        model.transformers_model.compile(dynamic=True)
     if layers.freeze(model, embeddings=options.freeze_embeddings, layers=options.freeze_layers):
         _tell_frozen(model)
     adapters = lora.add_adapters(model, options, seed) if options.lora_r else None
@@ -135,8 +133,6 @@ def _leave_the_encoder(model: SentenceTransformer, adapters: Any) -> None:
 
     projection.remove(model)
     packed.unpack(model)
-    if model.transformers_model is not None:
-        model.transformers_model._compiled_call_impl = None
     if adapters:
         lora.merge(adapters)
 

@@ -136,7 +136,7 @@ class HybridTrainer(SentenceTransformerTrainer):
             batch_sampler=self._sampler,
             collate_fn=self.data_collator,
             num_workers=self.args.dataloader_num_workers,
-            worker_init_fn=_set_up_worker,
+            worker_init_fn=set_up_worker,
             pin_memory=self.args.dataloader_pin_memory,
         )
 
@@ -225,7 +225,7 @@ class HybridTrainer(SentenceTransformerTrainer):
         """The model's card is written by the stage: the library's would describe neither data nor sampling."""
 
 
-def _set_up_worker(number: int) -> None:
+def set_up_worker(number: int) -> None:
     """In a process that prepares batches: tokenizers' threads did not come with it, and waiting for them never ends.
 
     The library knows of the fork and does without threads, but not where the user's environment asks for them.
