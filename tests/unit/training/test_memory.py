@@ -15,6 +15,7 @@ from toy_training import LANGS, make_study, options
 from polybatch.core.errors import TrainingError
 from polybatch.encoders.layers import freeze
 from polybatch.encoders.load import load_model
+from polybatch.encoders.packed import pack, unpack
 from polybatch.pairs.table import read_pairs
 from polybatch.training.inputs import load_encoder, set_up
 from polybatch.training.memory import _PROBED_TEXTS, _kept, _of_groups, check, estimate, measure_kept
@@ -70,7 +71,12 @@ def test_options_change_what_is_taken(tiny):
     assert estimate(tiny, LENGTHS, usual, 2).activations == pytest.approx(whole.activations / 2, rel=0.01)
     assert taken(hard_negatives=1).activations > 1.5 * whole.activations
     assert taken(mini_batch_size=2).activations < whole.activations / 3
-    assert taken(bucket_width=None).activations >= whole.activations
+    padded = taken(bucket_width=None).activations
+    assert padded >= whole.activations
+    assert pack(tiny, anywhere=True)
+    packed = taken(bucket_width=None).activations
+    unpack(tiny)
+    assert packed == pytest.approx(whole.activations, rel=0.01) and packed < padded
 
 
 def test_frozen_embeddings_take_nothing(tmp_path):

@@ -20,6 +20,7 @@ import numpy as np
 
 from polybatch.core import stage
 from polybatch.core.errors import TrainingError
+from polybatch.encoders.packed import is_packed
 from polybatch.training import footprint
 from polybatch.training.footprint import Kept, Memory, Shape, Trained
 from polybatch.training.processes import Ranks
@@ -117,9 +118,10 @@ def estimate(
     kept = measure_kept(model, options.precision == "bf16")
     rows = options.batch_size // world_size
     batches = [[side[lang] for side in sides] for lang in range(len(sides[0]))]
+    padded = options.bucket_width is None and not is_packed(model)
     return footprint.of_training(
         Trained(sum(trained), max(trained, default=0), embedding.numel() if embedding.requires_grad else 0),
-        batch=max(_of_batch(batch, rows, options, kept) for batch in batches),
+        batch=max(_of_batch(batch, rows, options, kept, padded=padded) for batch in batches),
         tokens=rows * max(sum(float(side.mean()) for side in batch) for batch in batches),
         shape=_shape(backbone.config),
         options=options,
@@ -147,9 +149,8 @@ def _of_teacher(
     return footprint.of_inference(min(rows, options.mini_batch_size or rows), longest, _shape(backbone.config))
 
 
-def _of_batch(sides: Sequence[np.ndarray], rows: int, options: TrainingOptions, kept: Kept) -> int:
+def _of_batch(sides: Sequence[np.ndarray], rows: int, options: TrainingOptions, kept: Kept, *, padded: bool) -> int:
     """Bytes that the forward passes of one batch keep, of texts of these lengths."""
-    padded = options.bucket_width is None
     counted = [np.full_like(lengths, lengths.max()) if padded else lengths for lengths in sides]
     costs = [float(np.mean(kept.of_text(lengths.astype(np.float64)))) for lengths in counted]
     return footprint.of_batch(costs, rows, kept, options.mini_batch_size)
