@@ -71,12 +71,17 @@ def test_options_change_what_is_taken(tiny):
     assert estimate(tiny, LENGTHS, usual, 2).activations == pytest.approx(whole.activations / 2, rel=0.01)
     assert taken(hard_negatives=1).activations > 1.5 * whole.activations
     assert taken(mini_batch_size=2).activations < whole.activations / 3
-    padded = taken(bucket_width=None).activations
-    assert padded >= whole.activations
+    assert taken(bucket_width=None).activations >= whole.activations
+
+
+def test_texts_without_padding_keep_no_padding(tiny):
+    uneven = {side: [np.array([2, 2, 2, 16])] for side in ("query", "passage")}
+    whole = options(precision="fp32", batch_size=8, bucket_width=None)
+    padded = estimate(tiny, uneven, whole, 1).activations
     assert pack(tiny, anywhere=True)
-    packed = taken(bucket_width=None).activations
+    packed = estimate(tiny, uneven, whole, 1).activations
     unpack(tiny)
-    assert packed == pytest.approx(whole.activations, rel=0.01) and packed < padded
+    assert packed == estimate(tiny, uneven, whole.changed(bucket_width="auto"), 1).activations < padded / 2
 
 
 def test_frozen_embeddings_take_nothing(tmp_path):
