@@ -19,6 +19,7 @@ from polybatch.config.study_paths import StudyPaths
 from polybatch.core import digest, leftovers
 from polybatch.core.cores import machine_memory_mb, threads_of
 from polybatch.core.errors import ConfigError, PolybatchError
+from polybatch.posthoc.options import ProjectionOptions
 from polybatch.prefetch.requests import hub_requests, trained_languages, translator_models, wheels
 from polybatch.retrieval import faiss_builds
 from polybatch.study import job_memory
@@ -57,6 +58,8 @@ TRAININGS = [name for name, run in ALL_RUNS.items() if run.trained and not run.b
 # Mixtures of the weights before and after a training, and projections of embeddings, which cost none.
 MIXTURES = [name for name, run in ALL_RUNS.items() if run.share != WHOLE and run.projection == NONE]
 PROJECTED = [name for name, run in ALL_RUNS.items() if run.projection != NONE]
+# The means that these are estimated from, of the runs before them.
+MEANS = list(dict.fromkeys(file for name in PROJECTED for file in PATHS.means_files(ALL_RUNS[name])))
 TRAIN_LANGS = CONFIG["languages"]["train"]
 MT_LANGS = CONFIG["translation"]["languages"]
 SHARDS = CONFIG["translation"]["shards"]

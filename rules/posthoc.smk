@@ -27,11 +27,45 @@ rule interpolate:
         "--after {input.after:q} --share {params.share:q} --output {output:q} 2> {log:q}"
 
 
-# A projection of a model's embeddings, estimated from training text; the model with it.
+# Means of a model's vectors over one side of the training text, by language: all its projections are estimated from them.
+rule language_means:
+    input:
+        model=lambda w: PATHS.model_folder(ALL_RUNS[w.run]),
+        parallel=PATHS.parallel_files().values(),
+    output:
+        PATHS.language_means("{run}", "{side}"),
+    log:
+        PATHS.log("language_means", "{run}/{side}"),
+    benchmark:
+        PATHS.timing("language_means", "{run}/{side}")
+    wildcard_constraints:
+        run=one_of(ALL_RUNS[name].before.name for name in PROJECTED),
+        side="queries|corpus",
+    group:
+        "project"
+    conda:
+        "../envs/train.yaml"
+    threads: cores(jobs=len(MEANS), pretrained=job_memory.most_mb(EMBEDDING_MB.values()))
+    resources:
+        gpu=0,
+        mem_mb=memory(3000, pretrained=lambda w: EMBEDDING_MB[encoder_of(w)]),
+        runtime=minutes(60),
+    params:
+        code=code_digest("posthoc.means"),
+        parallel=named(PATHS.parallel_files()),
+        texts=ProjectionOptions.from_values(CONFIG["projection"]).texts,
+        encoding=lambda w: as_json(configuration.encoding_options(CONFIG, ALL_RUNS[w.run].encoder)),
+    shell:
+        "python -m polybatch.cluster.launch --gpu {resources.gpu:q} polybatch.posthoc.means --model {input.model:q} "
+        "--parallel {params.parallel:q} --side {wildcards.side:q} --texts {params.texts:q} "
+        "--encoding {params.encoding:q} --output {output:q} 2> {log:q}"
+
+
+# A projection of a model's embeddings, estimated from these means; the model with it.
 rule project_model:
     input:
         model=lambda w: PATHS.model_folder(ALL_RUNS[w.run].before),
-        parallel=PATHS.parallel_files().values(),
+        means=lambda w: PATHS.means_files(ALL_RUNS[w.run]),
     output:
         directory(PATHS.model("{run}")),
     log:
@@ -44,21 +78,17 @@ rule project_model:
         "project"
     conda:
         "../envs/train.yaml"
-    threads: cores(jobs=len(PROJECTED), pretrained=job_memory.most_mb(EMBEDDING_MB.values()))
     resources:
-        gpu=0,
-        mem_mb=memory(3000, pretrained=lambda w: EMBEDDING_MB[encoder_of(w)]),
-        runtime=minutes(60),
+        mem_mb=memory(2500, pretrained=lambda w: MIXING_MB[encoder_of(w)]),
+        runtime=minutes(30),
     params:
         code=code_digest("posthoc.estimate"),
-        parallel=named(PATHS.parallel_files()),
         projection=lambda w: ALL_RUNS[w.run].projection,
         options=lambda w: as_json(CONFIG["projection"]),
-        encoding=lambda w: as_json(configuration.encoding_options(CONFIG, ALL_RUNS[w.run].encoder)),
     shell:
-        "python -m polybatch.cluster.launch --gpu {resources.gpu:q} polybatch.posthoc.estimate --model {input.model:q} "
-        "--parallel {params.parallel:q} --projection {params.projection:q} --options {params.options:q} "
-        "--encoding {params.encoding:q} --output {output:q} 2> {log:q}"
+        "python -m polybatch.cluster.launch polybatch.posthoc.estimate --model {input.model:q} "
+        "--means {input.means:q} --projection {params.projection:q} --options {params.options:q} "
+        "--output {output:q} 2> {log:q}"
 
 
 # The embeddings of a run, projected: no text is embedded again.

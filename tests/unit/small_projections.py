@@ -11,11 +11,12 @@ from parallel_files import parallel_row, write_parallel
 from small_benchmark import write_qrels, write_side
 from tiny_models import save_tiny_model
 
+from polybatch.config.grid import sides_of
 from polybatch.core.files import read_parquet
 from polybatch.embedding.embedder import Model
 from polybatch.embedding.encode import encode
 from polybatch.embedding.options import EncodeOptions
-from polybatch.posthoc import estimate, project
+from polybatch.posthoc import estimate, means, project
 
 LANGUAGES = ("en", "de", "tr")
 WORDS = {"en": "the red house", "de": "das haus rot", "tr": "opens closes light", "th": "sensor garden door"}
@@ -74,24 +75,27 @@ def project_to(model: Path, benchmark: Path, before: Path, output: Path) -> Path
     return output
 
 
-def projected(model: Path, parallel: dict[str, Path], projection: str, output: Path, **options: float) -> Path:
+def means_file(model: Path, parallel: dict[str, Path], side: str, output: Path, *options: str) -> Path:
+    """The means of one side of the training text."""
     files = [f"{lang}={path}" for lang, path in parallel.items()]
-    given = json.dumps({"min_texts": 20, **options})
-    estimate.main(
-        [
-            "--model",
-            str(model),
-            "--parallel",
-            *files,
-            "--projection",
-            projection,
-            "--options",
-            given,
-            "--output",
-            str(output),
-        ]
-    )
+    named = ["--model", str(model), "--parallel", *files, "--side", side, "--output", str(output)]
+    means.main([*named, *options])
     return output
+
+
+def projected_from(model: Path, files: list[Path], projection: str, output: Path, **options: float) -> Path:
+    """A projection that is estimated from files of means."""
+    given = json.dumps({"min_texts": 20, **options})
+    named = ["--model", str(model), "--means", *map(str, files), "--output", str(output)]
+    estimate.main([*named, "--projection", projection, "--options", given])
+    return output
+
+
+def projected(model: Path, parallel: dict[str, Path], projection: str, output: Path, **options: float) -> Path:
+    """A projection, with its means beside it."""
+    beside = [output.with_name(f"{output.name}-{side}.parquet") for side in sides_of(projection)]
+    files = [means_file(model, parallel, file.stem.rpartition("-")[2], file) for file in beside]
+    return projected_from(model, files, projection, output, **options)
 
 
 def vectors(folder: Path, side: str, lang: str) -> np.ndarray:

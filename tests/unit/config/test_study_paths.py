@@ -74,6 +74,19 @@ def test_every_run_has_a_model_and_the_untrained_one_is_its_encoder() -> None:
     assert all(models[run] == default.model(run) for run in models if run != "e5-small/untrained")
 
 
+def test_projections_of_one_model_share_its_means() -> None:
+    entries = [
+        {"sampling": "untrained", "projections": ["lir", "lir-r2", "shift", "centring"]},
+        {"sampling": "x-y", "seeds": [1], "shares": [0.5]},
+    ]
+    default = study(study={**study().config["study"], "runs": entries})
+    found = {run.projection: default.means_files(run) for run in runs(default.config) if not run.trained}
+    passages, queries = (default.language_means("e5-small/untrained", side) for side in ("corpus", "queries"))
+    assert found["lir"] == found["lir-r2"] == found["shift"] == [passages]
+    assert found["centring"] == [queries, passages]
+    assert all(default.means_files(run) == [] for run in runs(default.config) if run.projection == "none")
+
+
 def test_embedding_jobs_serve_every_benchmark_of_the_study() -> None:
     paper = study("paper")
     jobs = paper.embedding_jobs("labse/untrained")

@@ -7,19 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from small_projections import LANGUAGES, by_hand, make_model, make_parallel, projected, text
+from small_projections import LANGUAGES, by_hand, make_model, make_parallel, means_file, projected, projected_from, text
 from tiny_models import save_tiny_model
 
+from polybatch.core import made_from
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json
 from polybatch.core.sums import check_sums
-from polybatch.embedding.embedder import Model
-from polybatch.embedding.options import EncodeOptions
 from polybatch.encoders.load import load_model
 from polybatch.posthoc.estimate import estimate
 from polybatch.posthoc.options import ProjectionOptions
 from polybatch.posthoc.projections import Directions, LanguageVectors, language_directions, normalised
 from polybatch.posthoc.saved import read_projection
+from polybatch.posthoc.saved_means import LanguageMeans
 from polybatch.posthoc.texts import choose, texts_of
 
 
@@ -34,6 +34,11 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def parallel(base: Path) -> dict[str, Path]:
     return {lang: base / f"{lang}.parquet" for lang in LANGUAGES}
+
+
+def read_means(base: Path, parallel: dict[str, Path], output: Path, min_texts: int = 20) -> LanguageMeans:
+    file = means_file(base / "model", parallel, "corpus", output)
+    return LanguageMeans.read([file], made_from.digest(base / "model"), min_texts)
 
 
 def mean(base: Path, lang: str, column: str) -> np.ndarray:
@@ -68,7 +73,7 @@ def test_a_rank_keeps_the_directions_of_most_difference(base: Path, parallel: di
     np.testing.assert_allclose(projection.matrix, np.eye(16) - np.outer(first, first), atol=1e-4)
     assert record["rank"] == 1 and 0.5 < record["explained"] < 1
     with pytest.raises(DataError, match="fewer directions"):
-        estimate(Model(base / "model", EncodeOptions()), parallel, "lir-r3", ProjectionOptions(min_texts=20))
+        estimate(read_means(base, parallel, tmp_path / "m.parquet"), "lir-r3", ProjectionOptions())
 
 
 def test_centring_takes_the_means_of_each_side_off(base: Path, parallel: dict, tmp_path: Path) -> None:
@@ -146,21 +151,30 @@ def test_a_second_projection_comes_after_the_first(base: Path, parallel: dict, t
     np.testing.assert_allclose(by_hand(twice, texts, "query"), expected, atol=1e-5)
 
 
-def test_too_few_texts_are_told_for_all_languages(base: Path, parallel: dict) -> None:
+def test_too_few_texts_are_told_for_all_languages(base: Path, parallel: dict, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="too few training texts") as told:
-        estimate(Model(base / "model", EncodeOptions()), parallel, "lir", ProjectionOptions(min_texts=50))
+        estimate(read_means(base, parallel, tmp_path / "m.parquet", 50), "lir", ProjectionOptions())
     assert "en: 48, tr: 40" in str(told.value) and "at least 50" in str(told.value)
 
 
-def test_what_cannot_be_projected_is_refused(base: Path, parallel: dict) -> None:
-    def refused(files: dict, projection: str, **options: int) -> str:
+def test_what_cannot_be_projected_is_refused(base: Path, parallel: dict, tmp_path: Path) -> None:
+    def refused(files: dict, projection: str) -> str:
         with pytest.raises(ConfigError) as told:
-            estimate(Model(base / "model", EncodeOptions(**options)), files, projection, ProjectionOptions())
+            estimate(read_means(base, files, tmp_path / "m.parquet"), projection, ProjectionOptions())
         return str(told.value)
 
     assert "two languages or more" in refused({"en": parallel["en"]}, "lir")
     assert "moves passages to English" in refused({lang: parallel[lang] for lang in ("de", "tr")}, "shift")
-    assert "whole embeddings" in refused(parallel, "lir", truncate_dim=8)
+
+
+def test_means_of_another_model_or_side_are_refused(base: Path, parallel: dict, tmp_path: Path) -> None:
+    passages = means_file(base / "model", parallel, "corpus", tmp_path / "m.parquet")
+    other = make_model(tmp_path / "other", seed=1)
+    with pytest.raises(DataError, match="those of another model"):
+        projected_from(other, [passages], "lir", tmp_path / "lir")
+    with pytest.raises(DataError, match="no means of the queries"):
+        projected_from(base / "model", [passages], "centring", tmp_path / "centred")
+    assert not (tmp_path / "lir").exists() and not (tmp_path / "centred").exists()
 
 
 def test_languages_without_a_difference_have_no_direction() -> None:

@@ -86,7 +86,7 @@ def test_more_cards_are_never_slower_for_the_paper_and_the_chain_is_the_floor(pa
 def test_projections_mixtures_and_shards_of_embedding_have_jobs(paper: Known) -> None:
     config = copy.deepcopy(paper.config)
     config["study"]["runs"] = [
-        {"sampling": "untrained", "projections": ["lir"]},
+        {"sampling": "untrained", "projections": ["lir", "centring"]},
         {"sampling": "x-y", "seeds": [1], "begin": ["lir"], "shares": [0.5], "projections": ["shift"]},
     ]
     config["encoding"]["shards"] = 4
@@ -95,6 +95,13 @@ def test_projections_mixtures_and_shards_of_embedding_have_jobs(paper: Known) ->
     assert "project_model/xlm-r/untrained-lir" in graph[f"train/{run}"].after
     assert f"train/{run}" in graph[f"interpolate/{run}-w0.5"].after
     assert f"interpolate/{run}-w0.5" in graph[f"project_model/{run}-w0.5-shift"].after
+    means = {side: graph[f"language_means/xlm-r/untrained/{side}"] for side in ("queries", "corpus")}
+    assert "pretrained_encoder/xlm-r" in means["corpus"].after and "parallel/de" in means["queries"].after
+    assert {f"language_means/xlm-r/untrained/{side}" for side in means} <= set(
+        graph["project_model/xlm-r/untrained-centring"].after
+    )
+    assert "language_means/xlm-r/untrained/queries" not in graph["project_model/xlm-r/untrained-lir"].after
+    assert f"language_means/{run}-w0.5/queries" not in graph
     own = {f"encode/{run}-w0.5/paper-{shard}-of-4" for shard in range(4)}
     assert set(graph[f"gather_embeddings/{run}-w0.5/paper"].after) == own
     assert schedule(list(graph.values()), Machine(2, 8)).wall_hours > 0

@@ -75,7 +75,8 @@ def test_a_study_made_from_its_config_is_whole(paths: StudyPaths) -> None:
 CHANGES = {
     "scores": (("scoring", "metrics"), ["map"], "scores/toy/"),
     "index": (("index", "factory"), "HNSW32", "index/toy/"),
-    "projection": (("projection", "texts"), 77, "models/toy/untrained-"),
+    "projection": (("projection", "strength"), 0.5, "models/toy/untrained-"),
+    "means": (("projection", "texts"), 77, "language_means/toy/untrained/corpus.parquet"),
     "embeddings": (("encoding", "truncate_dim"), 32, "toy/untrained"),
     "model": (("training", "learning_rate"), 1e-5, "models/toy/"),
     "validation": (("cleaning", "max_words"), 7, "collected/sources/toy.parquet"),
@@ -102,7 +103,8 @@ def test_what_another_configuration_made_is_told_with_the_command(paths: StudyPa
     [
         ("toy.jsonl", "collected/sources/toy.parquet"),
         ("results/toy/collected/en.parquet", "supplied/de.parquet"),
-        ("results/toy/parallel/de.parquet", "models/"),
+        ("results/toy/parallel/de.parquet", "language_means/toy/untrained/"),
+        ("results/toy/language_means/toy/untrained/corpus.parquet", "models/toy/untrained-"),
         ("results/toy/models/toy/untrained-shift/projection.json", "embeddings/toy/untrained-shift/"),
         ("results/toy/embeddings/toy/untrained/test/embeddings.json", "toy/untrained"),
         ("results/toy/benchmarks/test/qrels.parquet", "scores/"),

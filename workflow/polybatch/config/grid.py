@@ -225,6 +225,11 @@ def rank_of(projection: str) -> int | None:
     return int(rank) if named else None
 
 
+def sides_of(projection: str) -> tuple[str, ...]:
+    """The sides of the training text whose means a projection is estimated from."""
+    return ("queries", "corpus") if projection == "centring" else ("corpus",)
+
+
 def arm_label(sampling: str, alpha: str | None) -> str:
     """How run names and tables spell a sampling with its alpha: "hybrid-a0.5"."""
     return sampling if alpha is None else f"{sampling}-a{alpha}"

@@ -163,6 +163,10 @@ class Paths:
         """The folder of a trained run's model."""
         return f"{self.base}/models/{run}"
 
+    def language_means(self, run: str, side: str) -> str:
+        """Means of a model's vectors over training text, by language; `side` is "queries" or "corpus"."""
+        return f"{self.base}/language_means/{run}/{side}.parquet"
+
     def checkpoints(self, run: str) -> str:
         """The folder of a training's checkpoints, which is removed when the training has ended."""
         return f"{self.base}/checkpoints/{run}"

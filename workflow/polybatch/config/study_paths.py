@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from polybatch.config.grid import NONE, Run, models
+from polybatch.config.grid import NONE, Run, models, sides_of
 from polybatch.config.paths import Paths, record_name, wheel
 from polybatch.config.values import (
     Config,
@@ -177,6 +177,12 @@ class StudyPaths(Paths):
     def model_folder(self, run: Run) -> str:
         """The folder of a run's model; an untrained run without a projection is its encoder."""
         return self.model(run.name) if run.trained or run.projection != NONE else self.encoder(run.encoder)
+
+    def means_files(self, run: Run) -> list[str]:
+        """The means that a run's projection is estimated from; nothing where it has none."""
+        if run.projection == NONE or run.before is None:
+            return []
+        return [self.language_means(run.before.name, side) for side in sides_of(run.projection)]
 
     def teacher(self, run: Run) -> list[str]:
         """The folder of the encoder that teaches a run's training; nothing where its own encoder does, or none."""

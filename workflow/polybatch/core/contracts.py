@@ -42,6 +42,19 @@ PARALLEL = pa.schema(
     ]
 )
 
+# language_means/<run>/<side>.parquet: means of a model's vectors over training text. `side` is "queries" or "corpus".
+# `part` is "all" (distinct texts of the language) or, for shifts to English, "with_english" (those of them whose pair
+# has an English passage) and "english" (these English passages). `mean` is empty where there are no `texts`.
+LANGUAGE_MEANS = pa.schema(
+    [
+        ("side", pa.string()),
+        ("lang", pa.string()),
+        ("part", pa.string()),
+        ("texts", pa.int64()),
+        ("mean", pa.list_(pa.float64())),
+    ]
+)
+
 # decontamination/pairs.parquet: training pairs that overlap with evaluation text, once for each text of theirs that
 # does. `lang` and `side` (query, passage, hard negative) say which text of the pair; `overlap` is "exact",
 # "normalised" or "ngram".

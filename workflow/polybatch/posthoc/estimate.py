@@ -1,6 +1,6 @@
 """Makes a model that tells less of a text's language, without a training: a projection of its embeddings.
 
-inputs: a model (encoders/<name>/, models/<run>/), parallel/<lang>.parquet of all training languages
+inputs: a model (encoders/<name>/, models/<run>/), language_means/<run>/<side>.parquet of the sides that are needed
 outputs: models/<run>-<projection>/: the same model, projection.json (what was estimated, from how many texts) and
 
 - for `lir` a Dense module without bias behind its modules, and a Normalize: an ordinary sentence-transformers model,
@@ -8,34 +8,30 @@ outputs: models/<run>-<projection>/: the same model, projection.json (what was e
 - for `centring` and `shift` language_vectors.safetensors: what is taken off a vector hangs on its text's language,
   which whoever embeds must know (`polybatch.posthoc.project` does it here).
 
-Only training text is read. Languages that have none get, with `centring`, the mean of all languages' means taken off;
-with `shift` their passages stay as they are, as in its source.
+No text is embedded here, and the means are of training text alone. Languages that have none get, with `centring`, the
+mean of all languages' means taken off; with `shift` their passages stay as they are, as in its source.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polybatch.config.grid import rank_of
 from polybatch.core import made_from, stage
-from polybatch.core.arguments import parse_paths
-from polybatch.core.device import tell_torch_device
 from polybatch.core.errors import ConfigError
 from polybatch.core.files import atomic_path, read_json, write_json
 from polybatch.core.sums import write_sums
-from polybatch.embedding.embedder import Model
-from polybatch.embedding.options import EncodeOptions
 from polybatch.encoders.load import PROJECTION, load_model
 from polybatch.posthoc import card
-from polybatch.posthoc.means import Means
 from polybatch.posthoc.options import ProjectionOptions
 from polybatch.posthoc.projections import OTHER, SIDES, language_directions, mean_of_means
 from polybatch.posthoc.saved import VECTORS
+from polybatch.posthoc.saved_means import LanguageMeans
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,24 +62,22 @@ class Estimate:
     vectors: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def estimate(model: Model, parallel: Mapping[str, Path], projection: str, options: ProjectionOptions) -> Estimate:
-    """Estimates a projection from training text.
+def estimate(means: LanguageMeans, projection: str, options: ProjectionOptions) -> Estimate:
+    """Estimates a projection from the means of languages.
 
     Args:
-        model: The model, with the options that the study embeds with.
-        parallel: Language -> its training text.
+        means: Those of the model's vectors.
         projection: As run names spell it: "centring", "lir", "lir-r8", "shift".
-        options: How many texts are taken, and needed.
+        options: How strong `shift` is.
 
     Raises:
-        ConfigError: Fewer than two languages; `shift` without English; embeddings that are cut.
-        DataError: Too few texts in a language, or directions.
+        ConfigError: Fewer than two languages; `shift` without English.
+        DataError: Too few texts in a language, or directions; means that are not there.
     """
     import numpy as np
 
     kind = projection.partition("-")[0]
-    _require(model, parallel, kind)
-    means = Means(model, parallel, options)
+    _require(means.languages, kind)
     made = Estimate(kind, {"projection": projection, "kind": kind})
     if kind == LIR:
         made.basis, values = language_directions(means.of_languages("corpus"), rank_of(projection))
@@ -105,19 +99,12 @@ def estimate(model: Model, parallel: Mapping[str, Path], projection: str, option
     return made
 
 
-def _require(model: Model, parallel: Mapping[str, Path], kind: str) -> None:
-    languages = " ".join(parallel)
-    if len(parallel) < 2:
-        raise ConfigError("A projection needs text of two languages or more.", expected="two", found=languages)
-    if kind == SHIFT and "en" not in parallel:
-        raise ConfigError("shift moves passages to English.", expected="en among the languages", found=languages)
-    if model.options.truncate_dim is not None:
-        raise ConfigError(
-            "A projection is of whole embeddings.",
-            expected="no truncate_dim",
-            found=str(model.options.truncate_dim),
-            remedy="leave out encoding.truncate_dim, or the projection",
-        )
+def _require(languages: Sequence[str], kind: str) -> None:
+    found = " ".join(languages)
+    if len(languages) < 2:
+        raise ConfigError("A projection needs text of two languages or more.", expected="two", found=found)
+    if kind == SHIFT and "en" not in languages:
+        raise ConfigError("shift moves passages to English.", expected="en among the languages", found=found)
 
 
 def add_directions(model: SentenceTransformer, basis: np.ndarray) -> int:
@@ -181,21 +168,16 @@ def _carry(folder: Path, output: Path) -> None:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="polybatch.posthoc.estimate", description=__doc__.split("\n")[0])
     parser.add_argument("--model", required=True, type=Path, help="the model whose embeddings are projected")
-    parser.add_argument("--parallel", required=True, nargs="+", metavar="LANG=PATH", help="training text")
+    parser.add_argument("--means", required=True, nargs="+", type=Path, help="of its vectors, a file a side")
     parser.add_argument("--projection", required=True, help="centring, lir, lir-r8 and the like, or shift")
     parser.add_argument("--options", default="{}", help="ProjectionOptions, as JSON")
-    parser.add_argument("--encoding", default="{}", help="EncodeOptions, as JSON: how the study embeds")
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args(argv)
-    options, encoding = ProjectionOptions.from_json(args.options), EncodeOptions.from_json(args.encoding)
-    parallel = parse_paths(args.parallel)
-    tell_torch_device()
-    record = made_from.record(
-        {"projection": args.projection, "estimation": options.given(), "encoding": encoding.given()},
-        model=args.model,
-        parallel=parallel,
-    )
-    made = estimate(Model(args.model, encoding), parallel, args.projection, options)
+    options = ProjectionOptions.from_json(args.options)
+    given = {"projection": args.projection, "estimation": options.given()}
+    record = made_from.record(given, model=args.model, means=args.means)
+    means = LanguageMeans.read(args.means, record["inputs"]["model"], options.min_texts)
+    made = estimate(means, args.projection, options)
     save(args.model, made, {"model": str(args.model), made_from.MADE_FROM: record}, args.output)
     stage.log.info("%s: %s", args.output, card.words(made.record))
 

@@ -1,99 +1,130 @@
 """Means of a model's vectors over training text, by language: what projections are estimated from.
 
 inputs: a model, parallel/<lang>.parquet of all training languages
-outputs: means (dim,) float64 and the number of texts behind each; too few texts are refused
+outputs: language_means/<run>/<side>.parquet (contracts.LANGUAGE_MEANS), of one side ("queries" or "corpus")
+
+All projections of a model are estimated from these two files, so that each text is embedded once, however many there
+are. Few texts are counted and not refused: how many a projection needs, `posthoc.estimate` knows.
 """
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from polybatch.core.errors import DataError
-from polybatch.core.stage import Progress, log
+from polybatch.core import contracts, made_from, stage
+from polybatch.core.arguments import parse_paths
+from polybatch.core.device import tell_torch_device
+from polybatch.core.errors import ConfigError
+from polybatch.core.files import write_rows
 from polybatch.embedding.embedder import Embedder, Model, prompt_of
+from polybatch.embedding.options import EncodeOptions
 from polybatch.posthoc.options import ProjectionOptions
+from polybatch.posthoc.saved_means import ALL, COLUMNS, ENGLISH, WITH_ENGLISH
 from polybatch.posthoc.texts import Text, choose, texts_of
 
 if TYPE_CHECKING:
     import numpy as np
 
-_TEXTS_AT_A_TIME = 16_384
-# Side of a benchmark -> column of the training text.
-COLUMNS = {"queries": "query", "corpus": "passage"}
+_TEXTS_AT_A_TIME = 8192
+# (language, part): what a mean is of.
+_Group = tuple[str, str]
 
 
-@dataclass
-class Means:
-    """Embeds training text with one model, and counts it.
+def language_means(model: Model, parallel: Mapping[str, Path], side: str, texts: int) -> list[dict[str, Any]]:
+    """Embeds the chosen training texts of one side, and takes their means.
 
-    Attributes:
-        model: With the options that the study embeds with.
+    Args:
+        model: The model, with the options that the study embeds with.
         parallel: Language -> its training text.
-        options: How many texts are taken, and needed.
-        counts: "<column>.<lang>" -> texts that a mean is of.
+        side: "queries" or "corpus".
+        texts: How many of each language, at most.
+
+    Returns:
+        Rows of contracts.LANGUAGE_MEANS, by language. A mean of no text is empty.
+
+    Raises:
+        ConfigError: The options cut embeddings.
     """
+    if (cut := model.options.truncate_dim) is not None:
+        raise ConfigError(
+            "A projection is of whole embeddings.",
+            expected="no truncate_dim",
+            found=str(cut),
+            remedy="leave out encoding.truncate_dim, or the projection",
+        )
+    chosen = {lang: choose(path, COLUMNS[side], texts) for lang, path in parallel.items()}
+    with_english = side == "corpus" and "en" in parallel
+    of_english = _english_of(parallel["en"], chosen) if with_english else {}
+    groups: dict[str, dict[_Group, list[str]]] = {}
+    for lang, mine in chosen.items():
+        groups.setdefault(lang, {})[lang, ALL] = [text.text for text in mine]
+        if with_english and lang != "en":
+            both = [text for text in mine if text.pair_id in of_english]
+            groups[lang][lang, WITH_ENGLISH] = [text.text for text in both]
+            groups.setdefault("en", {})[lang, ENGLISH] = [of_english[text.pair_id] for text in both]
+    found: dict[_Group, np.ndarray] = {}
+    for lang, of_lang in groups.items():
+        found |= _means(model, side, lang, of_lang)
+    numbers = {group: len(of_group) for of_lang in groups.values() for group, of_group in of_lang.items()}
+    return [
+        {"side": side, "lang": lang, "part": part, "texts": numbers[lang, part], "mean": found[lang, part].tolist()}
+        for lang in parallel
+        for part in (ALL, WITH_ENGLISH, ENGLISH)
+        if (lang, part) in found
+    ]
 
-    model: Model
-    parallel: Mapping[str, Path]
-    options: ProjectionOptions
-    counts: dict[str, int] = field(default_factory=dict)
 
-    def of_languages(self, side: str) -> dict[str, np.ndarray]:
-        """Language -> the mean of the vectors of its texts of a side ("queries" or "corpus"), each text once.
+def _english_of(path: Path, chosen: Mapping[str, Sequence[Text]]) -> dict[str, str]:
+    """pair_id -> the English passage, of all pairs that were chosen in another language and have one."""
+    return texts_of(path, "passage", {text.pair_id for lang, mine in chosen.items() if lang != "en" for text in mine})
 
-        Raises:
-            DataError: There are too few texts in one or more languages; all of them are told.
-        """
-        column = COLUMNS[side]
-        chosen = {lang: choose(path, column, self.options.texts) for lang, path in self.parallel.items()}
-        self._count(column, {lang: len(texts) for lang, texts in chosen.items()})
-        return {lang: self._mean(side, lang, [text.text for text in texts]) for lang, texts in chosen.items()}
 
-    def differences(self) -> dict[str, np.ndarray]:
-        """Language, but English -> the mean difference of its passages' vectors to those of the same in English.
+def _means(model: Model, side: str, lang: str, groups: Mapping[_Group, Sequence[str]]) -> dict[_Group, np.ndarray]:
+    """Group -> (dim,) float64. A text is embedded once, and counts in each group as often as it stands there."""
+    import numpy as np
+    import pyarrow as pa
 
-        Raises:
-            DataError: There are too few passages with their English in one or more languages; all of them are told.
-        """
-        others = {lang: path for lang, path in self.parallel.items() if lang != "en"}
-        chosen = {lang: choose(path, "passage", self.options.texts) for lang, path in others.items()}
-        wanted = {text.pair_id for texts in chosen.values() for text in texts}
-        english = texts_of(self.parallel["en"], "passage", wanted)
-        both = {lang: [text for text in texts if text.pair_id in english] for lang, texts in chosen.items()}
-        self._count("passage", {lang: len(texts) for lang, texts in both.items()})
-        return {lang: self._difference(lang, texts, english) for lang, texts in both.items()}
+    places = {text: place for place, text in enumerate(dict.fromkeys(chain.from_iterable(groups.values())))}
+    texts = list(places)
+    wanted = {
+        group: np.sort(np.fromiter((places[text] for text in mine), np.int64, len(mine)))
+        for group, mine in groups.items()
+    }
+    sums: dict[_Group, Any] = dict.fromkeys(groups, 0.0)
+    embedder = Embedder(model.loaded, side, prompt_of(model.loaded, side, model.options), model.options)
+    progress = stage.Progress(f"{side}/{lang}", len(texts), "texts")
+    for start in range(0, len(texts), _TEXTS_AT_A_TIME):
+        part = pa.array(texts[start : start + _TEXTS_AT_A_TIME], pa.string())
+        vectors = embedder.embed(embedder.prepare(part, part), progress)
+        for group, rows in wanted.items():
+            first, last = np.searchsorted(rows, (start, start + len(part)))
+            sums[group] = sums[group] + vectors[rows[first:last] - start].sum(axis=0, dtype=np.float64)
+    progress.end()
+    return {group: sums[group] / len(mine) if len(mine) else np.empty(0) for group, mine in groups.items()}
 
-    def _difference(self, lang: str, texts: Sequence[Text], english: Mapping[str, str]) -> np.ndarray:
-        originals = [english[text.pair_id] for text in texts]
-        return self._mean("corpus", lang, [text.text for text in texts]) - self._mean("corpus", "en", originals)
 
-    def _count(self, column: str, numbers: Mapping[str, int]) -> None:
-        few = {lang: number for lang, number in numbers.items() if number < self.options.min_texts}
-        if few:
-            raise DataError(
-                f"There are too few training texts to say where a language's {column} vectors lie.",
-                where=", ".join(str(self.parallel[lang]) for lang in few),
-                expected=f"at least {self.options.min_texts} distinct ones in each training language",
-                found=", ".join(f"{lang}: {number}" for lang, number in few.items()),
-                remedy="train on more text, leave the language out of languages.train, or lower projection.min_texts",
-            )
-        self.counts.update({f"{column}.{lang}": number for lang, number in numbers.items()})
-        log.info("%s vectors of %s", column, ", ".join(f"{number} in {lang}" for lang, number in numbers.items()))
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="polybatch.posthoc.means", description=__doc__.split("\n")[0])
+    parser.add_argument("--model", required=True, type=Path, help="the model whose vectors the means are of")
+    parser.add_argument("--parallel", required=True, nargs="+", metavar="LANG=PATH", help="training text")
+    parser.add_argument("--side", required=True, choices=COLUMNS)
+    parser.add_argument("--texts", type=int, default=ProjectionOptions.default_of("texts"), help="of each language")
+    parser.add_argument("--encoding", default="{}", help="EncodeOptions, as JSON: how the study embeds")
+    parser.add_argument("--output", required=True, type=Path)
+    args = parser.parse_args(argv)
+    encoding, parallel = EncodeOptions.from_json(args.encoding), parse_paths(args.parallel)
+    tell_torch_device()
+    given = {"texts": args.texts, "encoding": encoding.given()}
+    record = made_from.record(given, model=args.model, parallel=parallel)
+    rows = language_means(Model(args.model, encoding), parallel, args.side, args.texts)
+    write_rows(args.output, rows, made_from.with_record(contracts.LANGUAGE_MEANS, record))
+    told = ", ".join(f"{row['texts']} in {row['lang']}" for row in rows if row["part"] == ALL)
+    stage.log.info("%s: %s vectors of %s", args.output, COLUMNS[args.side], told)
 
-    def _mean(self, side: str, lang: str, texts: Sequence[str]) -> np.ndarray:
-        """(dim,) float64."""
-        import numpy as np
-        import pyarrow as pa
 
-        model = self.model.loaded
-        embedder = Embedder(model, side, prompt_of(model, side, self.model.options), self.model.options)
-        progress, sums = Progress(f"{side}/{lang}", len(texts), "texts"), []
-        for start in range(0, len(texts), _TEXTS_AT_A_TIME):
-            part = pa.array(list(texts[start : start + _TEXTS_AT_A_TIME]), pa.string())
-            sums.append(embedder.embed(embedder.prepare(part, part), progress).sum(axis=0, dtype=np.float64))
-        progress.end()
-        mean: np.ndarray = np.sum(sums, axis=0) / len(texts)
-        return mean
+if __name__ == "__main__":
+    stage.run(main)

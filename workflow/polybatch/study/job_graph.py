@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from polybatch.config.grid import NONE, Run, embedded, models, runs
+from polybatch.config.grid import NONE, Run, embedded, models, runs, sides_of
 from polybatch.config.study_paths import StudyPaths
 from polybatch.config.values import Config, encoders_read, encoding_shards, held_out_languages, training_options
 from polybatch.posthoc.options import ProjectionOptions
@@ -164,11 +164,16 @@ class Graph:
 
     def _posthoc(self) -> Iterator[Job]:
         languages = self.config["languages"]["train"]
-        texts = 2 * len(languages) * ProjectionOptions.from_values(self.config.get("projection", {})).texts
+        texts = len(languages) * ProjectionOptions.from_values(self.config.get("projection", {})).texts
+        embedded_of: set[str] = set()
         for run in _with_models(self.config):
             if run.projection != NONE and run.before is not None:
-                after = [self._model(run.before), *(f"parallel/{lang}" for lang in languages)]
-                yield self._device(self._model(run), "project", texts * self._hours_of_a_text(run.encoder), after)
+                means = {f"language_means/{run.before.name}/{side}": side for side in sides_of(run.projection)}
+                for name in [name for name in means if name not in embedded_of]:
+                    after = [self._model(run.before), *(f"parallel/{lang}" for lang in languages)]
+                    yield self._device(name, "project", texts * self._hours_of_a_text(run.encoder), after)
+                embedded_of |= means.keys()
+                yield self._core(self._model(run), "project", 0.0, [self._model(run.before), *means])
             elif run.before is not None:
                 after = [self._model(run.start), self._model(run.before)]
                 yield self._device(self._model(run), "project", 0.0, after, devices=0)

@@ -24,6 +24,7 @@ from polybatch.config.study_paths import StudyPaths
 from polybatch.core import made_from
 from polybatch.core.errors import DataError
 from polybatch.core.made_from import Inputs
+from polybatch.posthoc.options import ProjectionOptions
 
 _TOLD = 4
 
@@ -50,7 +51,7 @@ def links(paths: StudyPaths) -> Iterator[Link]:
     yield from _text_links(paths)
     for run in models(paths.config):
         if run.projection != NONE:
-            yield _projection(paths, run)
+            yield from _projection(paths, run)
         elif run.before:
             yield _mixture(paths, run)
         elif run.trained:
@@ -136,16 +137,16 @@ def _mixture(paths: StudyPaths, run: Run) -> Link:
     return Link(f"{folder}/mixture.json", {"share": float(run.share)}, inputs, folder)
 
 
-def _projection(paths: StudyPaths, run: Run) -> Link:
-    config, folder = paths.config, paths.model(run.name)
-    options = {
-        "projection": run.projection,
-        "estimation": config["projection"],
-        "encoding": values.encoding_options(config, run.encoder),
-    }
-    before = paths.model_folder(replace(run, projection=NONE))
-    inputs: dict[str, Inputs] = {"model": before, "parallel": paths.parallel_files()}
-    return Link(f"{folder}/projection.json", options, inputs, folder)
+def _projection(paths: StudyPaths, run: Run) -> Iterator[Link]:
+    """The means that a projection is estimated from, and itself."""
+    config, folder, means = paths.config, paths.model(run.name), paths.means_files(run)
+    model = paths.model_folder(replace(run, projection=NONE))
+    texts = ProjectionOptions.from_values(config["projection"]).texts
+    options = {"texts": texts, "encoding": values.encoding_options(config, run.encoder)}
+    for file in means:
+        yield Link(file, options, {"model": model, "parallel": paths.parallel_files()})
+    options = {"projection": run.projection, "estimation": config["projection"]}
+    yield Link(f"{folder}/projection.json", options, {"model": model, "means": means}, folder)
 
 
 def _embeddings(paths: StudyPaths, run: Run, benchmark: str) -> Link:
