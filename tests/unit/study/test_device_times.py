@@ -14,7 +14,7 @@ SMALL, BASE = Shape(12, 21.6e6), Shape(12, 85.1e6)
 
 
 def step(shape: Shape, tokens: float, cards: int = 1, **options: object) -> float:
-    return step_seconds(shape, TrainingOptions.from_values(options), 2, tokens, CARD, cards)
+    return step_seconds(shape, TrainingOptions.from_values(options), 2, tokens, CARD, cards=cards)
 
 
 @pytest.mark.parametrize(

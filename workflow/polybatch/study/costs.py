@@ -258,7 +258,7 @@ def training_seconds(known: Known, run: Run, rates: Mapping[str, float], cards: 
     sides = known.amounts.sides
     tokens = tokens_of_a_text(None if sides is None else sum(sides) / 2, rates)
     shape = shape_of(known, run.encoder, rates)
-    each = step_seconds(shape, options, texts_of(run, options), tokens, rates, cards)
+    each = step_seconds(shape, options, texts_of(run, options), tokens, rates, cards=cards)
     return _steps(options, known.amounts.pairs) * each
 
 

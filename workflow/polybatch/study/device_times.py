@@ -30,7 +30,7 @@ class Shape(NamedTuple):
 
 
 def step_seconds(
-    shape: Shape, options: TrainingOptions, texts: float, tokens: float, rates: Mapping[str, float], cards: int = 1
+    shape: Shape, options: TrainingOptions, texts: float, tokens: float, rates: Mapping[str, float], *, cards: int = 1
 ) -> float:
     """Seconds of one step of a training.
 
