@@ -22,11 +22,13 @@ def test_every_rate_says_where_it_is_from_and_why(kind: str) -> None:
             assert slow[name] < fast[name]
 
 
-def test_both_kinds_have_the_same_rates_and_no_card_was_measured() -> None:
+def test_both_kinds_have_the_same_rates_and_a_card_says_what_was_measured_where() -> None:
     card, processor = (rates(kind) for kind in KINDS)
     assert set(card) == set(processor)
     differ = {name for name in card if card[name] != processor[name]}
-    assert differ and all(card[name].origin == "assumed" for name in differ)
+    measured = {name for name in differ if card[name].origin == "measured"}
+    assert measured == {"effective_tflops", "launched_layers_per_second", "step_seconds", "device_start_seconds"}
+    assert all("H100" in card[name].why and "docs/gpu.md" in card[name].why for name in measured)
 
 
 def test_own_rates_lie_over_ours(tmp_path: Path) -> None:

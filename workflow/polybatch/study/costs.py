@@ -12,12 +12,22 @@ from pathlib import Path
 
 from polybatch.config.grid import NONE, Run, embedded, models, runs
 from polybatch.config.paths import Paths
-from polybatch.config.values import Config, hub_model, training_options
+from polybatch.config.values import (
+    Config,
+    encoding_options,
+    hub_model,
+    training_options,
+    translator_entry,
+    used_directions,
+)
 from polybatch.core.files import read_json
+from polybatch.embedding.options import EncodeOptions
 from polybatch.study.amounts import Amount, Amounts
+from polybatch.study.device_times import Shape, step_seconds, text_seconds
 from polybatch.study.earlier import encoding_rate, training_rate, translation_rate
 from polybatch.training.objectives.known import texts_of_a_row
 from polybatch.training.options import TrainingOptions
+from polybatch.translation.options import TranslatorOptions
 
 # Where a text's bytes are on disk, the bytes of a sentence: a passage of fewer is one sentence.
 _BYTES_OF_A_SENTENCE = 120
@@ -101,6 +111,7 @@ def lines(known: Known, rates: Mapping[str, float]) -> Iterator[Line]:
     yield from _benchmark_lines(known, rates)
     if known.config["languages"]["train"]:
         yield from _collecting_lines(known, rates)
+        yield from _translator_lines(known, rates)
         yield from _translation_lines(known, rates)
         for encoder in known.config["study"]["encoders"]:
             yield from _training_lines(known, encoder, rates)
@@ -162,6 +173,40 @@ def tokens_of_a_text(bytes_of_a_text: float | None, rates: Mapping[str, float]) 
     return rates["tokens_per_text"] if bytes_of_a_text is None else bytes_of_a_text / rates["bytes_per_token"]
 
 
+def trained_translators(config: Config) -> dict[str, float]:
+    """Translator that the study translates with and trains itself -> operations of its training.
+
+    Six a weight and token, as of any transformer; its word embeddings count once, where they give the next piece.
+    """
+    entries = [translator_entry(config, direction) or {} for direction in used_directions(config)]
+    found = {}
+    for name in dict.fromkeys(entry["trained"] for entry in entries if "trained" in entry):
+        options = TranslatorOptions.from_values(config["translator_training"][name]["options"])
+        attention, feed_forward = 4 * options.d_model**2, 2 * options.d_model * options.ffn
+        weights = options.encoder_layers * (attention + feed_forward) + options.d_model * options.vocab_size
+        weights += options.decoder_layers * (2 * attention + feed_forward)
+        found[name] = 6.0 * weights * options.batch_tokens * options.max_steps
+    return found
+
+
+def _translator_lines(known: Known, rates: Mapping[str, float]) -> Iterator[Line]:
+    operations = trained_translators(known.config)
+    if not operations:
+        return
+    rate = rates["translator_training_gigaflops"]
+    options = [known.config["translator_training"][name]["options"] for name in operations]
+    steps = sum(TranslatorOptions.from_values(own).max_steps for own in options)
+    yield Line(
+        "train translators",
+        f"{len(operations)}, of {steps:,.0f} steps together",
+        f"{rate:,.0f} GFLOP/s",
+        sum(operations.values()) / (rate * 1e9) / 3600,
+        None,
+        device=False,
+        rate_name="translator_training_gigaflops",
+    )
+
+
 def _translation_lines(known: Known, rates: Mapping[str, float]) -> Iterator[Line]:
     languages, pairs = known.config["translation"]["languages"], known.amounts.translated
     if not languages:
@@ -192,16 +237,11 @@ def _training_lines(known: Known, encoder: str, rates: Mapping[str, float]) -> I
         return
     options = TrainingOptions.from_values(training_options(known.config, encoder))
     steps, batch = _steps(options, known.amounts.pairs), options.batch_size
-    parameters, computing = parameters_of(known, encoder, rates)
+    parameters, _ = parameters_of(known, encoder, rates)
     rate = known.training.get(encoder)
     if rate is None:
-        # Kaplan et al. (2020, arXiv 2001.08361, section 2.1): two operations a weight and token forward, four back.
-        texts = sum(texts_of(run, options) for run in trained) / len(trained)
-        sides = known.amounts.sides
-        tokens = tokens_of_a_text(None if sides is None else sum(sides) / 2, rates)
-        flops = 6 * texts * tokens * computing
-        flops *= 4 / 3 if options.gradient_checkpointing else 1
-        rate = Amount(rates["effective_tflops"] * 1e12 / flops, "assumed")
+        seconds = sum(training_seconds(known, run, rates) for run in trained)
+        rate = Amount(len(trained) * steps * batch / seconds, "assumed")
     yield Line(
         f"train {encoder}",
         f"{len(trained)} trainings of at most {steps:,.0f} steps of {batch} pairs",
@@ -210,6 +250,16 @@ def _training_lines(known: Known, encoder: str, rates: Mapping[str, float]) -> I
         # A model, and while it trains two checkpoints with the optimiser's two moments.
         len(trained) * 4 * parameters.value + 2 * 12 * parameters.value,
     )
+
+
+def training_seconds(known: Known, run: Run, rates: Mapping[str, float], cards: int = 1) -> float:
+    """What rates.yaml predicts of a training on so many cards, without what they wait for one another."""
+    options = TrainingOptions.from_values(training_options(known.config, run.encoder))
+    sides = known.amounts.sides
+    tokens = tokens_of_a_text(None if sides is None else sum(sides) / 2, rates)
+    shape = shape_of(known, run.encoder, rates)
+    each = step_seconds(shape, options, texts_of(run, options), tokens, rates, cards=cards)
+    return _steps(options, known.amounts.pairs) * each
 
 
 def steps_of(known: Known, encoder: str) -> float:
@@ -240,12 +290,13 @@ def _encoding_lines(known: Known, encoder: str, rates: Mapping[str, float]) -> I
     projected = sum(run.encoder == encoder for run in embedded(known.config)) - len(mine)
     sizes = known.amounts.benchmarks
     passages = known.amounts.texts
-    parameters, computing = parameters_of(known, encoder, rates)
+    parameters, _ = parameters_of(known, encoder, rates)
     rate = known.encoding.get(encoder)
     if rate is None:
         tokens = [(size.texts.value, tokens_of_a_text(size.text_bytes, rates)) for size in sizes.values()]
         of_a_text = sum(texts * each for texts, each in tokens) / passages if passages else rates["tokens_per_text"]
-        rate = Amount(rates["effective_tflops"] * 1e12 / (2 * of_a_text * computing), "assumed")
+        options = EncodeOptions.from_values(encoding_options(known.config, encoder))
+        rate = Amount(1 / text_seconds(shape_of(known, encoder, rates), options, of_a_text, rates), "assumed")
     unknown = [name for name, size in sizes.items() if size.texts.origin == "unknown"]
     note = f" (without {', '.join(unknown)}, whose size is not known yet)" if unknown else ""
     also = f"; the vectors of {projected} more are projections of theirs" if projected else ""
@@ -296,6 +347,14 @@ def parameters_of(known: Known, encoder: str, rates: Mapping[str, float]) -> tup
     if stated is not None:
         return Amount(stated.parameters, "stated"), stated.parameters - looked_up
     return Amount(rates["encoder_parameters"], "assumed"), rates["encoder_parameters"] - looked_up
+
+
+def shape_of(known: Known, encoder: str, rates: Mapping[str, float]) -> Shape:
+    """How deep an encoder is, and how many of its weights take part in the arithmetic."""
+    from polybatch.encoders.known import known as known_encoder
+
+    stated = known_encoder(hub_model(known.config, encoder) or "")
+    return Shape(stated.layers if stated else rates["encoder_layers"], parameters_of(known, encoder, rates)[1])
 
 
 def total_hours(of: Sequence[Line], *, device: bool) -> float:

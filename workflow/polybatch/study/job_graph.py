@@ -5,7 +5,7 @@ outputs: `Job`s for `wall_clock.schedule`. A job is called as its timing: `<stag
 
 A stage's hours are divided among its jobs: translation evenly among languages and shards, trainings by the texts that
 their objective computes, embedding evenly among runs and shards. Each job starts up. Not in the graph: downloads,
-translators that are trained or converted here, queries of a benchmark that are translated, the report.
+strings and conversion of translators that are trained here, queries of a benchmark that are translated, the report.
 """
 
 from __future__ import annotations
@@ -14,9 +14,27 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from polybatch.config.grid import NONE, Run, embedded, models, runs, sides_of
 from polybatch.config.study_paths import StudyPaths
-from polybatch.config.values import Config, encoders_read, encoding_shards, held_out_languages, training_options
+from polybatch.config.values import (
+    Config,
+    encoders_read,
+    encoding_shards,
+    held_out_languages,
+    training_options,
+    translator_entry,
+)
 from polybatch.posthoc.options import ProjectionOptions
-from polybatch.study.costs import Known, Line, encodings, is_training, parameters_of, steps_of, texts_of, trainings
+from polybatch.study.costs import (
+    Known,
+    Line,
+    encodings,
+    is_training,
+    parameters_of,
+    steps_of,
+    texts_of,
+    trained_translators,
+    training_seconds,
+    trainings,
+)
 from polybatch.study.wall_clock import Job
 from polybatch.training.options import TrainingOptions
 
@@ -110,11 +128,13 @@ class Graph:
             yield self._core(_CONTAMINATED, "decontaminate", self.hours.get("decontaminate", 0.0), after)
             checked = [_CONTAMINATED]
         machine, shards = self.config["translation"]["languages"], self.config["translation"]["shards"]
+        for name, hours in self._translator_hours().items():
+            yield self._core(f"train_translator/{name}", "train translators", hours, [_ENGLISH])
         each = (self.hours.get("translate") or 0.0) / max(len(machine) * shards, 1)
         for lang in machine:
             own = [f"translate/{lang}-{shard}" for shard in range(shards)]
             for name in own:
-                yield self._device(name, "translate", each, checked)
+                yield self._device(name, "translate", each, [*checked, *self._translators_of(lang)])
             also = [supplied[lang]] if lang in supplied else []
             yield self._core(f"accept/{lang}", "accept", self.hours.get("accept", 0.0) / len(machine), [*own, *also])
         accepted = [f"accept/{lang}" for lang in machine]
@@ -127,6 +147,16 @@ class Graph:
         if any(is_training(run) for run in models(self.config)):
             yield self._core(_TEXTS, "prepare texts", self.hours.get("prepare texts", 0.0), written)
 
+    def _translator_hours(self) -> dict[str, float]:
+        operations = trained_translators(self.config)
+        whole = self.hours.get("train translators", 0.0)
+        return {name: whole * own / sum(operations.values()) for name, own in operations.items()}
+
+    def _translators_of(self, lang: str) -> list[str]:
+        """The jobs that train the two translators of a language, there and back, or the one that is both."""
+        entries = [translator_entry(self.config, direction) or {} for direction in (f"en-{lang}", f"{lang}-en")]
+        return list(dict.fromkeys(f"train_translator/{own['trained']}" for own in entries if "trained" in own))
+
     def _trainings(self, encoder: str) -> Iterator[Job]:
         trained = trainings(self.config, encoder)
         if not trained:
@@ -135,9 +165,13 @@ class Graph:
         parameters, computing = parameters_of(self.known, encoder, self.rates)
         changed = computing if options.freeze_embeddings else parameters.value
         waits = steps_of(self.known, encoder) * self._all_reduce_seconds(changed) / 3600
-        costs = {run: texts_of(run, options) for run in trained}
-        for run, cost in costs.items():
-            hours = self.hours[f"train {encoder}"] * cost / sum(costs.values()) / self.cards + waits
+        measured = self.known.training.get(encoder) is not None
+        texts = sum(texts_of(run, options) for run in trained)
+        for run in trained:
+            if measured:
+                hours = self.hours[f"train {encoder}"] * texts_of(run, options) / texts / self.cards + waits
+            else:
+                hours = training_seconds(self.known, run, self.rates, self.cards) / 3600 + waits
             yield self._device(f"train/{run.name}", "train", hours, [_TEXTS, self._model(run.start)], self.cards)
 
     def _all_reduce_seconds(self, parameters: float) -> float:

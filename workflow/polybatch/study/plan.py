@@ -31,17 +31,21 @@ from polybatch.study.plan_text import Simulated, assumptions_text, costs_text, j
 from polybatch.study.rates import Bound, Rate, at, rates
 from polybatch.study.wall_clock import Job, Machine, longest_chain, schedule
 
+# What Snakemake says in a dry run beside another one that is at work, which changes nothing of it.
+_AT_WORK = re.compile(r"^.*Directory cannot be locked\. Another Snakemake instance is running\..*\n?", re.MULTILINE)
 _COUNT = re.compile(r"^\s*([a-z_]+)\s+(\d+)\s*$", re.MULTILINE)
 # Where the wall clock goes is told for so many devices, or for the most that were asked for if that is fewer.
 _SHOWN = 8
 _DEVICE = {
-    "gpu": "a device is one card, and NO CARD WAS MEASURED unless a rate above says so",
+    "gpu": "a device is one card, measured where a rate at the end says so (an NVIDIA H100, one run each) and assumed "
+    "where not: TRANSLATION ON A CARD WAS NOT MEASURED",
     "cpu": "a device is a machine of the two cores that docs/performance.md describes",
 }
 _ALSO = (
     "A job without a card takes one core, of those that are left to such jobs; a job on a card brings its own.",
     "Memory bounds nothing, disks and networks are as fast with many jobs as with one, no job fails, none waits in a "
-    "queue. Not reckoned: downloads, translators that are trained or converted here, translated queries.",
+    "queue. Not reckoned: downloads, the strings and the conversion of translators that are trained here, translated "
+    "queries.",
     "A training takes all its steps; most stop earlier.",
 )
 
@@ -77,7 +81,9 @@ def simulate(known: Known, of: Mapping[str, Rate], devices: Sequence[int], cards
     return found, longest_chain(on(max(devices), "usual")[0])
 
 
-def plan_text(known: Known, of: Mapping[str, Rate], left: Mapping[str, int], args: argparse.Namespace) -> str:
+def plan_text(
+    known: Known, of: Mapping[str, Rate], left: Mapping[str, int], args: argparse.Namespace, *, at_work: bool = False
+) -> str:
     """The plan in Markdown.
 
     Args:
@@ -85,6 +91,7 @@ def plan_text(known: Known, of: Mapping[str, Rate], left: Mapping[str, int], arg
         of: The rates, with their ranges.
         left: rule -> jobs, of the dry run.
         args: As `add_plan_options` reads them.
+        at_work: Whether another Snakemake is doing some of these jobs.
     """
     simulated, chain = simulate(known, of, args.devices, args.cards)
     numbers = [one.usual.machine.devices for one in simulated]
@@ -93,7 +100,7 @@ def plan_text(known: Known, of: Mapping[str, Rate], left: Mapping[str, int], arg
     parts = [
         costs_text(known.config, list(lines_of(known, at(of))), of),
         wall_clock_text(simulated, shown, chain, _DEVICE[args.on or "gpu"]),
-        jobs_text(left),
+        jobs_text(left, at_work=at_work),
         assumptions_text(of, [*also, *_ALSO]),
     ]
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
@@ -107,12 +114,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", required=True, type=Path)
     add_plan_options(parser)
     args = parser.parse_args(argv)
-    text = args.jobs.read_text("utf-8")
-    if "Error" in text:
+    text, at_work = _AT_WORK.subn("", args.jobs.read_text("utf-8"))
+    left = parse_jobs(text)
+    if not left and "Error" in text:  # the rule sees the exit status; this is for a stage that is called alone
         raise DataError("The dry run failed.", where=args.jobs, found=text[-2000:])
     config: Config = args.config
     known = Known.of(config, args.base, amounts(config, args.base, args.pairs, args.translated))
-    plan = plan_text(known, rates(args.on or "gpu", args.rates), parse_jobs(text), args)
+    plan = plan_text(known, rates(args.on or "gpu", args.rates), left, args, at_work=at_work > 0)
     with atomic_path(args.output) as partial:
         partial.write_text(plan, "utf-8")
     sys.stdout.write(plan)

@@ -68,12 +68,13 @@ def costs_text(config: Config, plan: Sequence[Line], of: Mapping[str, Rate]) -> 
     ]
 
 
-def jobs_text(jobs: Mapping[str, int]) -> list[str]:
-    """The jobs that a dry run found."""
+def jobs_text(jobs: Mapping[str, int], *, at_work: bool = False) -> list[str]:
+    """The jobs that a dry run found; `at_work`: while another Snakemake did some of them."""
     if not jobs:
         return ["No job is left to do."]
     rows = [[name, str(count)] for name, count in jobs.items()]
-    return [f"{sum(jobs.values())} jobs are left to do:", "", *markdown(["rule", "jobs"], rows)]
+    also = " Another Snakemake is at work in this folder; what it is doing is among them." if at_work else ""
+    return [*wrapped(f"{sum(jobs.values())} jobs are left to do:{also}"), "", *markdown(["rule", "jobs"], rows)]
 
 
 def wall_clock_text(simulated: Sequence[Simulated], shown: Simulated, chain: float, device: str) -> list[str]:
