@@ -238,11 +238,8 @@ def _of_peak(card: str, training: Training, measured: measure.Measurement) -> me
 
 
 def teraflops(training: Training, result: measure.Result) -> float:
-    """Arithmetic of the linear layers a second: six operations a weight and token, padding counted as what it costs.
-
-    Against a card's peak this is the share that training makes use of. GradCache passes every token forward twice and
-    backward once, which is eight operations. Of the steady steps, where they were timed.
-    """
+    """Arithmetic of the linear layers a second in steady steps: six operations a weight and token, padding included;
+    eight with GradCache, which passes every token forward twice."""
 
     whole = {"computed": result.said["computed"], "seconds": result.inner_seconds or result.seconds}
     work = result.said.get("steady") or whole

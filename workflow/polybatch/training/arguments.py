@@ -6,7 +6,6 @@ outputs: the options without `auto` and `epochs`; SentenceTransformerTrainingArg
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,14 +13,12 @@ from typing import TYPE_CHECKING
 from polybatch.core import stage
 from polybatch.core.errors import ConfigError
 from polybatch.encoders.kernels import computes_bf16
+from polybatch.training import workers
 from polybatch.training.options import TrainingOptions
 from polybatch.training.processes import Ranks
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformerTrainingArguments
-
-# Beside a card: one tokenises some ten thousand tokens in 10 ms, which is what a small encoder takes for a step.
-_MOST_WORKERS = 4
 
 
 def on_this_machine(options: TrainingOptions) -> TrainingOptions:
@@ -45,15 +42,10 @@ def on_this_machine(options: TrainingOptions) -> TrainingOptions:
         able = able or (not card and not torch.accelerator.is_available() and computes_bf16())
         options = options.changed(precision="bf16" if able else "fp32")
     if options.num_workers == "auto":
-        options = options.changed(num_workers=min(_MOST_WORKERS, max(0, _cores() - 1)) if card else 0)
+        options = options.changed(num_workers=workers.beside_a_card() if card else 0)
     if options.bucket_width == "auto" and (options.mini_batch_size is not None or torch.accelerator.is_available()):
         options = options.changed(bucket_width=None)
     return options
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def attend_in(options: TrainingOptions) -> None:

@@ -42,11 +42,6 @@ def noticing() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGTERM, before)
 
 
-def ignore_in_worker(_number: int = 0) -> None:
-    """In a process that prepares batches: a signal to the whole job must not end it before the training has saved."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
 class AgreeAtStepEnd(TrainerCallback):
     """At the end of every step the processes agree on whether to stop there, and whether to log.
 

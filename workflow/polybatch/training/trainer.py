@@ -15,7 +15,6 @@ gradient of the mean over the whole batch. Validation is shared out in the same 
 from __future__ import annotations
 
 import math
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -40,10 +39,11 @@ from polybatch.training.batch_sampler import BatchSampler
 from polybatch.training.objectives.loss import ObjectiveLoss
 from polybatch.training.objectives.objective import Objective, english_column, second_column, teacher_column
 from polybatch.training.objectives.teacher import Collator, Teacher
-from polybatch.training.preemption import AgreeAtStepEnd, ignore_in_worker
+from polybatch.training.preemption import AgreeAtStepEnd
 from polybatch.training.processes import Ranks
 from polybatch.training.schedule import NextStage, schedule
 from polybatch.training.stages import Stage, first_step_of_last
+from polybatch.training.workers import set_up_worker
 
 _COMPOSITION_EVERY_S = 60.0
 
@@ -223,15 +223,6 @@ class HybridTrainer(SentenceTransformerTrainer):
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """The model's card is written by the stage: the library's would describe neither data nor sampling."""
-
-
-def set_up_worker(number: int) -> None:
-    """In a process that prepares batches: tokenizers' threads did not come with it, and waiting for them never ends.
-
-    The library knows of the fork and does without threads, but not where the user's environment asks for them.
-    """
-    ignore_in_worker(number)
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 
 def _tokens(inputs: Mapping[str, Any]) -> int:
