@@ -15,14 +15,10 @@ from polybatch.core import contracts, made_from
 from polybatch.core.errors import DataError, made_again
 from polybatch.core.files import read_parquet
 from polybatch.core.stage import log
+from polybatch.posthoc.texts import ALL, COLUMNS, ENGLISH, WITH_ENGLISH
 
 if TYPE_CHECKING:
     import numpy as np
-
-# Side of a benchmark -> column of the training text.
-COLUMNS = {"queries": "query", "corpus": "passage"}
-# What a mean is of: all texts that were chosen in a language; those of them that have their English; that English.
-ALL, WITH_ENGLISH, ENGLISH = "all", "with_english", "english"
 
 
 class Mean(NamedTuple):
