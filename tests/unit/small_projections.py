@@ -75,11 +75,13 @@ def project_to(model: Path, benchmark: Path, before: Path, output: Path) -> Path
     return output
 
 
-def means_file(model: Path, parallel: dict[str, Path], side: str, output: Path, *options: str) -> Path:
+def means_file(
+    model: Path, parallel: dict[str, Path], side: str, output: Path, texts: int = 500, **encoding: int
+) -> Path:
     """The means of one side of the training text."""
     files = [f"{lang}={path}" for lang, path in parallel.items()]
     named = ["--model", str(model), "--parallel", *files, "--side", side, "--output", str(output)]
-    means.main([*named, *options])
+    means.main([*named, "--texts", str(texts), "--encoding", json.dumps(encoding)])
     return output
 
 

@@ -51,7 +51,7 @@ def expected_of(base: Path, parallel: dict[str, Path], column: str, limit: int) 
 @pytest.mark.parametrize("limit", [500, 25])
 @pytest.mark.parametrize(("side", "column"), [("queries", "query"), ("corpus", "passage")])
 def test_they_are_plain_means(base: Path, parallel: dict, tmp_path: Path, side: str, column: str, limit: int) -> None:
-    found = rows_of(means_file(base / "model", parallel, side, tmp_path / "m.parquet", "--texts", str(limit)))
+    found = rows_of(means_file(base / "model", parallel, side, tmp_path / "m.parquet", limit))
     expected = expected_of(base, parallel, column, limit)
     assert found.keys() == expected.keys()
     for key, texts in expected.items():
@@ -122,4 +122,4 @@ def test_a_language_without_text_is_counted(base: Path, parallel: dict, tmp_path
 
 def test_cut_embeddings_are_refused(base: Path, parallel: dict, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="whole embeddings"):
-        means_file(base / "model", parallel, "corpus", tmp_path / "m", "--encoding", '{"truncate_dim": 8}')
+        means_file(base / "model", parallel, "corpus", tmp_path / "m", truncate_dim=8)

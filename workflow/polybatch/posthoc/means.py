@@ -22,9 +22,7 @@ from polybatch.core.errors import ConfigError
 from polybatch.core.files import write_rows
 from polybatch.embedding.embedder import Embedder, Model, prompt_of
 from polybatch.embedding.options import EncodeOptions
-from polybatch.posthoc.options import ProjectionOptions
-from polybatch.posthoc.saved_means import ALL, COLUMNS, ENGLISH, WITH_ENGLISH
-from polybatch.posthoc.texts import Text, choose, texts_of
+from polybatch.posthoc.texts import ALL, COLUMNS, ENGLISH, WITH_ENGLISH, Text, choose, texts_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,7 +110,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--model", required=True, type=Path, help="the model whose vectors the means are of")
     parser.add_argument("--parallel", required=True, nargs="+", metavar="LANG=PATH", help="training text")
     parser.add_argument("--side", required=True, choices=COLUMNS)
-    parser.add_argument("--texts", type=int, default=ProjectionOptions.default_of("texts"), help="of each language")
+    parser.add_argument("--texts", type=int, required=True, help="of each language, at most")
     parser.add_argument("--encoding", default="{}", help="EncodeOptions, as JSON: how the study embeds")
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args(argv)

@@ -15,14 +15,10 @@ from polybatch.core import contracts, made_from
 from polybatch.core.errors import DataError, made_again
 from polybatch.core.files import read_parquet
 from polybatch.core.stage import log
+from polybatch.posthoc.texts import ALL, COLUMNS, ENGLISH, WITH_ENGLISH
 
 if TYPE_CHECKING:
     import numpy as np
-
-# Side of a benchmark -> column of the training text.
-COLUMNS = {"queries": "query", "corpus": "passage"}
-# What a mean is of: all texts that were chosen in a language; those of them that have their English; that English.
-ALL, WITH_ENGLISH, ENGLISH = "all", "with_english", "english"
 
 
 class Mean(NamedTuple):
@@ -91,7 +87,9 @@ class LanguageMeans:
         Raises:
             DataError: There are too few texts in one or more languages; all of them are told.
         """
-        return self._vectors(side, ALL, self.languages)
+        means = self._wanted(side, ALL, self.languages)
+        self._count(COLUMNS[side], means)
+        return {lang: mean.vector for lang, mean in means.items()}
 
     def differences(self) -> dict[str, np.ndarray]:
         """Language, but English -> the mean difference of its passages' vectors to those of the same in English.
@@ -100,10 +98,11 @@ class LanguageMeans:
             DataError: There are too few passages with their English in one or more languages; all of them are told.
         """
         others = [lang for lang in self.languages if lang != "en"]
-        theirs, ours = (self._vectors("corpus", part, others) for part in (WITH_ENGLISH, ENGLISH))
-        return {lang: theirs[lang] - ours[lang] for lang in others}
+        theirs, ours = (self._wanted("corpus", part, others) for part in (WITH_ENGLISH, ENGLISH))
+        self._count(COLUMNS["corpus"], theirs)
+        return {lang: theirs[lang].vector - ours[lang].vector for lang in others}
 
-    def _vectors(self, side: str, part: str, languages: Iterable[str]) -> dict[str, np.ndarray]:
+    def _wanted(self, side: str, part: str, languages: Iterable[str]) -> dict[str, Mean]:
         wanted = {lang: self.found.get((side, lang, part)) for lang in languages}
         if absent := [lang for lang, mean in wanted.items() if mean is None]:
             raise DataError(
@@ -113,11 +112,10 @@ class LanguageMeans:
                 found=f"none of {' '.join(absent)}",
                 remedy="give the files of both sides, made from text of all languages",
             )
-        means = {lang: mean for lang, mean in wanted.items() if mean is not None}
-        self._count(COLUMNS[side], {lang: mean.texts for lang, mean in means.items()})
-        return {lang: mean.vector for lang, mean in means.items()}
+        return {lang: mean for lang, mean in wanted.items() if mean is not None}
 
-    def _count(self, column: str, numbers: Mapping[str, int]) -> None:
+    def _count(self, column: str, means: Mapping[str, Mean]) -> None:
+        numbers = {lang: mean.texts for lang, mean in means.items()}
         few = {lang: number for lang, number in numbers.items() if number < self.min_texts}
         if few:
             raise DataError(

@@ -18,6 +18,11 @@ from typing import NamedTuple
 from polybatch.core import contracts
 from polybatch.core.streams import batches
 
+# Side of a benchmark -> column of the training text.
+COLUMNS = {"queries": "query", "corpus": "passage"}
+# What a mean is of: all texts that were chosen in a language; those of them that have their English; that English.
+ALL, WITH_ENGLISH, ENGLISH = "all", "with_english", "english"
+
 
 class Text(NamedTuple):
     """A text, and a pair that it is of."""
