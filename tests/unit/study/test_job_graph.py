@@ -120,9 +120,7 @@ def test_every_study_can_be_scheduled(study: str) -> None:
 
 def test_translation_waits_for_the_translators_that_are_trained_for_it() -> None:
     config = yaml.safe_load((ROOT / "workflow/studies/language_bias.yaml").read_text("utf-8"))
-    update_config(
-        config, yaml.safe_load((ROOT / "workflow/studies/backtranslation_scaling_local.yaml").read_text("utf-8"))
-    )
+    update_config(config, yaml.safe_load((ROOT / "tests/unit/study/own_translators.yaml").read_text("utf-8")))
     resolved, nowhere = resolve(config), Path("nowhere")
     known = Known.of(resolved, nowhere, amounts(resolved, nowhere))
     plan, graph = list(lines(known, VALUES)), graph_of(known)

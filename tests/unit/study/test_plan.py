@@ -140,7 +140,7 @@ def test_another_snakemake_at_work_is_told_and_no_failure(
 
 def test_translators_that_are_trained_here_cost_what_a_step_took(tmp_path: Path) -> None:
     base = yaml.safe_load((ROOT / "workflow/studies/language_bias.yaml").read_text("utf-8"))
-    own = yaml.safe_load((ROOT / "workflow/studies/backtranslation_scaling_local.yaml").read_text("utf-8"))
+    own = yaml.safe_load((ROOT / "tests/unit/study/own_translators.yaml").read_text("utf-8"))
     update_config(base, own)
     study, rates = resolve(base), at(rates_of("cpu"))
     line = {line.stage: line for line in lines(study, tmp_path, rates)}["train translators"]
