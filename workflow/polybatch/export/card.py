@@ -6,6 +6,7 @@ outputs: README.md as text: metadata (huggingface_hub's ModelCardData, results a
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -223,8 +224,8 @@ def _onnx(facts: Facts) -> Iterator[str]:
         "",
         'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")',
         'session = onnxruntime.InferenceSession("path/to/this/folder/onnx/model.onnx")',
-        f"tokens = tokenizer([{facts.prompts['query']!r} + text for text in texts], padding=True, truncation=True, "
-        f'max_length={facts.max_tokens}, return_tensors="np")',
+        f"queries = [{json.dumps(facts.prompts['query'], ensure_ascii=False)} + text for text in texts]",
+        f'tokens = tokenizer(queries, padding=True, truncation=True, max_length={facts.max_tokens}, return_tensors="np")',
         'inputs = {name: tokens[name] for name in ("input_ids", "attention_mask")}',
         'vectors = session.run(["sentence_embedding"], inputs)[0]',
         *_truncated(facts),
