@@ -225,7 +225,8 @@ def _onnx(facts: Facts) -> Iterator[str]:
         'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")',
         'session = onnxruntime.InferenceSession("path/to/this/folder/onnx/model.onnx")',
         f"queries = [{json.dumps(facts.prompts['query'], ensure_ascii=False)} + text for text in texts]",
-        f'tokens = tokenizer(queries, padding=True, truncation=True, max_length={facts.max_tokens}, return_tensors="np")',
+        "tokens = tokenizer(queries, padding=True, truncation=True, "
+        f'max_length={facts.max_tokens}, return_tensors="np")',
         'inputs = {name: tokens[name] for name in ("input_ids", "attention_mask")}',
         'vectors = session.run(["sentence_embedding"], inputs)[0]',
         *_truncated(facts),
