@@ -38,7 +38,7 @@ STEPS = [
     Step("environment", 40),
     Step("loss-curve", 60),
     Step("train", 240),
-    Step("encode", 60),
+    Step("encode", 90),
     Step("study", 240),
     Step("translate", 170),
     Step("two-ranks", 80),

@@ -24,11 +24,11 @@ import train
 import train_peer
 from train_inputs import LANGS, made_up
 
+from polybatch.core.errors import PolybatchError
 from polybatch.core.files import read_json
 from polybatch.encoders.options import EncoderSource, WheelEntry
 from polybatch.encoders.wheel import make_from_wheel
 
-PEAK = 989  # TFLOP/s of dense bf16, from the data sheets of H100 and H200
 CURVE_TOLERANCE = 1e-3  # of a loss in float32, after 20 steps in another order of additions
 
 
@@ -41,7 +41,6 @@ class Machine:
         self.device = "cpu" if rehearse else "cuda"
         self.scratch = work / "scratch"
         self.scratch.mkdir(exist_ok=True)
-        self.args = argparse.Namespace(device=self.device, quick=rehearse, rounds=1)
 
     @property
     def encoder(self) -> Path:
@@ -178,6 +177,13 @@ def _base(at: Machine) -> Path:
 
 def _trained(at: Machine, training: train.Training, data: Path) -> None:
     """Both trainers on the same work, what share of the card's peak they use, and how many pairs a second."""
+    try:
+        train.require_same_gradients(training, data, at.device)
+        same = "equal loss and gradients"
+    except PolybatchError as error:
+        same = str(error)
+    cards = measure.machine()["gpu"]
+    peak = next((tera for name, tera in train.PEAKS.items() if cards and name in cards[0]), None)
     rates: dict[str, float | None] = {}
     for name in (train.OURS, train.PEER):
         folder = at.scratch / "trained"
@@ -193,9 +199,9 @@ def _trained(at: Machine, training: train.Training, data: Path) -> None:
         rates[name], tera = train.steady_rate(training, result), train.teraflops(training, result)
         told = {key: said.get(key) for key in ("card_bytes", "tokens", "computed", "passes", "steady", "seconds")}
         told |= {"steady_rate": rates[name], "wall": result.seconds}
-        say(training=training.title, side=name, tflops=tera, of_peak=None if at.rehearse else tera / PEAK, **told)
-    if all(rates.get(name) for name in (train.OURS, train.PEER)):
-        say(training=training.title, ratio=rates[train.OURS] / rates[train.PEER])  # type: ignore[operator]
+        say(training=training.title, side=name, tflops=tera, of_peak=tera / peak if peak else None, **told)
+    ours, peers = (rates.get(name) for name in (train.OURS, train.PEER))
+    say(training=training.title, same=same, ratio=ours / peers if ours and peers else None)
 
 
 def _own(at: Machine, training: train.Training, data: Path, folder: Path) -> dict[str, Any]:

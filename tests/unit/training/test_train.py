@@ -20,11 +20,13 @@ from polybatch.encoders import packed
 from polybatch.pairs.table import read_pairs
 from polybatch.training.arguments import on_this_machine, training_arguments
 from polybatch.training.batch_sampler import BatchSampler
+from polybatch.training.command_line import parse
 from polybatch.training.inputs import load_encoder
 from polybatch.training.length_buckets import LengthBuckets, pass_sizes
 from polybatch.training.model_card import render
 from polybatch.training.objectives.infonce import InfoNCE
 from polybatch.training.options import TrainingOptions
+from polybatch.training.record import fingerprint_of
 from polybatch.training.train import main
 
 
@@ -411,6 +413,15 @@ def test_faults_of_the_command_line_are_told(study, tmp_path):
 
 def test_the_trainer_reports_to_nobody(tmp_path):
     assert training_arguments(OPTIONS, 0, tmp_path).report_to == []
+
+
+def test_a_training_goes_on_where_other_processes_prepare_batches(study, tmp_path):
+    model = load_encoder(str(study / "encoder"))
+
+    def fingerprint(**changes):
+        return fingerprint_of(parse(command(study, tmp_path, options=json.dumps(options(**changes).as_dict()))), model)
+
+    assert fingerprint(num_workers=0) == fingerprint(num_workers=3) != fingerprint(batch_size=4)
 
 
 def test_a_fingerprint_sees_every_file_of_a_folder(tmp_path):

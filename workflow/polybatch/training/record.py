@@ -47,7 +47,8 @@ def fingerprint_of(
         "num_translated": args.num_translated,
         "seed": args.seed,
         "threads": torch.get_num_threads(),
-        "options": args.options.as_dict(),
+        # How many processes prepare batches is the machine's, and no weight depends on it.
+        "options": {name: value for name, value in args.options.as_dict().items() if name != "num_workers"},
         "versions": {
             "polybatch": __version__,
             "sentence_transformers": sentence_transformers.__version__,
