@@ -26,7 +26,7 @@ help:
 	@echo "make test   set up, lint, unit tests, a toy study and two studies on stand-ins end to end"
 	@echo "make test-cluster   a real Slurm on this machine (root, Debian or Ubuntu), and the pipeline on it"
 	@echo "make bench  each stage beside what one would otherwise run"
-	@echo "make bench-growth   translation, training and encoding up to a million rows; about an hour"
+	@echo "make bench-growth   what takes longer: up to a million rows, the default study beside one script; two hours"
 	@echo "make report the study's HTML report"
 	@echo "make standins, make standin STUDY=paper   a study on stand-ins, offline"
 	@echo "EXTRA=$(EXTRA) is installed: FAISS and libraries for $(if $(filter cpu,$(EXTRA)),CPUs,NVIDIA cards); EXTRA=cpu and EXTRA=gpu overrule"
@@ -86,19 +86,22 @@ $(BENCHED): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --editable ".[$(EXTRA),search,bench]"
 	touch $@
 
-# Each stage beside what one would otherwise run; the page is docs/performance.md. On a quiet machine.
-# DEVICE=cuda measures, on a card, the stages that use one.
+# Each stage beside what one would otherwise run; the page is docs/performance.md. On a quiet machine, within half an hour.
+# DEVICE=cuda measures, on a card, the stages that use one. XQUAD_R=<folder of its files> is what e5 embeds.
 DEVICE ?= cpu
-BENCH ?= $(if $(filter cuda,$(DEVICE)),translate train encode search,collect translate train encode search pipeline)
+BENCH ?= $(if $(filter cuda,$(DEVICE)),translate train encode search,e5 translate search collect pipeline)
 bench: $(BENCHED)
 	for stage in $(BENCH); do \
-		PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python measurements/$$stage.py --device $(DEVICE) || exit 1; \
+		PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python measurements/$$stage.py --device $(DEVICE) \
+			$$(test $$stage != e5 -o -z "$(XQUAD_R)" || echo --xquad-r "$(XQUAD_R)") || exit 1; \
 	done
 	$(BIN)/python measurements/report.py
 
-# How the slowest stages grow up to a million rows: more than half an hour holds.
+# What takes longer: growth up to a million rows and more, the default study beside one script, other encoders.
 bench-growth: $(BENCHED)
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python measurements/growth.py --device $(DEVICE)
+	for stage in growth $(if $(filter cuda,$(DEVICE)),,study_cost train encode); do \
+		PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python measurements/$$stage.py --device $(DEVICE) || exit 1; \
+	done
 	$(BIN)/python measurements/report.py
 
 # Stand-ins for models and data of the hub, and a study on them: offline, in minutes, without meaning.

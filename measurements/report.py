@@ -21,7 +21,9 @@ from figures_of_a_run import HERE, RESULTS, ROOT, Growth, Measurement, Of, Resul
 from polybatch.core import stage
 from polybatch.core.files import atomic_path, read_json
 
-STAGES = ("translate", "train", "encode", "search", "collect", "pipeline")
+STAGES = ("e5", "translate", "search", "study_cost", "collect", "pipeline", "train", "encode")
+TITLES = {"e5": "The encoder that studies start from, multilingual-e5-small", "study_cost": "A whole study"}
+MET = {True: "met", False: "**missed**", None: "not measured"}
 _FLOOR = 1e-3  # of the figure's logarithmic axis: a goal of "at most" that came out as nothing
 
 
@@ -55,7 +57,7 @@ def _goal_table(goals: Iterable[Mapping[str, Any]]) -> str:
             goal["name"],
             _bound(goal),
             _value(goal),
-            {True: "met", False: "**missed**", None: "not measured"}[goal["met"]],
+            MET[goal["met"]],
         ]
         for goal in goals
     ]
@@ -251,7 +253,7 @@ def page(results: Mapping[str, Mapping[str, Any]], introduction: str, notes: Map
     names = [*STAGES, *sorted(set(results) - set(STAGES))]
     parts = [introduction.strip(), "## All goals", _overview(results, names), _cards(results)]
     for name in names:
-        parts.append(f"## {name.capitalize()}")
+        parts.append(f"## {TITLES.get(name, name.capitalize())}")
         if name in results:
             parts += [f"![Goals and growth of {name}](performance/{name}.svg)", stage_table(results[name]).strip()]
         else:
@@ -263,14 +265,14 @@ def page(results: Mapping[str, Mapping[str, Any]], introduction: str, notes: Map
 
 def _overview(results: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> str:
     rows = [
-        [name, goal["name"], _bound(goal), _value(goal), {True: "met", False: "**missed**", None: "-"}[goal["met"]]]
+        [name, goal["name"], _bound(goal), _value(goal), MET[goal["met"]], results[name]["when"][:10]]
         for name in names
         if name in results
         for goal in results[name]["goals"]
     ]
     if not rows:
         return "No stage has been measured yet."
-    return _markdown(["stage", "goal", "wished", "measured", ""], rows).strip()
+    return _markdown(["stage", "goal", "wished", "measured", "", "on"], rows).strip()
 
 
 def _cards(results: Mapping[str, Mapping[str, Any]]) -> str:
