@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PARTS = ("Snakefile", "config.yaml", "rules", "workflow", "envs", "profiles", "resources")
 BIN = Path(sys.executable).parent
 WHEELS = measure.ROOT / "build" / "measurements" / "wheels"
-OVERLAY = "overlay.yaml"
+OVERLAY, STEPS = "overlay.yaml", "steps.json"
 SAME = 0.03  # of a mean over queries: what another order of sums does to 120 steps of training, and no more
 
 
@@ -45,9 +45,9 @@ def copy_project(project: Path, place: Path) -> None:
             shutil.copy2(source, place / part)
 
 
-def write_overlay(place: Path, overlay: dict[str, Any]) -> None:
+def write_overlay(place: Path, overlay: dict[str, Any], name: str = OVERLAY) -> None:
     """Writes what differs from the default study."""
-    (place / OVERLAY).write_text(yaml.safe_dump(overlay), "utf-8")
+    (place / name).write_text(yaml.safe_dump(overlay), "utf-8")
 
 
 def fetched_wheels(*configs: str) -> list[Path]:
@@ -93,10 +93,16 @@ def snakemake(place: Path, options: Sequence[str], units: float, configs: Sequen
 
 def one_process(place: Path, configs: Sequence[str] = (), threads: int | None = None) -> measure.Result:
     """Runs the same stages in its folder by one_process.py, on all processors or so many threads of one."""
-    own = [sys.executable, str(measure.HERE / "one_process.py")]
-    listed = [*own, "steps", "--output", "steps.json", "--", *config_options(configs)]
-    measure.run(listed, threads=threads, cwd=place, env=environment(place), units=1)
-    return measure.run([*own, "run", "--steps", "steps.json"], threads=threads, cwd=place, env=environment(place))
+    write_steps(place, configs, threads)
+    command = [sys.executable, str(measure.HERE / "one_process.py"), "run", "--steps", STEPS]
+    return measure.run(command, threads=threads, cwd=place, env=environment(place))
+
+
+def write_steps(place: Path, configs: Sequence[str] = (), threads: int | None = None) -> Path:
+    """The file of all steps of a study, done or not, as one_process.py runs them."""
+    command = [sys.executable, str(measure.HERE / "one_process.py"), "steps", "--output", STEPS, "--"]
+    measure.run([*command, *config_options(configs)], threads=threads, cwd=place, env=environment(place), units=1)
+    return place / STEPS
 
 
 def config_options(configs: Sequence[str]) -> list[str]:
