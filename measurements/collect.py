@@ -19,7 +19,6 @@ import argparse
 import hashlib
 import itertools
 import json
-import os
 import random
 import subprocess
 import sys
@@ -169,7 +168,7 @@ def peer_case(data: Path, work: Path, rules: dict[str, float]) -> dict[str, Any]
     """The same by a script that uses datasets and rensa, on all cores."""
     import collect_peer
 
-    return collect_peer.run(data, work, rules, processes=os.cpu_count() or 1)
+    return collect_peer.run(data, work, rules, processes=measure.cores())
 
 
 def result(work: Path) -> dict[str, object]:

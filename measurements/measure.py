@@ -61,6 +61,7 @@ __all__ = [
     "Ratio",
     "Result",
     "arguments",
+    "cores",
     "grow",
     "machine",
     "paired",
@@ -111,7 +112,7 @@ def paired(
         rounds: How often each is run.
         unit: What is counted.
         peer: The case that the others are held against in tables; the last one by default.
-        threads: Threads of every case's libraries; all of the machine's by default. Not for callables.
+        threads: Threads of every case's libraries; `cores()` by default. Not for callables.
         warm: One round before, unmeasured, for caches of files and of compiled code.
 
     Raises:
@@ -135,6 +136,11 @@ def grow(cases: Mapping[int, Case], rounds: int = 1, *, unit: str = "rows", thre
     return Growth({int(size): results for size, results in measured.cases.items()}, unit=unit)
 
 
+def cores() -> int:
+    """The processors that this process may use: all, or fewer under `taskset`, by which one core is measured."""
+    return len(os.sched_getaffinity(0))
+
+
 def run(
     command: Command,
     *,
@@ -152,7 +158,7 @@ def run(
 
     Args:
         command: Program and arguments.
-        threads: OMP_NUM_THREADS of the command; the number of this machine's processors by default.
+        threads: OMP_NUM_THREADS of the command; `cores()` by default.
         env: More of the environment; stands over everything else.
         cwd: Working directory.
         units: Amount of work, for a command that does not print it (Snakemake). Its output is then not looked at.
@@ -161,7 +167,7 @@ def run(
         DataError: The command failed, or its last line is not JSON with `units`.
     """
     ours = os.pathsep.join(filter(None, [str(ROOT / "workflow"), os.environ.get("PYTHONPATH")]))
-    outside = {**os.environ, "PYTHONPATH": ours, "OMP_NUM_THREADS": str(threads or os.cpu_count()), **(env or {})}
+    outside = {**os.environ, "PYTHONPATH": ours, "OMP_NUM_THREADS": str(threads or cores()), **(env or {})}
     start = time.perf_counter()
     child = subprocess.Popen(
         list(command), env=outside, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
@@ -380,4 +386,6 @@ def settle(args: argparse.Namespace) -> argparse.Namespace:
         args.rounds = 1
     args.out = args.out or (QUICK_RESULTS if args.quick else RESULTS)
     args.suffix = "" if args.device == "cpu" else f"-{args.device}"
+    if cores() < (os.cpu_count() or 1):
+        args.suffix += f"-{cores()}-of-{os.cpu_count()}-cores"
     return args

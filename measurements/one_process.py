@@ -123,7 +123,9 @@ def _without_launcher(words: list[str]) -> tuple[str, list[str]]:
         words = words[first:]
     arguments = words[1:]
     if "--threads" in arguments:
-        arguments[arguments.index("--threads") + 1] = os.environ.get("OMP_NUM_THREADS", str(os.cpu_count()))
+        arguments[arguments.index("--threads") + 1] = os.environ.get(
+            "OMP_NUM_THREADS", str(len(os.sched_getaffinity(0)))
+        )
     return words[0].removeprefix("polybatch."), arguments
 
 

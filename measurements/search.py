@@ -216,7 +216,6 @@ def exact_search(args: argparse.Namespace) -> dict[str, Any]:
 
 def approximate(args: argparse.Namespace) -> dict[str, Any]:
     """An IVF/PQ index of the same vectors: its size, its time and its recall@10, searched as the stage searches."""
-    import os
 
     import faiss
     import numpy as np
@@ -225,7 +224,7 @@ def approximate(args: argparse.Namespace) -> dict[str, Any]:
     from polybatch.retrieval.ranking import numbers_of, set_search_parameters
 
     queries, shard = np.load(args.folder / "queries.npy"), shard_of(args.folder, args.rows)
-    index = build_index(shard.vectors, args.factory, IndexOptions(threads=os.cpu_count() or 1))
+    index = build_index(shard.vectors, args.factory, IndexOptions(threads=measure.cores()))
     probed = max(1, faiss.extract_index_ivf(index).nlist // 16)
     set_search_parameters(index, f"nprobe={probed}")
     start = time.perf_counter()

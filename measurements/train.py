@@ -139,7 +139,7 @@ def run_stage(args: argparse.Namespace) -> dict[str, Any]:
         import polybatch.training.trainer  # noqa: F401
     options = json.loads(args.options)
     start = time.perf_counter()
-    with counted_tokens(options["max_steps"]) as counts, own_memory() as own:
+    with counted_tokens(options.get("max_steps", 0)) as counts, own_memory() as own:
         command = ["--encoder", str(args.encoder), "--parallel", *args.parallel, "--validation", str(args.validation)]
         command += ["--sampling", "hybrid", "--alpha", "0.5", "--seed", "1", "--options", args.options]
         command += ["--checkpoints", str(args.train / "checkpoints"), "--output", str(args.train / "model")]

@@ -25,7 +25,7 @@ def counted_tokens(steps: int) -> Iterator[dict[str, Any]]:
     """Counts what transformers compute in training: `tokens` without padding, `computed` with it, `passes`.
 
     Args:
-        steps: Of the training.
+        steps: Of the training; 0 where it is told in epochs, and nothing is `steady`.
 
     Yields:
         Filled at the end. `steady`, what came between the first step after a fifth of them and the last: `steps`,

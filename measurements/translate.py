@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import time
@@ -245,7 +244,7 @@ def case_polybatch(args: argparse.Namespace) -> tuple[float, float]:
     }  # fmt: skip
     common = ["--collected", str(args.folder / "en.parquet"), "--lang", LANG]
     common += ["--forward", str(args.model), "--backward", str(args.model)]
-    translate = ["--decoding", json.dumps(decoding), "--threads", str(os.cpu_count()), "--min-distinct", "0"]
+    translate = ["--decoding", json.dumps(decoding), "--threads", str(measure.cores()), "--min-distinct", "0"]
     shard = str(output / "shard.parquet")
     accept = ["--shards", shard, "--supplied", str(args.folder / "supplied.parquet")]
     options = {"min_query_chrf": 0.0, "min_passage_chrf": 0.0}
@@ -277,7 +276,7 @@ def case_ctranslate2(args: argparse.Namespace) -> tuple[float, float]:
     tokens = json.loads((args.folder / TOKENS).read_text("utf-8"))
     translator = ctranslate2.Translator(
         str(args.model), device=args.device, compute_type=args.compute_type,
-        inter_threads=1 if args.device == "cuda" else os.cpu_count() or 1, intra_threads=1,
+        inter_threads=1 if args.device == "cuda" else measure.cores(), intra_threads=1,
     )  # fmt: skip
     start = time.perf_counter()
     found = {}

@@ -337,6 +337,18 @@ def test_a_shard_may_be_empty(replacing: Path, tmp_path: Path) -> None:
     assert read_parquet(tmp_path / "0.parquet", contracts.ROUND_TRIP).num_rows == 0
 
 
+def test_a_translator_trained_in_bf16_is_another_one_kept_in_float32(
+    strings: dict[str, Path], model: Path, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file
+
+    coarse = train(strings, ["en-de", "de-en"], OPTIONS.changed(precision="bf16"), tmp_path)
+    weights, others = load_file(coarse / "model.safetensors"), load_file(model / "model.safetensors")
+    differences = [(weights[name] - others[name]).abs().max().item() for name in others]
+    assert {str(weight.dtype) for weight in weights.values()} == {"torch.float32"}
+    assert 0 < max(differences) < 0.1
+
+
 def test_token_batches_are_bounded_and_reproducible() -> None:
     lengths = [3 + i % 40 for i in range(300)]
     batches = TokenBatches([[5] * n for n in lengths], [[5] * n for n in lengths], TranslatorOptions(batch_tokens=200))

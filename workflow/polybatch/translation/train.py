@@ -21,6 +21,7 @@ from polybatch.core.checkpoints import prepare, state_of
 from polybatch.core.device import tell_torch_device
 from polybatch.core.errors import TrainingError
 from polybatch.core.files import atomic_path, sha256_file, write_json
+from polybatch.encoders.kernels import keep_few_shapes
 from polybatch.translation.examples import Example, read_examples
 from polybatch.translation.options import TranslatorOptions
 
@@ -338,6 +339,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--work", required=True, type=Path, help="folder for checkpoints and the model")
     args = parser.parse_args(argv)
     tell_torch_device()
+    keep_few_shapes()
     train(parse_paths(args.strings), args.directions, args.options, args.work)
 
 
