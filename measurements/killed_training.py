@@ -114,19 +114,31 @@ def training_of(place: Path, configs: Sequence[str], alpha: float) -> Training:
     """The study's training of hybrid batches with this alpha, done or not.
 
     Raises:
-        DataError: The study has none, or no training is done, from which the number of threads could be read.
+        DataError: The study has none, or nothing tells on how many threads the workflow trains.
     """
     steps = read_json(write_steps(place, configs), list)
     found = [words for module, words, _ in steps if module == "training.train" and _alpha(words) == str(alpha)]
-    threads = {read_json(path)["threads"] for path in place.glob("results/*/models/**/training.json")}
-    if len(found) != 1 or len(threads) != 1:
+    if len(found) != 1:
         raise DataError(
-            "A study's training cannot be run by hand.",
-            where=place,
-            expected=f"one training with alpha {alpha}, and trained models, all with as many threads",
-            found=f"{len(found)} such trainings; threads of trained models: {sorted(threads) or 'none is trained'}",
+            "There is no such training in a study.", where=place, expected=f"one with alpha {alpha}", found=len(found)
         )
-    return Training(place, tuple(found[0]), threads.pop())
+    return Training(place, tuple(found[0]), _threads(place, Training(place, tuple(found[0]), 0).argument("--output")))
+
+
+def _threads(place: Path, output: str) -> int:
+    """Those of the workflow's own training where it is done, else those of the study's others."""
+    own = place / output / "training.json"
+    records = [own] if own.is_file() else sorted(place.glob("results/*/models/**/training.json"))
+    found = {read_json(path)["threads"] for path in records}
+    if len(found) != 1:
+        raise DataError(
+            "A training's number of threads is not known.",
+            where=place,
+            expected="trained models, all with as many threads",
+            found=f"threads: {sorted(found) or 'nothing is trained'}",
+            remedy="measure `added` too: it has the workflow train it",
+        )
+    return int(found.pop())
 
 
 def _alpha(words: Sequence[str]) -> str:

@@ -14,7 +14,6 @@ outputs: <folder>/pipeline.json, .md, .svg; an error if the scores of both sides
 from __future__ import annotations
 
 import math
-import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -65,7 +64,7 @@ JOBS_PER_RUN = 4  # train, encode, index, score
 PLANNED = (250, 1000, 4000)
 WORKFLOW = "the workflow"
 # The script and its threads.
-ONE_THREAD, ALL_THREADS = {"one process, one thread": 1}, {"one process, all threads": os.cpu_count() or 1}
+ONE_THREAD, ALL_THREADS = {"one process, one thread": 1}, {"one process, all threads": measure.cores()}
 
 
 def main(argv: list[str] | None = None) -> None:

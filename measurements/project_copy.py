@@ -87,7 +87,7 @@ def snakemake(place: Path, options: Sequence[str], units: float, configs: Sequen
         units: How much work it is.
         configs: Configuration files that are laid over config.yaml, the last of which wins.
     """
-    command = [sys.executable, "-m", "snakemake", "--cores", str(os.cpu_count()), *options, *config_options(configs)]
+    command = [sys.executable, "-m", "snakemake", "--cores", str(measure.cores()), *options, *config_options(configs)]
     return measure.run(command, cwd=place, env=environment(place), units=units)
 
 

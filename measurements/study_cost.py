@@ -112,7 +112,9 @@ def main(argv: list[str] | None = None) -> None:
         studies = Studies(scratch, finished, (OVERLAY,) if args.quick else (), args.rounds, args.seed)
         measured, goals = _measure(studies, args)
     parts = tuple(f"{part}:" for part in args.parts)
-    measure.write("study_cost", measured, goals, folder=args.out, earlier=lambda title: not title.startswith(parts))
+    measure.write(
+        "study_cost" + args.suffix, measured, goals, folder=args.out, earlier=lambda title: not title.startswith(parts)
+    )
 
 
 def checked(args: argparse.Namespace) -> argparse.Namespace:
@@ -249,9 +251,11 @@ class Call(NamedTuple):
 
 
 def added_run(studies: Studies, configs: Sequence[str]) -> Call:
-    """Adds the run to the finished study, after what an earlier call left of it is removed."""
-    for left in list(studies.finished.glob(f"results/*/**/hybrid-a{ALPHA}")):
-        shutil.rmtree(left)
+    """Adds the run to the finished study; what an earlier call left of it goes first, from its tables too."""
+    if left := list(studies.finished.glob(f"results/*/**/hybrid-a{ALPHA}")):
+        for path in left:
+            shutil.rmtree(path)
+        snakemake(studies.finished, DEMO, units=1, configs=studies.configs)
     start = time.time()
     result = snakemake(studies.finished, DEMO, units=1, configs=configs)
     print(f"  {result.seconds:.2f} s", file=sys.stderr)

@@ -85,21 +85,26 @@ def seconds_of_a_step(events: Sequence[Event]) -> float:
     return statistics.median(after.at - before.at for before, after in pairs if after.what == STEP_DONE)
 
 
+def write(clock: Path, what: str, step: int) -> None:
+    """Appends an event of now, unbuffered: what is written stays when the process is killed."""
+    with clock.open("ab", buffering=0) as file:
+        file.write(json.dumps(Event(time.monotonic(), what, step)).encode() + b"\n")
+
+
 def write_into(clock: Path) -> Any:
-    """The callback that writes the events of a training into a file."""
+    """The callback that writes the events of a training into a file, which is begun anew."""
     from transformers import TrainerCallback
 
     clock.unlink(missing_ok=True)
 
     class Clock(TrainerCallback):
-        """Appends a line, unbuffered: what is written stays when the process is killed."""
+        """A line an event."""
 
     def writer(what: str) -> Any:
-        def write(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            with clock.open("ab", buffering=0) as file:
-                file.write(json.dumps(Event(time.monotonic(), what, state.global_step)).encode() + b"\n")
+        def on_event(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            write(clock, what, state.global_step)
 
-        return write
+        return on_event
 
     events: Mapping[str, str] = {
         "on_train_begin": BEGUN,
