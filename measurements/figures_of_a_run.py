@@ -141,6 +141,17 @@ class Growth:
 
 
 @dataclass(frozen=True)
+class Parts:
+    """What one run's time went into.
+
+    Attributes:
+        seconds: What it was -> its seconds, in the order in which they are told; together the whole.
+    """
+
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Goal:
     """What was wished for and what came out.
 
@@ -174,8 +185,10 @@ class Goal:
         return self.number >= self.bound if self.at_least else self.number <= self.bound
 
 
-def as_json(measured: Measurement | Growth) -> dict[str, Any]:
+def as_json(measured: Measurement | Growth | Parts) -> dict[str, Any]:
     """Every single number of a measurement, as `<stage>.json` holds it."""
+    if isinstance(measured, Parts):
+        return {"kind": "parts", "order": list(measured.seconds), "seconds": dict(measured.seconds)}
     if isinstance(measured, Growth):
         sizes = {str(size): [asdict(result) for result in results] for size, results in measured.sizes.items()}
         return {"kind": "growth", "unit": measured.unit, "sizes": sizes}

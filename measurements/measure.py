@@ -37,6 +37,7 @@ from figures_of_a_run import (
     Growth,
     Measurement,
     Of,
+    Parts,
     Ratio,
     Result,
     as_json,
@@ -45,7 +46,7 @@ from figures_of_a_run import (
 
 import report
 from polybatch.core.errors import DataError
-from polybatch.core.files import write_json
+from polybatch.core.files import read_json, write_json
 
 __all__ = [
     "HERE",
@@ -56,6 +57,7 @@ __all__ = [
     "Growth",
     "Measurement",
     "Of",
+    "Parts",
     "Ratio",
     "Result",
     "arguments",
@@ -324,10 +326,11 @@ def _version(name: str) -> str:
 
 def write(
     stage: str,
-    measurements: Mapping[str, Measurement | Growth],
+    measurements: Mapping[str, Measurement | Growth | Parts],
     goals: Sequence[Goal],
     *,
     folder: Path = RESULTS,
+    earlier: Callable[[str], bool] = lambda title: False,
 ) -> Path:
     """Writes <folder>/<stage>.json with everything, draws table and figure beside it, and prints the table.
 
@@ -336,20 +339,35 @@ def write(
         measurements: Title -> measurement. One table each.
         goals: What was wished for.
         folder: `arguments().parse_args().out`.
+        earlier: Whether a table or goal of this name stays as the file that is there has it, before the new ones.
     """
     path = folder / f"{stage}.json"
+    here = machine()
+    kept = _kept(path, here, earlier)
     write_json(
         path,
         {
             "stage": stage,
             "when": datetime.now(UTC).isoformat(timespec="seconds"),
-            "machine": machine(),
-            "measurements": {title: as_json(measured) for title, measured in measurements.items()},
-            "goals": [goal_as_json(goal) for goal in goals],
+            "machine": here,
+            "measurements": kept["measurements"] | {title: as_json(one) for title, one in measurements.items()},
+            "goals": [*kept["goals"], *map(goal_as_json, goals)],
         },
     )
     print(report.write_stage(path))
     return path
+
+
+def _kept(path: Path, here: Mapping[str, Any], wanted: Callable[[str], bool]) -> dict[str, Any]:
+    """What stays of the results of an earlier call: nothing that another machine or other libraries measured."""
+    found = read_json(path) if path.is_file() else {"machine": here, "measurements": {}, "goals": []}
+    if found["machine"] != here:
+        print(f"  {path} was measured elsewhere, or with other libraries: nothing of it is kept", file=sys.stderr)
+        return {"measurements": {}, "goals": []}
+    return {
+        "measurements": {title: one for title, one in found["measurements"].items() if wanted(title)},
+        "goals": [goal for goal in found["goals"] if wanted(goal["name"])],
+    }
 
 
 def arguments(doc: str | None, rounds: int = 3) -> argparse.ArgumentParser:

