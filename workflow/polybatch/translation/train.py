@@ -169,8 +169,8 @@ def new_model(options: TranslatorOptions, vocabulary: int) -> Any:
     )
     model = M2M100ForConditionalGeneration(config)
     if options.precision == "bf16" and not torch.accelerator.is_available():
-        # torch's fused attention for CPUs is slow at short rows in bf16: without it a batch of 2,000 tokens takes 0.36 s
-        # instead of 0.45 (one core of an AMD EPYC). In fp32 it is the faster one, 0.78 s against 0.85.
+        # torch's fused attention for CPUs is slow at short rows in bf16: without it a batch of 2,000 tokens takes
+        # 0.36 s instead of 0.45 (one core of an AMD EPYC). In fp32 it is the faster one, 0.78 s against 0.85.
         model.set_attn_implementation("eager")
     return model
 
