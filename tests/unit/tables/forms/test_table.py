@@ -46,7 +46,7 @@ def test_a_table_is_read_back_from_its_short_form_with_every_digit():
         written = json.loads(json.dumps(table.to_file()))
         assert Table.from_dict(written) == table == Table.from_dict(table.to_dict())
     assert plain.to_file()["rows"][0][::2] == ["x-y", None]
-    assert plain.to_file()["rows"][0][3] == {"count": 3}
+    assert plain.to_file()["rows"][0][3] == {"value": None, "count": 3}
 
 
 def test_best_follows_the_columns_direction(table):

@@ -3,10 +3,10 @@
 inputs: an SVG as Vega writes it, every mark with all of its attributes, a role and a label; a Vega-Lite specification
 outputs: an SVG and a specification that draw the same picture
 
-What goes from an SVG: classes; roles and labels of single marks (who has labels read out would hear thousands of numbers,
-which the tables hold in rows and columns; the whole gets the figure's title as its label); marks that draw nothing; values
-that are the default; groups that say nothing; decimals behind the third, of pixels. What the members of a group share
-stands once, on the group.
+What goes from an SVG: classes; roles and labels of single marks (who has labels read out would hear thousands of
+numbers, which the tables hold in rows and columns; the whole gets the figure's title as its label); marks that draw
+nothing; values that are the default; groups that say nothing; decimals behind the third, of pixels. What the members of
+a group share stands once, on the group.
 """
 
 from __future__ import annotations
