@@ -1,8 +1,8 @@
 """Versions of a study's tables: folders `v1`, `v2`, ... that are written once, and `latest`, a copy of the newest.
 
 inputs: a folder filled by the caller
-outputs: root/v<N>, each with its checksums; root/latest, which has pictures in pixels too; root/versions.json, the ledger
-    of the numbers given so far
+outputs: root/v<N>, each with its checksums; root/latest, which has pictures in pixels too; root/versions.json, the
+    ledger of the numbers given so far
 
 A version is built under a temporary name and renamed, so it is whole or absent, and a rename never replaces a
 version. Two processes take turns through a lock beside the versions; where the file system has no locks, the
