@@ -71,6 +71,13 @@ def test_all_announced_files_are_there_and_no_others(made):
     assert all((made / "latest" / name).stat().st_size for name in announced)
 
 
+def test_a_version_has_all_but_the_pictures_in_pixels_which_its_copy_has(made):
+    version, latest = ({path.name for path in (made / name).iterdir()} for name in ("v1", "latest"))
+    assert latest - version == {"VERSION", *(name for name in latest if name.endswith(".png"))}
+    assert "trade_off-test.png" in latest and not version - latest
+    assert versions.read_version(made / "latest").tables == versions.read_version(made / "v1").tables
+
+
 def test_what_the_report_shows_is_made_and_shown_inline(made):
     entries = report_entries(synthetic.config())
     assert {"main-test.html", "trade_off-test.svg", "translation.html"} <= entries.keys()
@@ -384,7 +391,8 @@ def test_figures_of_further_metrics_and_of_encoders_are_made(tmp_path):
     make(inputs(tmp_path, config, encoder_cards=cards), tmp_path / "tables", tmp_path / "latest")
     spec = json.loads((tmp_path / "latest" / "by_encoder_rank_distance-test.vl.json").read_text("utf-8"))
     assert spec["title"]["text"] == ["rank distance by size of the encoder, test"]
-    assert {row["x"] for rows in spec["datasets"].values() for row in rows} >= {118_000_000, 278_000_000}
+    rows = [row for rows in spec["datasets"].values() for row in csv.DictReader(io.StringIO(rows))]
+    assert {float(row["x"]) for row in rows} >= {118_000_000, 278_000_000}
     page = (tmp_path / "latest" / "README.md").read_text("utf-8")
     assert "nDCG@10 against the number of the encoder's parameters" in page
     assert "(by_encoder_ndcg10-test.svg)" in page

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _ROWS_PER_GROUP = 50_000
+_SMALL_PAGE = 1 << 24
 _SEAL = "~sha256"
 _TEMPORARY = re.compile(r"\..+\.([\w-]+)\.(\d+)\.partial")
 
@@ -65,8 +66,8 @@ def this_host() -> str:
     return re.sub(r"[^\w-]", "-", os.uname().nodename)
 
 
-def write_json(path: Path | str, value: Any, *, sealed: bool = True) -> None:
-    """Writes `value` as indented JSON with sorted keys, atomically.
+def write_json(path: Path | str, value: Any, *, sealed: bool = True, compact: bool = False) -> None:
+    """Writes `value` as indented JSON with sorted keys, atomically; a `compact` list has a line a member.
 
     An object gets one key more, `~sha256`: the digest of all others, by which `read_json` tells damage. Give
     `sealed=False` for a file of another program's format.
@@ -74,7 +75,12 @@ def write_json(path: Path | str, value: Any, *, sealed: bool = True) -> None:
     if sealed and isinstance(value, Mapping):
         value = json.loads(json.dumps(value))  # keys as they are read back: a number is text then
         value[_SEAL] = _seal(value)
-    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    if compact and isinstance(value, list):
+        lines = (json.dumps(one, sort_keys=True, ensure_ascii=False, separators=(",", ":")) for one in value)
+        text = "[\n" + ",\n".join(lines) + "\n]"
+    else:
+        text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+    write_text(path, text + "\n")
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -173,20 +179,26 @@ def sha256_text(*parts: str) -> str:
     return digest.hexdigest()
 
 
-def write_parquet(path: Path | str, batches: Iterable[pa.Table], schema: pa.Schema) -> int:
+def write_parquet(path: Path | str, batches: Iterable[pa.Table], schema: pa.Schema, *, small: bool = False) -> int:
     """Streams tables into one zstd Parquet file, atomically; returns the number of rows written.
 
-    Each page carries a checksum: without it, a damaged page is read as other text as often as not.
+    Each page carries a checksum: without it, a damaged page is read as other text as often as not. A `small` file is
+    one that is kept: it takes some seconds a million rows more to write, and fewer bytes.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
+    # Numbers that hardly repeat are longer with a dictionary; long pages let zstd find what lies far back.
+    named = [field.name for field in schema if not pa.types.is_floating(field.type)]
+    options = {"compression_level": 19, "use_dictionary": named, "data_page_size": _SMALL_PAGE} if small else {}
     rows = 0
     with (
         atomic_path(path) as partial,
-        pq.ParquetWriter(partial, schema, compression="zstd", write_page_checksum=True) as writer,
+        pq.ParquetWriter(partial, schema, compression="zstd", write_page_checksum=True, **options) as writer,
     ):
         for table in batches:
-            writer.write_table(table.cast(schema), row_group_size=_ROWS_PER_GROUP)
+            group = max(1, table.num_rows) if small else _ROWS_PER_GROUP
+            writer.write_table(table.cast(schema), row_group_size=group)
             rows += table.num_rows
     return rows
 

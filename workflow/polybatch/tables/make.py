@@ -4,7 +4,8 @@ inputs: score files (contracts.SCORES) and per-query files (contracts.PER_QUERY)
     decontamination and translation; compositions of trainings; cards of encoders, translators and benchmarks; records
     of what was fetched; Snakemake's benchmark files; the resolved config; code digests; data files; published scores
 outputs: <root>/v<N>/ (only if something changed) and <latest>/, a copy of the newest version: every table as csv,
-    md, tex and html, figures as svg, png and Vega-Lite json, README.md, summary.html, *.json, *.parquet
+    md, tex and html, figures as svg and Vega-Lite json (in <latest>/ also as png), README.md, summary.html, *.json,
+    *.parquet
 
 Keys of the config that are read: `study` (all but its seeds), `tables` (TableOptions), `benchmarks.<name>.settings` and
 `.scoring`, `scoring.settings`, `scoring.metrics`, `translation.languages`, `decontamination.enabled`, `encoders`,
@@ -85,6 +86,7 @@ def make(inputs: Inputs, root: Path, latest: Path) -> tuple[Path, bool]:
         DataError: Scores are missing, damaged, contradictory, not the means of their per-query values, or of other
             benchmarks than the config's.
     """
+    from polybatch.tables.figures.style import draw_pngs
     from polybatch.tables.summary import summarise
     from polybatch.tables.versions import versions
     from polybatch.tables.write import check_written, write_data, write_tables
@@ -102,7 +104,7 @@ def make(inputs: Inputs, root: Path, latest: Path) -> tuple[Path, bool]:
         write_data(folder, summary.scores, groups)
         check_written(inputs.config, folder)
 
-    version, made = versions.publish(root, latest, (manifest["fingerprint"], manifest["content"]), fill)
+    version, made = versions.publish(root, latest, (manifest["fingerprint"], manifest["content"]), fill, draw_pngs)
     log.info("%s %s", "made" if made else "nothing changed since", version)
     return version, made
 

@@ -26,6 +26,8 @@ from polybatch.tables.options import TableOptions
 
 TABLE_FORMS = ("csv", "md", "tex", "html")
 FIGURE_FORMS = ("svg", "png", "vl.json")
+# What only `latest` has: a version is drawn in lines, and its pixels say nothing more.
+DRAWN = ".png"
 # The page with what came out of the study.
 SUMMARY = "summary.html"
 _TRANSLATION_TABLES = ("translation", "refusals")

@@ -51,6 +51,8 @@ GROUPS = pa.schema(
         ("value", pa.float64()),
     ]
 )
+# The order of its rows.
+GROUP_ORDER = ["benchmark", "setting", "metric", "group"]
 
 
 class PairedTest(NamedTuple):

@@ -2,7 +2,9 @@
 
 import csv
 import io
+import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -33,6 +35,18 @@ def table():
             data_mark="stand-in data",
         )
     )
+
+
+def test_a_table_is_read_back_from_its_short_form_with_every_digit():
+    cells = [Cell("x-y"), Cell(0.1234567890123456, 0.01, 3, 0.02, "worse", best=True), Cell(None), Cell(None, count=3)]
+    columns = [text_column("sampling", "sampling"), *(Column(f"c{i}", "mAP", digits=i) for i in range(3))]
+    plain = Table("main-test", "Scores", "Caption.", columns, [cells])
+    noted = replace(plain, notes=["p < 0.05"], data_mark="stand-in data", volatile=True)
+    for table in (plain, noted):
+        written = json.loads(json.dumps(table.to_file()))
+        assert Table.from_dict(written) == table == Table.from_dict(table.to_dict())
+    assert plain.to_file()["rows"][0][::2] == ["x-y", None]
+    assert plain.to_file()["rows"][0][3] == {"value": None, "count": 3}
 
 
 def test_best_follows_the_columns_direction(table):

@@ -51,6 +51,15 @@ def test_an_edited_version_is_not_shown_or_compared(tmp_path):
         versions.read_version(tmp_path / "v1")
 
 
+def test_pictures_lie_beside_a_copy_alone(tmp_path):
+    publish(tmp_path)
+    for name in ("v1", "latest"):
+        (tmp_path / name / "trade_off-test.png").write_bytes(b"pixels")
+    assert versions.read_version(tmp_path / "latest").name == "v1"
+    with pytest.raises(DataError, match=r"trade_off-test\.png: not there when the sums were written"):
+        versions.read_version(tmp_path / "v1")
+
+
 def test_the_number_of_a_deleted_version_is_not_given_again(tmp_path):
     publish(tmp_path)
     publish(tmp_path, "b")

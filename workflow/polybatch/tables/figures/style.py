@@ -9,11 +9,12 @@ from __future__ import annotations
 import io
 import json
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from polybatch.core.files import atomic_path
+from polybatch.core.files import atomic_path, write_text
+from polybatch.tables.figures.slim import slim_spec, slim_svg
 from polybatch.tables.scores import View
 from polybatch.tables.summary import UNTRAINED, Arm
 
@@ -88,23 +89,31 @@ def look(chart: Any) -> Any:
 
 def to_svg(chart: Any) -> str:
     """The chart as an SVG."""
+    return _drawn(slim_spec(chart.to_dict()))
+
+
+def _drawn(spec: Mapping[str, Any]) -> str:
     import vl_convert
 
-    svg: str = vl_convert.vegalite_to_svg(json.dumps(chart.to_dict(), sort_keys=True))
-    return svg
+    return slim_svg(vl_convert.vegalite_to_svg(json.dumps(spec, sort_keys=True)))
 
 
 def save(chart: Any, folder: Path, name: str) -> None:
-    """Writes name.svg, name.png (1.5 pixels a point, 255 colours) and name.vl.json into `folder`."""
+    """Writes name.vl.json and name.svg, which is what that draws, into `folder`."""
+    spec = slim_spec(chart.to_dict())
+    text = json.dumps(spec, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    write_text(folder / f"{name}.vl.json", text + "\n")
+    write_text(folder / f"{name}.svg", _drawn(spec))
+
+
+def draw_pngs(folder: Path) -> None:
+    """Makes name.png (1.5 pixels a point, 255 colours) beside every name.svg of a folder that has none."""
     import vl_convert
 
-    spec, svg = chart.to_dict(), to_svg(chart)
-    with atomic_path(folder / f"{name}.vl.json") as partial:
-        partial.write_text(json.dumps(spec, indent=1, sort_keys=True) + "\n", "utf-8")
-    with atomic_path(folder / f"{name}.svg") as partial:
-        partial.write_text(svg, "utf-8")
-    with atomic_path(folder / f"{name}.png") as partial:
-        _save_small(vl_convert.svg_to_png(svg, scale=1.5), partial)
+    for svg in sorted(folder.glob("*.svg")):
+        if not svg.with_suffix(".png").exists():
+            with atomic_path(svg.with_suffix(".png")) as partial:
+                _save_small(vl_convert.svg_to_png(svg.read_text("utf-8"), scale=1.5), partial)
 
 
 def _save_small(png: bytes, path: Path) -> None:

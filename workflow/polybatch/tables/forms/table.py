@@ -13,7 +13,7 @@ import csv
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 MISSING = "–"
@@ -88,12 +88,26 @@ class Table:
         """The table as plain JSON values."""
         return asdict(self)
 
+    def to_file(self) -> dict[str, Any]:
+        """The table as it stands in tables.json: `to_dict` without what is the default, and the value alone for a cell
+        of which nothing else is known."""
+        rows = [[_said(cell) for cell in row] for row in self.rows]
+        return _said(replace(self, rows=[])) | {"columns": [_said(column) for column in self.columns], "rows": rows}
+
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Table:
-        """The inverse of `to_dict`."""
+        """The inverse of `to_dict` and of `to_file`."""
         columns = [Column(**column) for column in value["columns"]]
-        rows = [[Cell(**cell) for cell in row] for row in value["rows"]]
+        rows = [[Cell(**cell) if isinstance(cell, dict) else Cell(cell) for cell in row] for row in value["rows"]]
         return cls(**{**value, "columns": columns, "rows": rows})
+
+
+def _said(part: Table | Column | Cell) -> Any:
+    """The fields that are not the default; of a cell that has its value alone, the value."""
+    known = {one.name: getattr(part, one.name) for one in fields(part)}
+    default = {one.name: list[Any]() if one.name == "notes" else one.default for one in fields(part)}
+    said = {name: value for name, value in known.items() if value != default[name]}
+    return said.get("value") if isinstance(part, Cell) and said.keys() <= {"value"} else said
 
 
 def text_column(key: str, label: str, group: str = "") -> Column:
@@ -175,7 +189,7 @@ def to_csv(table: Table) -> str:
     """Full precision: a column a value, with `_sd`, `_seeds`, `_difference`, `_p`, `_mark` where a cell has them."""
     extras = [_csv_extras(table, position) for position in range(len(table.columns))]
     names = [column.key.removeprefix("text.") for column in table.columns]
-    fields = [
+    head = [
         name if not extra else f"{name}_{extra}"
         for name, more in zip(names, extras, strict=True)
         for extra in ("", *more)
@@ -183,7 +197,7 @@ def to_csv(table: Table) -> str:
     mark = ["data_mark"] if table.data_mark else []
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*fields, *mark])
+    writer.writerow([*head, *mark])
     for row in table.rows:
         values: list[Any] = []
         for cell, more in zip(row, extras, strict=True):

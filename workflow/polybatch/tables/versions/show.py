@@ -69,7 +69,7 @@ def _places(version: Version) -> list[str]:
         "summary.html": "question, picture, table and costs on one page",
         "README.md": "all tables and figures on one page",
         "main-*.csv": "full precision; also as .md, .tex and .html",
-        "trade_off-*.svg": "figures; also as .png and .vl.json",
+        "trade_off-*.svg": "figures; also as .vl.json, and in latest/ as .png",
         "manifest.json": "what the tables were made from",
     }
     lines += [f"  {name:<16} {words}" for name, words in files.items() if any(version.path.glob(name))]

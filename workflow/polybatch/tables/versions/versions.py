@@ -1,7 +1,8 @@
 """Versions of a study's tables: folders `v1`, `v2`, ... that are written once, and `latest`, a copy of the newest.
 
 inputs: a folder filled by the caller
-outputs: root/v<N>, each with its checksums; root/latest; root/versions.json, the ledger of the numbers given so far
+outputs: root/v<N>, each with its checksums; root/latest, which has pictures in pixels too; root/versions.json, the
+    ledger of the numbers given so far
 
 A version is built under a temporary name and renamed, so it is whole or absent, and a rename never replaces a
 version. Two processes take turns through a lock beside the versions; where the file system has no locks, the
@@ -27,8 +28,9 @@ from typing import Any
 
 from polybatch.core.errors import DataError
 from polybatch.core.files import atomic_path, read_json, sha256_file, sha256_text, write_json
-from polybatch.core.sums import SUMS, check_sums, set_aside, write_sums
+from polybatch.core.sums import SUMS, check_sums, read_sums, set_aside, write_sums
 from polybatch.tables.forms.table import Table
+from polybatch.tables.names import DRAWN
 
 log = logging.getLogger("polybatch.tables.versions.versions")
 
@@ -94,7 +96,9 @@ def read_version(path: Path | str) -> Version:
             where=path,
             remedy="restore the folder, or delete it and run the pipeline again",
         )
-    check_sums(path, lambda name: name != VERSION_FILE)  # which `latest` has beside what it is a copy of
+    sums = read_sums(path) or {}
+    copy = (path / VERSION_FILE).is_file()  # `latest` has this and pictures beside what it is a copy of
+    check_sums(path, lambda name: name in sums or not (copy and (name == VERSION_FILE or name.endswith(DRAWN))))
     manifest, tables = read_json(path / MANIFEST), read_json(path / TABLES, list)
     try:
         version = Version(path, manifest, [Table.from_dict(table) for table in tables])
@@ -133,7 +137,11 @@ def content_digest(tables: list[Table]) -> str:
 
 
 def publish(
-    root: Path | str, latest: Path | str, identity: tuple[str, str], fill: Callable[[Path, str], None]
+    root: Path | str,
+    latest: Path | str,
+    identity: tuple[str, str],
+    fill: Callable[[Path, str], None],
+    complete: Callable[[Path], None] = lambda folder: None,
 ) -> tuple[Path, bool]:
     """Makes a new version unless the newest one has the same identity; then `latest` mirrors the newest.
 
@@ -142,6 +150,7 @@ def publish(
         latest: The folder that copies the newest version.
         identity: (fingerprint, content digest).
         fill: Called with an empty folder and the version's name; writes all files into it.
+        complete: Called with the copy that becomes `latest`; writes what only that has.
 
     Returns:
         The version's folder, and whether it was made now.
@@ -158,7 +167,7 @@ def publish(
             write_json(root / LEDGER, {**ledger, path.name: sha256_file(path / SUMS)})
         else:
             path = newest_one.path
-        mirror(path, latest)
+        mirror(path, latest, complete)
     return path, made
 
 
@@ -247,12 +256,13 @@ def _turn(path: Path) -> Iterator[None]:
         yield
 
 
-def mirror(version: Path | str, latest: Path | str) -> None:
-    """Makes `latest` a copy of the version, with a VERSION file that names it.
+def mirror(version: Path | str, latest: Path | str, complete: Callable[[Path], None] = lambda folder: None) -> None:
+    """Makes `latest` a copy of the version, with what `complete` adds and a VERSION file that names it.
 
     The copies get the present time: Snakemake takes a file older than its inputs for outdated.
     """
     version = Path(version)
     with atomic_path(latest) as partial:
         shutil.copytree(version, partial, copy_function=shutil.copyfile)
+        complete(partial)
         (partial / VERSION_FILE).write_text(version.name + "\n", "utf-8")
