@@ -67,12 +67,16 @@ def test_conversion_agrees_with_transformers(model: Path, folder: Path, strings:
     assert check_agreement(model, folder, strings, "en-de") == 1.0
 
 
-def test_training_resumes_to_the_same_weights(model: Path, strings: dict[str, Path], tmp_path: Path) -> None:
+def test_training_resumes_to_the_same_weights(
+    model: Path, strings: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     work = tmp_path / "work"
     shutil.copytree(model.parent, work)
     shutil.rmtree(work / "model")
     shutil.rmtree(work / "checkpoints" / "checkpoint-6")  # as if killed after step 3
+    caplog.set_level("INFO", logger="polybatch")
     again = train(strings, ["en-de", "de-en"], OPTIONS, work)
+    assert "goes on after step 3" in caplog.text  # not from the beginning, which gives the same weights
     assert (again / "model.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
 
 

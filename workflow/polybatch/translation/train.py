@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from polybatch.core import stage
 from polybatch.core.arguments import parse_paths
-from polybatch.core.checkpoints import prepare, state_of
+from polybatch.core.checkpoints import of_step, prepare, seal, state_of
 from polybatch.core.device import tell_torch_device
 from polybatch.core.errors import TrainingError
 from polybatch.core.files import atomic_path, sha256_file, write_json
@@ -200,6 +200,8 @@ def train(strings: dict[str, Path], directions: list[str], options: TranslatorOp
         len(batches.epoch(0)),
         sum(p.numel() for p in trainer.model.parameters()),
     )
+    if last:
+        stage.log.info("goes on after step %d", state_of(last)["global_step"])
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     with atomic_path(work / "model") as partial:
         trainer.model.save_pretrained(partial)
@@ -261,13 +263,17 @@ def _trainer_class(
     stream = _stream_class()
 
     class TranslatorTrainer(Trainer):
-        """Trainer that takes ready batches and smooths labels in training only."""
+        """Trainer that takes ready batches, smooths labels in training only, and seals its checkpoints."""
 
         def get_train_dataloader(self) -> Any:
             # A generator of its own: the loader must not draw from the one that dropout uses, or a resumed
             # training would differ from an unbroken one.
             rows = stream(batches, first_step, options.max_steps)
             return torch.utils.data.DataLoader(rows, batch_size=None, generator=torch.Generator())
+
+        def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+            super()._save_checkpoint(*args, **kwargs)
+            seal(of_step(Path(self.args.output_dir), self.state.global_step))
 
         def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
             return torch.utils.data.DataLoader(stream(dev_batches, 0, 1), batch_size=None, generator=torch.Generator())
