@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,18 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
         os.replace(partial, target)
     finally:
         _remove(partial)
+
+
+@contextmanager
+def scratch_folder(target: Path) -> Iterator[Path]:
+    """An empty folder beside `target` for temporary files of the stage that makes it; gone when the block ends.
+
+    What a killed job leaves of it goes when the next run starts, by its name (leftovers.py).
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    ending = f".{this_host()}.{os.getpid()}.partial"
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", suffix=ending) as folder:
+        yield Path(folder)
 
 
 def _remove(path: Path) -> None:
