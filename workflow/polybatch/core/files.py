@@ -201,6 +201,7 @@ def write_parquet(path: Path | str, batches: Iterable[pa.Table], schema: pa.Sche
         for table in batches:
             writer.write_table(table.cast(schema), row_group_size=_ROWS_PER_GROUP)
             rows += table.num_rows
+            del table  # before the next one is made
     return rows
 
 

@@ -126,18 +126,18 @@ def sorted_by_id(tables: Iterable[pa.Table], schema: pa.Schema, rows: int, folde
     """
     parts = min(-(-max(rows, 1) // _SORTED_AT_ONCE), _MAX_FILES)
     if parts == 1:
-        yield from _in_order(list(tables), schema)
+        yield _in_order(list(tables), schema)
         return
     with scratch_folder(folder / "sort") as scratch:
         for file in _parted(tables, schema, parts, scratch):
-            yield from _in_order([_read_stream(file)], schema)
+            yield _in_order([_read_stream(file)], schema)
 
 
-def _in_order(tables: list[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
+def _in_order(tables: list[pa.Table], schema: pa.Schema) -> pa.Table:
     import pyarrow as pa
 
     whole = pa.concat_tables([table.select(schema.names).cast(schema) for table in tables] or [schema.empty_table()])
-    yield whole.take(np.argsort(id_keys(whole.column("pair_id")), kind="stable"))
+    return whole.take(np.argsort(id_keys(whole.column("pair_id")), kind="stable"))
 
 
 def _parted(tables: Iterable[pa.Table], schema: pa.Schema, parts: int, folder: Path) -> list[Path]:
