@@ -101,7 +101,7 @@ def parts(*columns: Column, among: np.ndarray | None = None) -> Iterator[tuple[n
     sizes = np.zeros(2**bits, dtype=np.int64)
     for here, chunk in keys.chunks():
         sizes += np.bincount(_range_of(chunk if among is None else chunk[among[here]], shift), minlength=2**bits)
-    with tempfile.TemporaryFile(dir=keys.path.parent, buffering=0) as file:
+    with tempfile.TemporaryFile(dir=keys.path.parent) as file:
         width = (1 + len(columns)) * keys.dtype.itemsize
         ends = np.cumsum(sizes) - sizes  # of what is written of each range
         for piece in _pieces(columns, among):
@@ -111,7 +111,7 @@ def parts(*columns: Column, among: np.ndarray | None = None) -> Iterator[tuple[n
             for number, size in enumerate(np.bincount(ranges, minlength=2**bits).tolist()):
                 if size:
                     file.seek(int(ends[number]) * width)
-                    ordered[start : start + size].tofile(file)
+                    file.write(ordered[start : start + size])  # faster than numpy's tofile, for so few rows
                     ends[number] += size
                     start += size
         file.seek(0)
