@@ -23,7 +23,7 @@ T = TypeVar("T")
 BATCH_ROWS = 10_000
 _SORTED_AT_ONCE = 50_000  # rows that are put in order in memory; more go through files
 _MAX_FILES = 256  # open at once
-_BUFFERED = 50_000  # rows that wait in memory until each file gets its own
+_BUFFERED = 20_000  # rows that wait in memory until each file gets its own
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -165,7 +165,7 @@ def _parted(tables: Iterable[pa.Table], schema: pa.Schema, parts: int, folder: P
 
 
 def _gathered(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
-    """Tables joined until they hold some 50,000 rows: what waits in memory is the same however many files there are."""
+    """Tables joined until they hold some 20,000 rows: what waits in memory is the same however many files there are."""
     import pyarrow as pa
 
     waiting: list[pa.Table] = []
