@@ -111,7 +111,7 @@ def parts(*columns: Column, among: np.ndarray | None = None) -> Iterator[tuple[n
             for number, size in enumerate(np.bincount(ranges, minlength=2**bits).tolist()):
                 if size:
                     file.seek(int(ends[number]) * width)
-                    file.write(ordered[start : start + size])  # faster than numpy's tofile, for so few rows
+                    file.write(ordered[start : start + size].data)  # faster than numpy's tofile, for so few rows
                     ends[number] += size
                     start += size
         file.seek(0)
