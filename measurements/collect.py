@@ -20,11 +20,12 @@ import hashlib
 import itertools
 import json
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -140,25 +141,48 @@ def _filled(rows: list[dict], schema: object) -> list[dict]:
     return [{name: row.get(name) for name in schema.names} for row in rows]  # type: ignore[attr-defined]
 
 
-def polybatch_case(data: Path, work: Path, rules: dict[str, float]) -> dict[str, Any]:
-    """The pipeline's four stages, each a process of its own as in a run; their seconds, and what was removed."""
+def stages(data: Path, work: Path, rules: dict[str, float]) -> dict[str, list[str]]:
+    """Name -> command line of the pipeline's four stages, as its rules call them, in their order."""
     spec = json.dumps({"name": "made", "adapter": "local", "license": "CC0-1.0"})
     split = json.dumps({"test_passages": 0, "dev_passages": 0})
     source, collected, text = work / "sources" / "made.parquet", work / "en.parquet", work / "text"
     given = ["--cleaning", json.dumps(rules), "--output"]
     both = ["--sources", f"[{spec}]", "--files", f"{data}/source.parquet"]
-    stages = {
-        "collect_source": ["--source", spec, "--file", f"{data}/source.parquet", *given, str(source)],
-        "collect": [*both, "--collected", str(source), "--split", split, *given, str(collected)],
-        "evaluation_text": ["--benchmarks", f"{data}/benchmarks/made", "--output", str(text)],
-        "decontaminate": ["--text", str(text), "--collected", str(collected), "--output", str(work / "pairs.parquet")],
+    arguments = {
+        "collect.one_source": ["--source", spec, "--file", f"{data}/source.parquet", *given, str(source)],
+        "collect.english": [*both, "--collected", str(source), "--split", split, *given, str(collected)],
+        "decontaminate.evaluation_text": ["--benchmarks", f"{data}/benchmarks/made", "--output", str(text)],
+        "decontaminate.contaminated": [
+            *("--text", str(text), "--collected", str(collected), "--output", str(work / "pairs.parquet")),
+        ],
     }
+    return {name: [sys.executable, "-m", f"polybatch.{name}", *given] for name, given in arguments.items()}
+
+
+def stage_growth(sizes: Iterable[int], folder: Path) -> dict[str, measure.Growth]:
+    """Each of the four stages at several sizes; of the files no more lie in `folder` than those of one size."""
+    results: dict[str, dict[int, list[measure.Result]]] = {}
+    for rows in sorted(sizes):
+        data, work = made(folder / str(rows), rows, None), folder / f"{rows}-work"
+        for name, line in stages(data, work, RULES).items():
+            result = measure.run(line, units=rows)
+            print(
+                f"  {rows:,} pairs: {name}: {result.cpu_seconds:.1f} s of processor, {result.peak_bytes / 1e6:.0f} MB"
+            )
+            results.setdefault(name, {})[rows] = [result]
+        shutil.rmtree(data)
+        shutil.rmtree(work)
+    return {name: measure.Growth(by_size, unit="pairs") for name, by_size in results.items()}
+
+
+def polybatch_case(data: Path, work: Path, rules: dict[str, float]) -> dict[str, Any]:
+    """The pipeline's four stages, each a process of its own as in a run; their seconds, and what was removed."""
     seconds = {}
-    for name, arguments in stages.items():
+    for name, line in stages(data, work, rules).items():
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", f"polybatch.{name}", *arguments], check=True)
+        subprocess.run(line, check=True)
         seconds[name] = round(time.perf_counter() - start, 3)
-    record = json.loads(source.with_suffix(".json").read_text("utf-8"))
+    record = json.loads((work / "sources" / "made.json").read_text("utf-8"))
     removed = {step["step"]: step["removed"] for step in record["counts"]}
     counts = {name: removed.pop(name, 0) for name in ("duplicate", "near duplicate")}
     return {"stages": seconds, "counts": {"faulty": sum(removed.values()), **counts}}

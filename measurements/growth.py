@@ -1,5 +1,8 @@
 """The growth of the stages that take longest, up to a million rows: translate, train, encode; search to ten million.
 
+Collecting, cleaning, looking for duplicates and decontaminating go from one million pairs to ten if `--stages collect`
+names them: that takes an hour or two of one processor, and 10 GB of disk where temporary files lie ($TMPDIR).
+
     python measurements/growth.py [--stages train encode] [--sizes 10000 100000 1000000]
 
 Each stage as its own benchmark grows it, with models so small that a million rows take minutes: what is measured is
@@ -15,10 +18,11 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
+import collect
 import encode
 import measure
 import search
@@ -31,8 +35,9 @@ STAGES: dict[str, Grow] = {
     "train": train.epoch_growth,
     "encode": encode.growth,
 }
-SEARCH = "search"
+SEARCH, COLLECT = "search", "collect"
 SIZES, QUICK_SIZES = (10_000, 100_000, 1_000_000), (100, 200, 400)
+COLLECT_SIZES = (1_000_000, 10_000_000)
 PASSAGES_A_ROW, DIM, FACTORY = 10, 64, "IVF4096,PQ32x8"
 TITLES = {
     "translate": "translate: there and back with the filter, shipped translator, greedy, int8, pairs of two sentences",
@@ -79,13 +84,31 @@ def searched(sizes: Iterable[int], factory: str) -> tuple[measure.Growth, list[m
     ]
 
 
+def collected(by_stage: Mapping[str, measure.Growth]) -> Iterator[measure.Goal]:
+    """Of each stage processor time, which other work on the machine disturbs least, and memory."""
+    for stage, grown in by_stage.items():
+        *_, before, largest = sorted(grown.sizes)
+        sizes = f"{before:,} to {largest:,} pairs"
+        time = grown.exponent("cpu_seconds", since=before)
+        yield measure.Goal(f"{stage}: exponent of processor time, {sizes}", time, 1.05, at_least=False)
+        memory = grown.memory_growth(before)
+        yield measure.Goal(f"{stage}: peak memory, {sizes}", memory, 1.2, at_least=False, unit="x")
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = measure.arguments(__doc__, rounds=1)
-    parser.add_argument("--stages", nargs="+", choices=[*STAGES, SEARCH], default=[*STAGES, SEARCH])
+    parser.add_argument("--stages", nargs="+", choices=[*STAGES, SEARCH, COLLECT], default=[*STAGES, SEARCH])
     parser.add_argument("--sizes", nargs="+", type=int, help="rows, at least two numbers")
     args = measure.settle(parser.parse_args(argv))
     sizes = args.sizes or (QUICK_SIZES if args.quick else SIZES)
     for stage in args.stages:
+        if stage == COLLECT:
+            with tempfile.TemporaryDirectory(prefix="polybatch-growth-") as folder:
+                by_stage = collect.stage_growth(
+                    args.sizes or (QUICK_SIZES if args.quick else COLLECT_SIZES), Path(folder)
+                )
+            measure.write(f"growth-{stage}{args.suffix}", by_stage, list(collected(by_stage)), folder=args.out)
+            continue
         if stage == SEARCH:
             factory = search.default_factory(max(sizes), DIM) if args.quick else FACTORY
             grown, wished = searched([PASSAGES_A_ROW * size for size in sizes], factory)

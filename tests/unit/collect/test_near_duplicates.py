@@ -40,6 +40,17 @@ def test_copies_with_small_changes_are_found_and_nothing_else(tmp_path: Path) ->
     assert gone[300:].mean() >= 0.95
 
 
+def test_small_parts_change_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = random.Random(1)
+    rows = [(f"question {draw.choice(WORDS)} {i}", " ".join(draw.choices(WORDS, k=40))) for i in range(200)]
+    rows += [(query, f"{passage} more") for query, passage in draw.choices(rows, k=300)]
+    kept = np.arange(500) % 7 > 0
+    whole = removed(rows, 0.85, tmp_path, kept)
+    assert 150 < whole.sum() < 300
+    monkeypatch.setattr("polybatch.core.columns._ROWS_AT_ONCE", 31)
+    assert (removed(rows, 0.85, tmp_path, kept) == whole).all()
+
+
 def test_both_sides_must_be_alike(tmp_path: Path) -> None:
     passage = " ".join(WORDS[:80])
     rows = [

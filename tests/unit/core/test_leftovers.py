@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from polybatch.core.files import atomic_path, parse_temporary, temporary_path, this_host
+from polybatch.core.files import atomic_path, parse_temporary, scratch_folder, temporary_path, this_host
 from polybatch.core.leftovers import Leftovers, clear
 
 WORKFLOW = Path(__file__).parents[3] / "workflow"
@@ -91,3 +91,17 @@ def test_other_names_are_no_temporary_ones(name: str) -> None:
 def test_machines_and_processes_are_read_from_names() -> None:
     assert parse_temporary(".en.parquet.node-7.12.partial") == ("node-7", 12)
     assert parse_temporary(temporary_path(Path("a/b.c")).name) == (this_host(), os.getpid())
+
+
+def test_the_scratch_folder_of_a_killed_stage_is_found_by_its_name(tmp_path: Path) -> None:
+    target = tmp_path / "sources" / "made.parquet"
+    program = (
+        "import os, sys; from pathlib import Path; from polybatch.core.files import scratch_folder\n"
+        "with scratch_folder(Path(sys.argv[1])) as folder: (folder / 'keys').write_bytes(b'123'); os._exit(9)"
+    )
+    command = [sys.executable, "-c", program, str(target)]
+    assert subprocess.run(command, env={**os.environ, "PYTHONPATH": str(WORKFLOW)}, check=False).returncode == 9
+    with scratch_folder(target) as ours:
+        assert clear([tmp_path]) == Leftovers(removed=1, size=3)
+        assert list(target.parent.iterdir()) == [ours], "that of a living process stays"
+    assert not list(target.parent.iterdir())

@@ -14,7 +14,6 @@ import tempfile
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,8 @@ from polybatch.collect.near_duplicates import NearDuplicates
 from polybatch.collect.options import CleaningOptions
 from polybatch.collect.source import Pair
 from polybatch.core import contracts
-from polybatch.core.streams import BATCH_ROWS, batches, combined, is_first, parts
+from polybatch.core.columns import Column, first_rows, rows_of_many
+from polybatch.core.streams import BATCH_ROWS, batches, combined, id_keys
 from polybatch.core.text import clean_text, hash64, same_key, text_key, word_count
 
 if TYPE_CHECKING:
@@ -36,24 +36,35 @@ NEGATIVES_GIVEN, NEGATIVES_KEPT = "hard negatives given", "hard negatives kept"
 DUPLICATE, NEAR_DUPLICATE, AMBIGUOUS = "duplicate", "near duplicate", "query with too many passages"
 
 
-@dataclass
 class RowKeys:
-    """The rows kept so far, 24 bytes each: 64-bit keys of id, query and passage (`text.hash64` of `text.text_key`)."""
+    """What is remembered of rows to find duplicates, in files.
 
-    ids: array[int] = field(default_factory=lambda: array("Q"))
-    queries: array[int] = field(default_factory=lambda: array("Q"))
-    passages: array[int] = field(default_factory=lambda: array("Q"))
+    Args:
+        folder: An existing folder for the files, which the caller removes.
 
-    def add(self, pair_id: int, query_key: str, passage_key: str) -> None:
-        """Remembers a row: the key of its id (`streams.id_key`), and hashes of its texts, given as `text_key`s."""
-        self.ids.append(pair_id)
-        self.queries.append(hash64(query_key))
-        self.passages.append(hash64(passage_key))
+    Attributes:
+        ids: Keys of ids (`streams.id_key`).
+        queries, passages: `text.hash64` of the texts' `text.text_key`s.
+        pairs: `streams.combined` of these two.
+    """
 
-    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(n,) uint64 each: ids, queries, passages. No copies: nothing can be added while they are in use."""
-        ids, queries, passages = (np.frombuffer(a, dtype=np.uint64) for a in (self.ids, self.queries, self.passages))
-        return ids, queries, passages
+    def __init__(self, folder: Path) -> None:
+        names = ("ids", "queries", "passages", "pairs")
+        self.ids, self.queries, self.passages, self.pairs = (Column(folder / f"{name}.u64") for name in names)
+
+    def add(self, ids: Iterable[str], query_keys: Iterable[str], passage_keys: Iterable[str]) -> np.ndarray:
+        """Remembers rows: their ids, and their texts given as `text_key`s. Returns the keys of the passages."""
+        self.ids.append(id_keys(ids))
+        queries, passages = (hashed(keys) for keys in (query_keys, passage_keys))
+        self.queries.append(queries)
+        self.passages.append(passages)
+        self.pairs.append(combined(queries, passages))
+        return passages
+
+
+def hashed(texts: Iterable[str]) -> np.ndarray:
+    """`text.hash64` of each text, (n,) uint64."""
+    return np.frombuffer(array("Q", map(hash64, texts)), dtype=np.uint64)
 
 
 def clean(
@@ -75,7 +86,7 @@ def clean(
     from polybatch.core.files import write_parquet
 
     counts: Counter[str] = Counter()
-    keys = RowKeys()
+    keys = RowKeys(folder)
     near = _near_duplicates(options, folder)
     path = folder / "rows.parquet"
     tables = _row_tables(pairs, options, (source, license), counts=counts, keys=keys, near=near)
@@ -104,16 +115,16 @@ def _row_tables(
     """Rows that have no fault of their own; fills `counts`, `keys` and `near` on the way."""
     import pyarrow as pa
 
-    from polybatch.core.streams import id_key
-
     is_english = english_check(options.language_confidence)
     source, license = origin
     rows: list[tuple[str, str, str, list[str], str]] = []
     texts: list[tuple[str, str]] = []
 
     def flush() -> pa.Table:
+        query_keys, passage_keys = ([pair[side] for pair in texts] for side in (0, 1))
+        keys.add([row[0] for row in rows], query_keys, passage_keys)
         if near is not None:
-            near.add([query for query, _ in texts], [passage for _, passage in texts])
+            near.add(query_keys, passage_keys)
         names = ("pair_id", "query", "passage", "hard_negatives", "document")
         columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=False)) or {name: [] for name in names}
         same = {"source": source, "license": license, "split": "", "kind": ""}
@@ -129,7 +140,6 @@ def _row_tables(
         if fault := _fault(query, passage, query_key, passage_key, options) or is_english(passage):
             counts[fault] += 1
             continue
-        keys.add(id_key(pair.pair_id), query_key, passage_key)
         texts.append((query_key, passage_key))
         negatives = clean_negatives(pair.hard_negatives, passage) if pair.hard_negatives else []
         if pair.hard_negatives:
@@ -190,29 +200,16 @@ def english_check(confidence: float) -> Callable[[str], str]:
 
 def _distinct(keys: RowKeys, options: CleaningOptions, near: NearDuplicates | None, counts: Counter[str]) -> np.ndarray:
     """Which rows stay once duplicates and ambiguous queries are gone, (rows,) bool."""
-    ids, queries, passages = keys.arrays()
-    kept = is_first(ids)
-    kept &= is_first(combined(queries, passages), kept)
+    kept = first_rows(keys.ids)
+    kept &= first_rows(keys.pairs, kept)
     counts[DUPLICATE] = int((~kept).sum())
     if near is not None:
         gone = near.removed(kept)
         counts[NEAR_DUPLICATE] = int(gone.sum())
         kept &= ~gone
-    ambiguous = kept & (passages_per_query(queries, passages, kept) > options.max_passages_per_query)
+    ambiguous = rows_of_many(keys.queries, keys.pairs, kept, options.max_passages_per_query)
     counts[AMBIGUOUS] = int(ambiguous.sum())
     return kept & ~ambiguous
-
-
-def passages_per_query(queries: np.ndarray, passages: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """How many distinct passages each row's query has in the rows of the mask `among`; (n,) int64."""
-    distinct = is_first(combined(queries, passages), among)
-    counts = np.zeros(len(queries), dtype=np.int64)
-    for rows in parts(queries):
-        known, numbers = np.unique(queries[rows[distinct[rows]]], return_counts=True)
-        if len(known):
-            at = np.minimum(np.searchsorted(known, queries[rows]), len(known) - 1)
-            counts[rows] = np.where(known[at] == queries[rows], numbers[at], 0)
-    return counts
 
 
 def _kept_tables(path: Path, kept: np.ndarray) -> Iterator[pa.Table]:

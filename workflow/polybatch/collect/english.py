@@ -12,15 +12,15 @@ were taken from, a document is held out whole, for test or for dev, and what is 
 languages of a study do not enter: adding one moves no pair to another split. Row limits and the mixture go by a hash of
 the pair: a larger limit keeps what a smaller one kept.
 
-The files are read twice: for what is remembered of each row (about 45 bytes), then for the texts.
+The files are read twice: for what is remembered of each row, then for the texts. What is remembered lies in files
+(`split.Rows`, about 60 bytes a row); in memory are a few bytes a row, and of translations that held-out pairs must have
+24 more.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import tempfile
-from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,16 +30,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polybatch.collect.adapters.registry import open_source
-from polybatch.collect.cleaning import AMBIGUOUS, RowKeys, passages_per_query
+from polybatch.collect.cleaning import AMBIGUOUS, RowKeys, hashed
 from polybatch.collect.near_duplicates import NearDuplicates
 from polybatch.collect.options import CleaningOptions, MixtureOptions, SplitOptions
 from polybatch.collect.source import Source
-from polybatch.collect.split import DEV, DROPPED, KINDS, SPLITS, TEST, TRAIN, Rows, kinds, split, use_of
+from polybatch.collect.split import DEV, DROPPED, FOR_ENCODERS, KINDS, SPLITS, TEST, TRAIN, Rows, kinds, split, use_of
 from polybatch.collect.translation_cleaning import EnglishPassages, clean_translations, foreign_check
 from polybatch.core import contracts, made_from, stage
+from polybatch.core.columns import Column, first_rows, lowest, rows_of_many
 from polybatch.core.errors import ConfigError
-from polybatch.core.files import read_json, write_json, write_parquet
-from polybatch.core.streams import batches, combined, id_key, id_keys, is_first, is_in, scrambled, sorted_by_id
+from polybatch.core.files import read_json, scratch_folder, write_json, write_parquet
+from polybatch.core.streams import batches, id_keys, sorted_by_id
 from polybatch.core.text import hash64, text_key, unit_interval
 
 if TYPE_CHECKING:
@@ -54,39 +55,46 @@ class Counts:
 
     def remove(self, kept: np.ndarray, gone: np.ndarray, rows: Rows, step: str) -> np.ndarray:
         """Counts the rows of `kept` that are `gone`; returns what is left."""
-        removed = np.bincount(rows.source[kept & gone], minlength=len(self.steps))
-        for steps, number in zip(self.steps, removed.tolist(), strict=True):
+        for steps, number in zip(self.steps, rows.by_source(kept & gone), strict=True):
             steps.append({"step": step, "removed": number})
         return kept & ~gone
 
 
-def read_rows(paths: Sequence[Path], options: SplitOptions, near: NearDuplicates | None = None) -> Rows:
-    """The first reading of the sources' files; fills `near` on the way."""
-    keys, place, use, same = RowKeys(), array("d"), array("b"), array("Q")
-    documents: array[int] | None = None
-    sizes = []
+def read_rows(paths: Sequence[Path], options: SplitOptions, folder: Path, near: NearDuplicates | None = None) -> Rows:
+    """The first reading of the sources' files, into files in `folder`; fills `near` on the way."""
+    keys, place, use = RowKeys(folder), Column(folder / "place.f64", np.float64), Column(folder / "use.i8", np.int8)
+    documents, same = (Column(folder / f"{name}.u64") for name in ("documents", "same"))
+    sizes, have_documents = [], False
     for path in paths:
-        before = len(keys.ids)
+        before = len(same)
         for table in batches(path, contracts.SOURCE_PAIRS, ["pair_id", "document", "query", "passage"]):
-            texts = [[text_key(text) for text in table.column(side).to_pylist()] for side in ("query", "passage")]
-            named = [table.column(name).to_pylist() for name in ("pair_id", "document")]
-            for pair_id, document, query, passage in zip(*named, *texts, strict=True):
-                keys.add(id_key(pair_id), query, passage)
-                if document and documents is None:
-                    documents = keys.passages[:-1]
-                if documents is not None:
-                    documents.append(hash64("document", document) if document else keys.passages[-1])
-                place.append(unit_interval(str(options.seed), "passage", document or passage))
-                same.append(hash64(passage.replace(" ", "")))
-                use.append(use_of(unit_interval(str(options.seed), "kind", document or passage), options))
+            queries, passages = ([text_key(text) for text in table[side].to_pylist()] for side in ("query", "passage"))
+            passage_keys = keys.add(table["pair_id"].to_pylist(), queries, passages)
+            named = table["document"].to_pylist()
+            have_documents = have_documents or any(named)
+            documents.append(_document_keys(named, passage_keys))
+            together = [name or passage for name, passage in zip(named, passages, strict=True)]
+            place.append([unit_interval(str(options.seed), "passage", name) for name in together])
+            use.append(_uses(together, options))
+            same.append(hashed(passage.replace(" ", "") for passage in passages))
             if near is not None:
-                near.add(*texts)
-        sizes.append(len(keys.ids) - before)
-    ids, queries, passages = keys.arrays()
-    source = np.repeat(np.arange(len(paths), dtype=np.int32), sizes)
-    together = passages if documents is None else np.frombuffer(documents, dtype=np.uint64)
-    uses, alike = np.frombuffer(use, dtype=np.int8), np.frombuffer(same, dtype=np.uint64)
-    return Rows(ids, queries, passages, together, np.frombuffer(place), uses, source, alike)
+                near.add(queries, passages)
+        sizes.append(len(same) - before)
+    return Rows(keys.ids, keys.queries, keys.passages, keys.pairs, documents, place, use, same, sizes, have_documents)
+
+
+def _document_keys(named: Sequence[str], passage_keys: np.ndarray) -> np.ndarray:
+    """The key of each document, of the passage where there is none; (n,) uint64."""
+    keys = passage_keys.copy()
+    given = [row for row, name in enumerate(named) if name]
+    keys[given] = np.array([hash64("document", named[row]) for row in given], dtype=np.uint64)
+    return keys
+
+
+def _uses(together: Sequence[str], options: SplitOptions) -> list[int]:
+    if not (options.english_only or options.translators_only):
+        return [FOR_ENCODERS] * len(together)
+    return [use_of(unit_interval(str(options.seed), "kind", name), options) for name in together]
 
 
 def select(
@@ -102,28 +110,27 @@ def select(
     """Which rows are taken, (n,) bool: duplicates across sources, row limits, the mixture. Fills `counts`."""
     kept = np.ones(len(rows), dtype=bool)
     if len(specs) > 1:
-        repeated = ~is_first(combined(rows.queries, rows.passages))
+        repeated = ~first_rows(rows.pairs)
         kept = counts.remove(kept, repeated, rows, "duplicate of another source")
         if near is not None:
             kept = counts.remove(kept, near.removed(kept), rows, "near duplicate of another source")
-        ambiguous = passages_per_query(rows.queries, rows.passages, kept) > cleaning.max_passages_per_query
+        ambiguous = rows_of_many(rows.queries, rows.pairs, kept, cleaning.max_passages_per_query)
         kept = counts.remove(kept, ambiguous, rows, AMBIGUOUS)
     limits = [spec.get("max_pairs") or 0 for spec in specs]
     if any(limits):
         kept = counts.remove(kept, _beyond(rows, kept, [limit or len(rows) for limit in limits]), rows, "row limit")
     if mixture.max_pairs:
-        available = np.bincount(rows.source[kept], minlength=len(specs)).tolist()
+        available = rows.by_source(kept)
         kept = counts.remove(kept, _beyond(rows, kept, shares(sizes, available, mixture)), rows, "mixture")
     return kept
 
 
 def _beyond(rows: Rows, kept: np.ndarray, limits: Sequence[int]) -> np.ndarray:
     """Rows of `kept` over their source's limit, in an order that the pair alone decides; (n,) bool."""
-    order = scrambled(rows.ids)
     beyond = np.zeros(len(rows), dtype=bool)
     for source, limit in enumerate(limits):
-        own = np.flatnonzero(kept & (rows.source == source))
-        beyond[own[np.argsort(order[own], kind="stable")[limit:]]] = True
+        own = kept & rows.of([number == source for number in range(len(limits))])
+        beyond |= own & ~lowest(rows.ids, own, limit)
     return beyond
 
 
@@ -166,13 +173,15 @@ def has_all_translations(
 ) -> np.ndarray:
     """Which rows have a translation from their source into each language, one that cleaning keeps; (n,) bool."""
     complete = np.ones(len(rows), dtype=bool)
-    english = EnglishPassages(rows.ids, rows.same)
+    if not languages:
+        return complete
+    english = EnglishPassages(rows.ids.whole(), rows.same.whole())
     for lang in languages:
         is_foreign = foreign_check(lang, cleaning.language_confidence)
         able = [source for source in sources if lang in source.languages]
         kept = (clean_translations(source.translations(lang), english, is_foreign, Counter()) for source in able)
         found = [id_keys(pair.pair_id for pair in pairs) for pairs in kept]
-        complete &= is_in(rows.ids, np.unique(np.concatenate(found)) if found else np.zeros(0, dtype=np.uint64))
+        complete &= rows.ids.is_in(np.unique(np.concatenate(found)) if found else np.zeros(0, dtype=np.uint64))
     return complete
 
 
@@ -187,44 +196,47 @@ def decide(
     counts: Counts,
     folder: Path,
 ) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    """The first reading and what follows from it, of which no more is kept than two bytes a row.
+    """The first reading and what follows from it: two bytes a row.
 
     Args:
         paths, specs, files, parallel_in, options: As for `collect`.
         sizes: Of each source, for the mixture.
         counts: Takes in what each step removes.
-        folder: Where temporary files may go.
+        folder: An existing folder for temporary files, which the caller removes.
 
     Returns:
         (n,) int8 each, the split and the kind of every row; and how many rows are taken of each source.
     """
     splitting, cleaning, mixture = options
     sources = [open_source(spec, file) for spec, file in zip(specs, files, strict=True)]
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".en-") as scratch:
-        across = cleaning.near_duplicate_threshold if len(paths) > 1 else 0.0
-        near = NearDuplicates(across, Path(scratch)) if across else None
-        rows = read_rows(paths, splitting, near)
-        kept = select(rows, specs, sizes, cleaning=cleaning, mixture=mixture, near=near, counts=counts)
+    across = cleaning.near_duplicate_threshold if len(paths) > 1 else 0.0
+    near = NearDuplicates(across, folder) if across else None
+    rows = read_rows(paths, splitting, folder, near)
+    kept = select(rows, specs, sizes, cleaning=cleaning, mixture=mixture, near=near, counts=counts)
     held_out = splitting.test_passages + splitting.dev_passages
     translated = has_all_translations(rows, sources, parallel_in if held_out else [], cleaning)
     has_translations = [bool(source.languages) for source in sources]
     fate = split(rows, kept, translated, has_translations, splitting)
     _count_dropped(rows, kept, fate, counts)
     kind = kinds(rows, fate, has_translations, [translatable(spec) for spec in specs])
-    by_source = np.bincount(rows.source[fate != DROPPED], minlength=len(paths)).tolist()
-    return fate, kind, by_source
+    return fate, kind, rows.by_source(fate != DROPPED)
 
 
 def _count_dropped(rows: Rows, kept: np.ndarray, fate: np.ndarray, counts: Counts) -> None:
     """Counts what the split left out."""
     held_out, dropped = (fate == TEST) | (fate == DEV), fate == DROPPED
-    same_passage = dropped & is_in(rows.same, np.sort(rows.same[held_out]))
+    same_passage = dropped & rows.same.is_in(_values(rows.same, held_out))
     kept = counts.remove(kept, same_passage, rows, "another query of a held-out passage")
-    if rows.documents is not rows.passages:
-        same_document = dropped & is_in(rows.documents, np.sort(rows.documents[held_out]))
+    if rows.have_documents:
+        same_document = dropped & rows.documents.is_in(_values(rows.documents, held_out))
         kept = counts.remove(kept, same_document, rows, "another passage of a held-out document")
     if (kept & dropped).any():
         counts.remove(kept, dropped, rows, "left to translators")
+
+
+def _values(column: Column, chosen: np.ndarray) -> np.ndarray:
+    """What the rows of the mask `chosen` have in a column, sorted."""
+    return np.sort(column.at(np.flatnonzero(chosen)))
 
 
 def _tables(paths: Sequence[Path], fate: np.ndarray, kind: np.ndarray) -> Iterator[pa.Table]:
@@ -267,10 +279,10 @@ def collect(
     records = [read_json(path.with_suffix(".json")) for path in paths]
     sizes = [spec.get("weight") or record["examples"] for spec, record in zip(specs, records, strict=True)]
     counts = Counts([[{k: step[k] for k in ("step", "removed")} for step in record["counts"]] for record in records])
-    output.parent.mkdir(parents=True, exist_ok=True)
-    fate, kind, by_source = decide(
-        paths, specs, files, sizes, parallel_in=parallel_in, options=options, counts=counts, folder=output.parent
-    )
+    with scratch_folder(output) as scratch:
+        fate, kind, by_source = decide(
+            paths, specs, files, sizes, parallel_in=parallel_in, options=options, counts=counts, folder=scratch
+        )
     tables = sorted_by_id(_tables(paths, fate, kind), contracts.COLLECTED, sum(by_source), output.parent)
     write_parquet(output, tables, schema)
     return {

@@ -6,7 +6,7 @@ outputs: which rows are near duplicates of an earlier one
 Two pairs are near duplicates if their queries are and their passages are: two questions about one passage are two
 pairs. Compared are word trigrams of passages and character 4-grams of queries, both of `text.text_key`. MinHash is
 Broder's (1997), in the implementation of rensa; the bands are those of locality-sensitive hashing. Memory is flat:
-signatures (512 bytes a row) and band keys lie in files, and a band is looked up by sorting its keys.
+signatures (512 bytes a row) and band keys lie in files, and a band is looked up by sorting its keys in parts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from polybatch.core.streams import parts
+from polybatch.core.columns import Column, parts
 from polybatch.core.text import word_shingles
 
 PERMUTATIONS = 64  # of each side: a similarity of 0.9 is estimated to within 0.04 (one standard deviation)
@@ -57,9 +57,9 @@ class NearDuplicates:
     def __init__(self, threshold: float, folder: Path) -> None:
         self.threshold, self.folder = threshold, folder
         self.rows, self._width = 0, band_rows(threshold)
-        self._bands = PERMUTATIONS // self._width
-        for path in (self._signatures, *map(self._band, range(self._bands))):
-            path.write_bytes(b"")
+        self._signatures = folder / "signatures.u32"
+        self._signatures.write_bytes(b"")
+        self._bands = [Column(folder / f"band-{band:02d}.u64") for band in range(PERMUTATIONS // self._width)]
 
     def add(self, query_keys: Sequence[str], passage_keys: Sequence[str]) -> None:
         """Takes in rows, given as `text.text_key`s of their texts."""
@@ -67,10 +67,11 @@ class NearDuplicates:
             return
         sides = [_signatures(map(passage_shingles, passage_keys)), _signatures(map(query_shingles, query_keys))]
         self.rows += len(query_keys)
-        _append(self._signatures, np.concatenate(sides, axis=1))
-        for band in range(self._bands):
-            columns = slice(band * self._width, (band + 1) * self._width)
-            _append(self._band(band), _mixed(np.concatenate([side[:, columns] for side in sides], axis=1)))
+        with self._signatures.open("ab") as file:
+            np.concatenate(sides, axis=1).tofile(file)
+        for number, band in enumerate(self._bands):
+            columns = slice(number * self._width, (number + 1) * self._width)
+            band.append(_mixed(np.concatenate([side[:, columns] for side in sides], axis=1)))
 
     def removed(self, kept: np.ndarray | None = None) -> np.ndarray:
         """Which rows go, (rows,) bool: each is near an earlier row that stays. Rows outside `kept` do not count."""
@@ -79,9 +80,8 @@ class NearDuplicates:
         if not self.rows:
             return gone
         with self._signatures.open("rb") as file:
-            for band in range(self._bands):
-                keys = np.fromfile(self._band(band), dtype=np.uint64)
-                for rows in parts(keys, alive):
+            for band in self._bands:
+                for rows, keys in parts(band, among=alive):
                     for run in _runs(keys, rows):
                         gone[self._near_earlier(_rows(file.fileno(), run), run)] = True
                 alive &= ~gone
@@ -98,21 +98,14 @@ class NearDuplicates:
             rows, read = rows[1:][~close], read[1:][~close]
         return np.concatenate(near) if near else rows[:0]
 
-    @property
-    def _signatures(self) -> Path:
-        return self.folder / "signatures.u32"
-
-    def _band(self, number: int) -> Path:
-        return self.folder / f"band-{number:02d}.u64"
-
 
 def _runs(keys: np.ndarray, rows: np.ndarray) -> Iterable[np.ndarray]:
-    """Groups of two or more of `rows` with equal keys, each in ascending order."""
-    order = rows[np.argsort(keys[rows], kind="stable")]
+    """Groups of two or more of `rows` with equal `keys`, each in ascending order."""
+    order = np.argsort(keys, kind="stable")
     cuts = np.flatnonzero(np.diff(keys[order])) + 1
     starts, ends = np.concatenate([[0], cuts]), np.concatenate([cuts, [len(order)]])
     for at in np.flatnonzero(ends - starts > 1):
-        yield order[starts[at] : ends[at]]
+        yield rows[order[starts[at] : ends[at]]]
 
 
 def _signatures(shingles: Iterable[list[str]]) -> np.ndarray:
@@ -136,8 +129,3 @@ def _mixed(columns: np.ndarray) -> np.ndarray:
     for column in columns.T:
         keys = (keys ^ column.astype(np.uint64)) * np.uint64(0x100000001B3)
     return keys
-
-
-def _append(path: Path, values: np.ndarray) -> None:
-    with path.open("ab") as handle:
-        values.tofile(handle)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ from polybatch.collect.options import CleaningOptions
 from polybatch.collect.source import Source
 from polybatch.core import contracts, made_from, stage
 from polybatch.core.errors import DataError
-from polybatch.core.files import write_json, write_parquet
+from polybatch.core.files import scratch_folder, write_json, write_parquet
 from polybatch.core.made_from import with_record
 
 if TYPE_CHECKING:
@@ -37,10 +36,9 @@ def collect_source(
     Raises:
         DataError: No pair is left.
     """
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.stem}-") as scratch:
+    with scratch_folder(output) as scratch:
         pairs = stage.progress(source.english(), total=None, label=source.name, unit="pairs")
-        tables, counts = clean(pairs, options, source.name, source.license, Path(scratch))
+        tables, counts = clean(pairs, options, source.name, source.license, scratch)
         record = _record(source, counts)
         if not counts["kept"]:
             raise DataError(

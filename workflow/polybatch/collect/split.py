@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from polybatch.collect.cleaning import passages_per_query
 from polybatch.collect.options import SplitOptions
+from polybatch.core.columns import Column, rows_of_many
 from polybatch.core.errors import DataError
 from polybatch.core.streams import is_first, is_in
 
@@ -29,27 +29,38 @@ class Rows:
     """What is remembered of the rows of all sources, in the order of the files.
 
     Attributes:
-        ids, queries, passages: (n,) uint64 keys.
-        documents: (n,) uint64 keys of what is held out together: its document; its passage, where it has none. The same
-            array as `passages` where no row has a document.
-        place: (n,) float64 in [0, 1): where its document stands in the order of holding out.
-        use: (n,) int8: FOR_ENCODERS, FOR_REFERENCE or FOR_TRANSLATORS, what its translations would be for if it is
+        ids, queries, passages, pairs: Keys (`cleaning.RowKeys`).
+        documents: uint64 keys of what is held out together: its document; its passage, where it has none.
+        place: float64 in [0, 1): where its document stands in the order of holding out.
+        use: int8: FOR_ENCODERS, FOR_REFERENCE or FOR_TRANSLATORS, what its translations would be for if it is
             trained on; the same for its whole document.
-        source: (n,) int32: which file it is of.
-        same: (n,) uint64: `text.same_hash` of the passage, which does not tell spaces apart as `passages` does.
+        same: uint64: `text.same_hash` of the passage, which does not tell spaces apart as `passages` does.
+        sizes: How many rows each file has, one file after the other.
+        have_documents: Whether any row has a document.
     """
 
-    ids: np.ndarray
-    queries: np.ndarray
-    passages: np.ndarray
-    documents: np.ndarray
-    place: np.ndarray
-    use: np.ndarray
-    source: np.ndarray
-    same: np.ndarray
+    ids: Column
+    queries: Column
+    passages: Column
+    pairs: Column
+    documents: Column
+    place: Column
+    use: Column
+    same: Column
+    sizes: Sequence[int]
+    have_documents: bool
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def of(self, sources: Sequence[bool]) -> np.ndarray:
+        """Which rows are of one of these sources, given as a flag each; (n,) bool."""
+        return np.repeat(np.array(sources, dtype=bool), self.sizes)
+
+    def by_source(self, chosen: np.ndarray) -> list[int]:
+        """How many rows of the mask `chosen` each source has."""
+        ends = np.cumsum(self.sizes).tolist()
+        return [int(chosen[end - size : end].sum()) for end, size in zip(ends, self.sizes, strict=True)]
 
 
 def use_of(at: float, options: SplitOptions) -> int:
@@ -81,8 +92,8 @@ def split(
     Raises:
         DataError: Too few passages can be held out, or no training row is left.
     """
-    fate = np.where(kept, TRAIN, DROPPED).astype(np.int8)
-    fit = kept & translated & (passages_per_query(rows.queries, rows.passages, kept) == 1)
+    fate = np.where(kept, np.int8(TRAIN), np.int8(DROPPED))
+    fit = kept & translated & ~rows_of_many(rows.queries, rows.pairs, kept, 1)
     test, dev = _held_out(rows, fit, options)
     if len(test) < options.test_passages or len(dev) < options.dev_passages:
         raise DataError(
@@ -95,8 +106,8 @@ def split(
         )
     held = np.concatenate([test, dev])
     for keys in (rows.same, rows.documents):
-        fate[kept & is_in(keys, np.sort(keys[held]))] = DROPPED
-    fate[np.array(has_translations, dtype=bool)[rows.source] & (rows.use == FOR_TRANSLATORS)] = DROPPED
+        fate[kept & keys.is_in(np.sort(keys.at(held)))] = DROPPED
+    fate[rows.of(has_translations) & _used(rows, FOR_TRANSLATORS)] = DROPPED
     fate[test] = TEST
     fate[dev] = DEV
     if not (fate == TRAIN).any():
@@ -110,6 +121,10 @@ def split(
     return fate
 
 
+def _used(rows: Rows, use: int) -> np.ndarray:
+    return rows.use.where(lambda chunk: chunk == use)
+
+
 def _held_out(rows: Rows, fit: np.ndarray, options: SplitOptions) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of the rows for test and for dev, of the rows `fit`; fewer than are wanted only if there are no more.
 
@@ -119,7 +134,7 @@ def _held_out(rows: Rows, fit: np.ndarray, options: SplitOptions) -> tuple[np.nd
     while True:
         numbers = _one_a_passage(rows, fit, asked)
         test, rest = np.split(numbers, [options.test_passages])
-        dev = rest[~is_in(rows.documents[rest], np.sort(rows.documents[test]))][: options.dev_passages]
+        dev = rest[~is_in(rows.documents.at(rest), np.sort(rows.documents.at(test)))][: options.dev_passages]
         if len(test) + len(dev) == wanted or len(numbers) < asked:
             return test, dev
         asked *= 2
@@ -134,13 +149,24 @@ def _one_a_passage(rows: Rows, fit: np.ndarray, wanted: int) -> np.ndarray:
     while True:
         near = fit
         if most < available:  # rows of a document share its place: all of them are below the limit, or none
-            near = fit & (rows.place <= np.partition(rows.place[fit], most)[most])
+            limit = _smallest(rows.place, fit, most)
+            near = fit & rows.place.where(lambda chunk, limit=limit: chunk <= limit)  # type: ignore[misc]
         numbers = np.flatnonzero(near)
-        numbers = numbers[np.lexsort((rows.ids[numbers], rows.passages[numbers], rows.place[numbers]))]
-        numbers = numbers[is_first(rows.same[numbers])]
+        numbers = numbers[np.lexsort([column.at(numbers) for column in (rows.ids, rows.passages, rows.place)])]
+        numbers = numbers[is_first(rows.same.at(numbers))]
         if len(numbers) >= wanted or most >= available:
             return numbers
         most *= 4
+
+
+def _smallest(column: Column, among: np.ndarray, number: int) -> float:
+    """The value before which `number` others come, of the rows of the mask `among`, which are more."""
+    lowest = np.zeros(0, dtype=column.dtype)
+    for here, chunk in column.chunks():
+        lowest = np.concatenate([lowest, chunk[among[here]]])
+        if len(lowest) > number:
+            lowest = np.partition(lowest, number)[: number + 1]
+    return float(lowest[number])
 
 
 def kinds(rows: Rows, fate: np.ndarray, has_translations: Sequence[bool], is_translated: Sequence[bool]) -> np.ndarray:
@@ -151,6 +177,6 @@ def kinds(rows: Rows, fate: np.ndarray, has_translations: Sequence[bool], is_tra
         has_translations: Of each source, whether translations come with it.
         is_translated: Of each source, whether it may be machine-translated.
     """
-    supplied, machine = (np.array(flags, dtype=bool)[rows.source] for flags in (has_translations, is_translated))
-    parallel = supplied & ~((fate == TRAIN) & (rows.use == FOR_REFERENCE))
-    return np.where(parallel, 0, np.where(machine, 1, 2)).astype(np.int8)  # in the order of KINDS
+    parallel = rows.of(has_translations) & ~((fate == TRAIN) & _used(rows, FOR_REFERENCE))
+    parallel_kind, machine, none = np.arange(len(KINDS), dtype=np.int8)
+    return np.where(parallel, parallel_kind, np.where(rows.of(is_translated), machine, none))

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,18 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
         os.replace(partial, target)
     finally:
         _remove(partial)
+
+
+@contextmanager
+def scratch_folder(target: Path) -> Iterator[Path]:
+    """An empty folder beside `target` for temporary files of the stage that makes it; gone when the block ends.
+
+    What a killed job leaves of it goes when the next run starts, by its name (leftovers.py).
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    ending = f".{this_host()}.{os.getpid()}.partial"
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", suffix=ending) as folder:
+        yield Path(folder)
 
 
 def _remove(path: Path) -> None:
@@ -200,6 +213,7 @@ def write_parquet(path: Path | str, batches: Iterable[pa.Table], schema: pa.Sche
             group = max(1, table.num_rows) if small else _ROWS_PER_GROUP
             writer.write_table(table.cast(schema), row_group_size=group)
             rows += table.num_rows
+            del table  # before the next one is made
     return rows
 
 

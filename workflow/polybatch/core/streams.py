@@ -1,11 +1,10 @@
 """Tables that do not fit in memory: read in batches, known by 64-bit keys, joined and ordered by pair id.
 
-What a stage keeps of a row is its keys (numpy, 8 bytes each); texts pass through.
+Texts pass through; what a stage keeps of a row, its keys, lies in `columns`.
 """
 
 from __future__ import annotations
 
-import tempfile
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from polybatch.core.files import open_parquet, require_columns, require_rows, told_parquet
+from polybatch.core.files import open_parquet, require_columns, require_rows, scratch_folder, told_parquet
 from polybatch.core.text import hash64
 
 if TYPE_CHECKING:
@@ -23,9 +22,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 BATCH_ROWS = 10_000
 _SORTED_AT_ONCE = 50_000  # rows that are put in order in memory; more go through files
-_KEYS_AT_ONCE = 100_000  # that are sorted in memory
 _MAX_FILES = 256  # open at once
-_BUFFERED = 1_000  # rows that a file's buffer holds before it is written
+_BUFFERED = 20_000  # rows that wait in memory until each file gets its own
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -99,27 +97,10 @@ def scrambled(keys: np.ndarray) -> np.ndarray:
     return mixed ^ (mixed >> np.uint64(33))
 
 
-def parts(keys: np.ndarray, among: np.ndarray | None = None) -> Iterator[np.ndarray]:
-    """Numbers of the rows, ascending, in parts of some 100,000: rows of equal keys are in the same part.
-
-    What is worked out for a part at a time needs no memory that grows with the rows. Keys are spread evenly, as hashes
-    are; rows outside the mask `among` are left out.
-    """
-    bits = min((len(keys) // _KEYS_AT_ONCE).bit_length(), 8)  # each part is a look at all keys
-    if not bits:
-        yield np.arange(len(keys)) if among is None else np.flatnonzero(among)
-        return
-    part_of = (keys >> np.uint64(64 - bits)).astype(np.uint16)
-    for part in range(2**bits):
-        own = part_of == part
-        yield np.flatnonzero(own if among is None else own & among)
-
-
-def is_first(keys: np.ndarray, among: np.ndarray | None = None) -> np.ndarray:
-    """Whether a row is the first with its key, (n,) bool; rows outside the mask `among` do not count."""
+def is_first(keys: np.ndarray) -> np.ndarray:
+    """Whether a row is the first with its key, (n,) bool; of many rows see `columns.first_rows`."""
     first = np.zeros(len(keys), dtype=bool)
-    for rows in parts(keys, among):
-        first[rows[np.unique(keys[rows], return_index=True)[1]]] = True
+    first[np.unique(keys, return_index=True)[1]] = True
     return first
 
 
@@ -145,19 +126,18 @@ def sorted_by_id(tables: Iterable[pa.Table], schema: pa.Schema, rows: int, folde
     """
     parts = min(-(-max(rows, 1) // _SORTED_AT_ONCE), _MAX_FILES)
     if parts == 1:
-        yield from _in_order(list(tables), schema)
+        yield _in_order(list(tables), schema)
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".sort-") as scratch:
-        for file in _parted(tables, schema, parts, Path(scratch)):
-            yield from _in_order([_read_stream(file)], schema)
+    with scratch_folder(folder / "sort") as scratch:
+        for file in _parted(tables, schema, parts, scratch):
+            yield _in_order([_read_stream(file)], schema)
 
 
-def _in_order(tables: list[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
+def _in_order(tables: list[pa.Table], schema: pa.Schema) -> pa.Table:
     import pyarrow as pa
 
     whole = pa.concat_tables([table.select(schema.names).cast(schema) for table in tables] or [schema.empty_table()])
-    yield whole.take(np.argsort(id_keys(whole.column("pair_id")), kind="stable"))
+    return whole.take(np.argsort(id_keys(whole.column("pair_id")), kind="stable"))
 
 
 def _parted(tables: Iterable[pa.Table], schema: pa.Schema, parts: int, folder: Path) -> list[Path]:
@@ -168,23 +148,34 @@ def _parted(tables: Iterable[pa.Table], schema: pa.Schema, parts: int, folder: P
     import pyarrow as pa
 
     paths = [folder / f"{part:04d}.arrow" for part in range(parts)]
-    waiting: list[list[pa.Table]] = [[] for _ in paths]
     width = np.uint64(2**64 // parts + 1)
     with ExitStack() as files:
         options = pa.ipc.IpcWriteOptions(compression="lz4")
         sinks = [files.enter_context(pa.OSFile(str(path), "wb")) for path in paths]
         writers = [files.enter_context(pa.ipc.new_stream(sink, schema, options=options)) for sink in sinks]
-        for table in tables:
-            part_of = (id_keys(table.column("pair_id")) // width).astype(np.int64)
-            for part in np.unique(part_of).tolist():
-                waiting[part].append(table.select(schema.names).cast(schema).filter(pa.array(part_of == part)))
-                if sum(len(piece) for piece in waiting[part]) >= _BUFFERED:
-                    writers[part].write_table(pa.concat_tables(waiting[part]).combine_chunks())
-                    waiting[part].clear()
-        for writer, pieces in zip(writers, waiting, strict=True):
-            if pieces:
-                writer.write_table(pa.concat_tables(pieces).combine_chunks())
+        for table in _gathered(tables, schema):
+            part_of = (id_keys(table.column("pair_id")) // width).astype(np.uint16)
+            ordered = table.take(np.argsort(part_of, kind="stable")).combine_chunks()
+            start = 0
+            for part, size in enumerate(np.bincount(part_of).tolist()):
+                if size:
+                    writers[part].write_table(ordered.slice(start, size))
+                    start += size
     return paths
+
+
+def _gathered(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
+    """Tables joined until they hold some 20,000 rows: what waits in memory is the same however many files there are."""
+    import pyarrow as pa
+
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table.select(schema.names).cast(schema))
+        if sum(map(len, waiting)) >= _BUFFERED:
+            yield pa.concat_tables(waiting)
+            waiting.clear()
+    if waiting:
+        yield pa.concat_tables(waiting)
 
 
 def _read_stream(path: Path) -> pa.Table:

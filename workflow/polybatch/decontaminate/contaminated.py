@@ -15,6 +15,7 @@ themselves and are not looked up.
 from __future__ import annotations
 
 import argparse
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from polybatch.core import contracts, made_from, stage
 from polybatch.core.arguments import parse_paths
 from polybatch.core.files import write_json, write_parquet
 from polybatch.core.languages import language
-from polybatch.core.streams import batches, id_keys, is_in
+from polybatch.core.streams import batches, id_key, id_keys, is_in
 from polybatch.decontaminate.overlap import OVERLAPS, PASSAGE, QUERY, Index, Match
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Found:
         checked: source -> pairs looked up.
         looked_up: language -> pairs looked up in it.
         without_evaluation_text: Languages in which nothing is evaluated: only whole texts of others are found in them.
-        pairs: source -> ids of the pairs that overlap.
+        pairs: source -> keys of the pairs that overlap (`streams.id_key`), once for each text that does.
         counts: (source, benchmark, lang, side, overlap) -> texts.
         examples: One dictionary an example.
     """
@@ -54,20 +55,25 @@ class Found:
     checked: Counter[str] = field(default_factory=Counter)
     looked_up: Counter[str] = field(default_factory=Counter)
     without_evaluation_text: list[str] = field(default_factory=list)
-    pairs: dict[str, set[str]] = field(default_factory=dict)
+    pairs: dict[str, array[int]] = field(default_factory=dict)
     counts: Counter[tuple[str, str, str, str, str]] = field(default_factory=Counter)
     examples: list[dict[str, Any]] = field(default_factory=list)
     _shown: Counter[tuple[str, ...]] = field(default_factory=Counter)
 
     def add(self, row: dict[str, Any], text: str, match: Match) -> None:
         """Counts one text that overlaps; keeps the first few of a kind as examples."""
-        self.pairs.setdefault(row["source"], set()).add(row["pair_id"])
+        self.pairs.setdefault(row["source"], array("Q")).append(id_key(row["pair_id"]))
         self.counts[row["source"], row["benchmark"], row["lang"], row["side"], row["overlap"]] += 1
         kind = (row["source"], row["benchmark"], row["overlap"])
         if self._shown[kind] < _EXAMPLES and self._shown[*kind, row["lang"]] < _EXAMPLES_IN_ONE_LANGUAGE:
             self._shown.update([kind, (*kind, row["lang"])])
             evaluation_text = match.snippet or text[:_SHOWN]
             self.examples.append({**row, "training_text": text[:_SHOWN], "evaluation_text": evaluation_text})
+
+    def removed(self) -> dict[str, int]:
+        """source -> pairs that overlap, of every source that was looked up."""
+        none: array[int] = array("Q")
+        return {source: len(np.unique(self.pairs.get(source, none))) for source in sorted(self.checked)}
 
     def record(self) -> dict[str, Any]:
         """As JSON: see the module's docstring."""
@@ -77,7 +83,7 @@ class Found:
             "checked": dict(sorted(self.checked.items())),
             "looked_up": dict(sorted(self.looked_up.items())),
             "without_evaluation_text": sorted(self.without_evaluation_text),
-            "removed": {source: len(self.pairs.get(source, ())) for source in sorted(self.checked)},
+            "removed": self.removed(),
             "counts": [{**dict(zip(names, key, strict=True)), "texts": self.counts[key]} for key in order],
             "examples": self.examples,
         }
@@ -101,14 +107,17 @@ def contaminated(
     train: list[np.ndarray] = []
     for table in _with_progress(collected, contracts.COLLECTED, "English pairs"):
         chosen = table.filter(_equal(table["split"], "train"))
-        train.append(id_keys(chosen["pair_id"]))
+        if supplied:
+            train.append(id_keys(chosen["pair_id"]))
         found.checked.update(_counted(chosen["source"]))
         yield from _look_up(english, chosen, found)
     if validation is not None:
         for table in _with_progress(validation, contracts.COLLECTED, "validation pairs"):
             found.checked.update(_counted(table["source"]))
             yield from _look_up(english, table, found)
-    known = np.sort(np.concatenate([np.zeros(0, dtype=np.uint64), *train]))
+    known = np.concatenate([np.zeros(0, dtype=np.uint64), *train])
+    train.clear()
+    known.sort()
     for lang, path in supplied.items():
         index = _index(folder, lang, found)
         for table in _with_progress(path, contracts.PARALLEL, f"pairs in {lang}"):
@@ -202,7 +211,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     rows = write_parquet(args.output, tables, made_from.with_record(contracts.CONTAMINATED, record))
     write_json(args.output.with_suffix(".json"), {**found.record(), "made_from": record})
-    stage.log.info("%d texts of %d pairs overlap with evaluation text", rows, sum(map(len, found.pairs.values())))
+    stage.log.info("%d texts of %d pairs overlap with evaluation text", rows, sum(found.removed().values()))
 
 
 if __name__ == "__main__":
