@@ -273,7 +273,7 @@ def _trainer_class(
 
         def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
             super()._save_checkpoint(*args, **kwargs)
-            seal(of_step(Path(self.args.output_dir), self.state.global_step))
+            seal(of_step(Path(str(self.args.output_dir)), self.state.global_step))
 
         def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
             return torch.utils.data.DataLoader(stream(dev_batches, 0, 1), batch_size=None, generator=torch.Generator())
