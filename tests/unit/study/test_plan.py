@@ -150,6 +150,9 @@ def test_translators_that_are_trained_here_cost_what_a_step_took(tmp_path: Path)
     study["translator_training"]["interface-de"]["options"] = {"d_model": 512, "ffn": 2048, "max_steps": 5000}
     twice = {line.stage: line for line in lines(study, tmp_path, rates)}["train translators"]
     assert twice.hours > 2.5 * line.hours
+    study["translator_training"]["interface-de"]["options"]["precision"] = "bf16"
+    coarse = {line.stage: line for line in lines(study, tmp_path, rates)}["train translators"]
+    assert 0.45 * twice.hours < coarse.hours < 0.65 * twice.hours  # one of the two, 2.2 times as fast
 
 
 def test_a_study_without_translators_of_its_own_trains_none(config: dict, rates: dict, tmp_path: Path) -> None:

@@ -173,8 +173,8 @@ def tokens_of_a_text(bytes_of_a_text: float | None, rates: Mapping[str, float]) 
     return rates["tokens_per_text"] if bytes_of_a_text is None else bytes_of_a_text / rates["bytes_per_token"]
 
 
-def trained_translators(config: Config) -> dict[str, float]:
-    """Translator that the study translates with and trains itself -> operations of its training.
+def trained_translators(config: Config, rates: Mapping[str, float]) -> dict[str, float]:
+    """Translator that the study translates with and trains itself -> operations of its training, as long as fp32's.
 
     Six a weight and token, as of any transformer; its word embeddings count once, where they give the next piece.
     """
@@ -185,12 +185,13 @@ def trained_translators(config: Config) -> dict[str, float]:
         attention, feed_forward = 4 * options.d_model**2, 2 * options.d_model * options.ffn
         weights = options.encoder_layers * (attention + feed_forward) + options.d_model * options.vocab_size
         weights += options.decoder_layers * (2 * attention + feed_forward)
-        found[name] = 6.0 * weights * options.batch_tokens * options.max_steps
+        faster = rates["translator_bfloat16_speedup"] if options.precision == "bf16" else 1.0
+        found[name] = 6.0 * weights * options.batch_tokens * options.max_steps / faster
     return found
 
 
 def _translator_lines(known: Known, rates: Mapping[str, float]) -> Iterator[Line]:
-    operations = trained_translators(known.config)
+    operations = trained_translators(known.config, rates)
     if not operations:
         return
     rate = rates["translator_training_gigaflops"]

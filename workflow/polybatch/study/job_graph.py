@@ -148,7 +148,7 @@ class Graph:
             yield self._core(_TEXTS, "prepare texts", self.hours.get("prepare texts", 0.0), written)
 
     def _translator_hours(self) -> dict[str, float]:
-        operations = trained_translators(self.config)
+        operations = trained_translators(self.config, self.rates)
         whole = self.hours.get("train translators", 0.0)
         return {name: whole * own / sum(operations.values()) for name, own in operations.items()}
 
