@@ -49,8 +49,8 @@ DIRECTIONS = (f"en-{LANG}", f"{LANG}-en")
 BATCH_TOKENS = DecodingOptions().batch_tokens
 MAX_LENGTH = 128
 TOKENS = "tokens.json"  # what the peers are given
-# So many that two seconds of start-up are a tenth of the work, and so few that all takes minutes.
-PAIRS = {"shipped": 1_500, "opus": 1_200, "nllb": 1_500, "quick": 30}
+# So few that all takes minutes; of the shipped model also so many that the three seconds spent once weigh little.
+PAIRS = {"shipped": (1_500, 6_000), "opus": (1_200,), "nllb": (1_500,), "quick": (30,)}
 GROWTH = [1_000, 4_000, 16_000]
 SAMPLED = {"shipped": 6, "opus": 8, "nllb": 6}  # transformers translates every n-th batch, or all would take an hour
 AGREEMENT = 0.98  # share of sentences that two implementations of beam search may be asked to translate alike
@@ -76,12 +76,11 @@ def main(argv: list[str] | None = None) -> None:
     args = measure.settle(parser.parse_args(argv))
     measured: dict[str, Any] = {}
     goals: list[measure.Goal] = []
-    for model, beam in chosen(args):
-        pairs = args.pairs or PAIRS["quick" if args.quick else model]
+    for model, beam, pairs in chosen(args):
         rows = real_pairs(args.collected, pairs) if args.collected else made_pairs(pairs)
         work = prepare(model, beam, args, rows, f"{'real' if args.collected else 'made'}-{pairs}-{model}-{beam}")
         title = f"{model}, {'greedy' if beam == 1 else f'beam {beam}'}, {work.compute_type}, {pairs} pairs"
-        measured[title] = compare(work, args.rounds, smaller=model == "shipped")
+        measured[title] = compare(work, args.rounds, smaller=model == "shipped" and pairs <= PAIRS["shipped"][0])
         goals += wished(title, measured[title], work)
     if not args.quick:
         measured["growth: shipped, greedy, int8"] = grown = growth(args, args.growth)
@@ -94,11 +93,13 @@ def main(argv: list[str] | None = None) -> None:
     measure.write("translate" + args.suffix, measured, goals, folder=args.out)
 
 
-def chosen(args: argparse.Namespace) -> list[tuple[str, int]]:
-    """(model, beam width) of every comparison."""
+def chosen(args: argparse.Namespace) -> list[tuple[str, int, int]]:
+    """(model, beam width, number of pairs) of every comparison."""
     large = "nllb" if args.device == "cuda" else "opus"
     models = args.models or (["shipped"] if args.quick else ["shipped", large])
-    return [(model, beam) for model in models for beam in args.beams or [4 if model == "shipped" else 1]]
+    pairs = {model: (args.pairs,) if args.pairs else PAIRS["quick" if args.quick else model] for model in models}
+    beams = {model: args.beams or [4 if model == "shipped" else 1] for model in models}
+    return [(model, beam, count) for model in models for beam in beams[model] for count in pairs[model]]
 
 
 @dataclass(frozen=True)
@@ -166,9 +167,10 @@ def wished(title: str, found: measure.Measurement, work: Work) -> list[measure.G
     shared = read_json(work.folder / "agreement.json")["agreement"]
     alike = f"{shared:.2%} of the sentences translated alike; transformers' start-up is not counted, ours is."
     free = "Start-up, sentences, tokens, and the filter with what it measures are counted on our side only."
+    alone = 0.85 if title.startswith("shipped") else 0.9
     return [
         measure.Goal(f"{title}: against transformers", against("transformers"), 4.0, unit="x", note=alike),
-        measure.Goal(f"{title}: against translate_batch alone", against("ctranslate2"), 0.9, unit="x", note=free),
+        measure.Goal(f"{title}: against translate_batch alone", against("ctranslate2"), alone, unit="x", note=free),
     ]
 
 
