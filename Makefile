@@ -26,7 +26,7 @@ help:
 	@echo "make test   set up, lint, unit tests, a toy study and two studies on stand-ins end to end"
 	@echo "make test-cluster   a real Slurm on this machine (root, Debian or Ubuntu), and the pipeline on it"
 	@echo "make bench  each stage beside what one would otherwise run"
-	@echo "make bench-growth   what takes longer: up to a million rows, the default study beside one script; two hours"
+	@echo "make bench-growth   what takes longer: up to a million rows, the default study beside one script"
 	@echo "make report the study's HTML report"
 	@echo "make standins, make standin STUDY=paper   a study on stand-ins, offline"
 	@echo "EXTRA=$(EXTRA) is installed: FAISS and libraries for $(if $(filter cpu,$(EXTRA)),CPUs,NVIDIA cards); EXTRA=cpu and EXTRA=gpu overrule"
@@ -86,7 +86,7 @@ $(BENCHED): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --editable ".[$(EXTRA),search,bench]"
 	touch $@
 
-# Each stage beside what one would otherwise run; the page is docs/performance.md. On a quiet machine, within half an hour.
+# Each stage beside what one would otherwise run; the page is docs/performance.md. On a quiet machine.
 # DEVICE=cuda measures, on a card, the stages that use one. XQUAD_R=<folder of its files> is what e5 embeds.
 DEVICE ?= cpu
 BENCH ?= $(if $(filter cuda,$(DEVICE)),translate train encode search,e5 translate search collect pipeline)

@@ -134,7 +134,7 @@ class TranslatorOptions(Options):
     save_steps: int = option(1000, "Steps between checkpoints.", ge=1)
     precision: Literal["fp32", "bf16"] = option(
         "fp32",
-        "`bf16` is autocast: over twice as fast on a processor or card that computes in it (AVX512-BF16, AMX).",
+        "`bf16` is autocast: over twice as fast on a processor with AVX512-BF16; not measured on a card.",
     )
     seed: Seed = option(1, "Of weights and order.")
 
