@@ -202,14 +202,15 @@ def _distinct(keys: RowKeys, options: CleaningOptions, near: NearDuplicates | No
     """Which rows stay once duplicates and ambiguous queries are gone, (rows,) bool."""
     kept = first_rows(keys.ids)
     kept &= first_rows(keys.pairs, kept)
-    counts[DUPLICATE] = int((~kept).sum())
+    counts[DUPLICATE] = len(kept) - int(np.count_nonzero(kept))
     if near is not None:
         gone = near.removed(kept)
-        counts[NEAR_DUPLICATE] = int(gone.sum())
-        kept &= ~gone
+        counts[NEAR_DUPLICATE] = int(np.count_nonzero(gone))
+        np.greater(kept, gone, out=kept)  # and not gone, without a third byte a row
+        del gone
     ambiguous = rows_of_many(keys.queries, keys.pairs, kept, options.max_passages_per_query)
-    counts[AMBIGUOUS] = int(ambiguous.sum())
-    return kept & ~ambiguous
+    counts[AMBIGUOUS] = int(np.count_nonzero(ambiguous))
+    return np.greater(kept, ambiguous, out=kept)
 
 
 def _kept_tables(path: Path, kept: np.ndarray) -> Iterator[pa.Table]:

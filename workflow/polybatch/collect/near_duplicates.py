@@ -76,16 +76,13 @@ class NearDuplicates:
     def removed(self, kept: np.ndarray | None = None) -> np.ndarray:
         """Which rows go, (rows,) bool: each is near an earlier row that stays. Rows outside `kept` do not count."""
         alive = np.ones(self.rows, dtype=bool) if kept is None else kept.copy()
-        gone = np.zeros(self.rows, dtype=bool)
-        if not self.rows:
-            return gone
         with self._signatures.open("rb") as file:
             for band in self._bands:
-                for rows, keys in parts(band, among=alive):
+                for rows, keys in parts(band, among=alive):  # reads `alive` before it gives its first part
                     for run in _runs(keys, rows):
-                        gone[self._near_earlier(_rows(file.fileno(), run), run)] = True
-                alive &= ~gone
-        return gone
+                        alive[self._near_earlier(_rows(file.fileno(), run), run)] = False
+        # In place: a byte a row is what a stage's memory grows by.
+        return np.logical_not(alive, out=alive) if kept is None else np.greater(kept, alive, out=alive)
 
     def _near_earlier(self, read: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Those of `rows` (ascending, with the signatures `read`) that are near an earlier one of them that stays."""
