@@ -61,7 +61,7 @@ class Training:
         encoder: Its folder.
         steps, batch_size, eval_steps, learning_rate: As in `TrainingOptions`; checkpoints are saved with validations.
         mini_batch_size: Likewise; given, both sides embed a batch in parts of this many texts (GradCache).
-        temperature, precision, freeze_embeddings, compile: Likewise; precision "" is bf16 on a card, else fp32.
+        temperature, precision, freeze_embeddings: Likewise; precision "" is bf16 on a card, else fp32.
     """
 
     title: str
@@ -74,7 +74,6 @@ class Training:
     temperature: float = TEMPERATURE
     precision: str = ""
     freeze_embeddings: bool = False
-    compile: bool = False
 
     def precision_on(self, device: str) -> str:
         return self.precision or ("bf16" if device == "cuda" else "fp32")
@@ -128,7 +127,6 @@ def options_of(training: Training, device: str) -> dict[str, Any]:
         "mini_batch_size": training.mini_batch_size,
         "precision": training.precision_on(device),  # as the peer's
         "freeze_embeddings": training.freeze_embeddings,
-        "compile": training.compile,
     }
 
 

@@ -30,8 +30,9 @@ from polybatch.tables.options import TableOptions
 if set(f"{os.pathsep}{{}}") & set(sys.path[0]):
     # Python divides PYTHONPATH at the one, and Snakemake takes the others in the path of an environment for wildcards.
     raise WorkflowError(f"The project's folder must not have any of {os.pathsep} {{ }} in its path: {workflow.basedir}")
-# Stages run as `python -m polybatch.<topic>.<stage>`, also where the package is not installed.
-shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(sys.path[0])}; ")
+# Stages run as `python -m polybatch.<topic>.<stage>`, also where the package is not installed. A cluster's modules put
+# packages into the path that is there.
+shell.prefix(f"set -euo pipefail; export PYTHONPATH={shlex.quote(sys.path[0])}${{{{PYTHONPATH:+:$PYTHONPATH}}}}; ")
 
 # The files that Snakemake merged, the last of which wins: those of the command line go over config.yaml.
 CONFIG_FILES = [file for file in workflow.configfiles if file not in workflow.overwrite_configfiles]

@@ -123,22 +123,17 @@ def gradients_without_padding(encoder: Path, data: Path, device: str, batch: int
     return found
 
 
-def steps_of(encoder: Path, data: Path, device: str, batch: int, fast: bool) -> Callable[[], None]:
-    """Steps in bf16 on one batch of natural text, without padding: forward, backward, clipping, AdamW; no trainer.
-
-    `fast` has the transformer compiled.
-    """
+def steps_of(encoder: Path, data: Path, device: str, batch: int) -> Callable[[], None]:
+    """Steps in bf16 on one batch of natural text, without padding: forward, backward, clipping, AdamW; no trainer."""
     import pyarrow.parquet as pq
     import torch
 
-    from polybatch.encoders import compiled, packed
+    from polybatch.encoders import packed
     from polybatch.training.objectives.infonce import loss_of
     from polybatch.training.options import TrainingOptions
 
     model = load_model(encoder, device=device).train()
     packed.pack(model, anywhere=True)
-    if fast:
-        compiled.compile_transformer(model)
     options = TrainingOptions(batch_size=batch, temperature=0.05, precision="fp32", bucket_width=None)
     loss = loss_of(model, options, gather=False)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)

@@ -42,7 +42,8 @@ STEPS = [
     Step("train-4096", 150),
     Step("encode", 90),
     Step("study", 240),
-    Step("translate", 170),
+    Step("translate", 120),
+    Step("translate-nllb", 170),
     Step("two-ranks", 80),
     Step("faiss", 40),
 ]

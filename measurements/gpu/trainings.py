@@ -7,13 +7,10 @@ outputs: lines of JSON on standard output
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
-import functools
 import json
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +23,6 @@ from train_inputs import LANGS, made_up
 
 from polybatch.core.errors import PolybatchError
 
-PLAIN, COMPILED, FUSED = "Polybatch", "Polybatch, compiled", "Polybatch, compiled without graphs"
 _PROFILED_STEPS, _KERNELS = 5, 12
 
 
@@ -39,10 +35,9 @@ def trainings(at: Machine) -> None:
     data = at.data / "pairs"
     base = train.Training("XLM-R base", base_encoder(at), few, batch, few, 3e-5, temperature=0.05)
     e5 = train.Training("e5-small, all weights", at.encoder, few, batch, few, 1e-5, temperature=0.01)
-    for one in (base, e5):
-        compared(at, one, data, (PLAIN, COMPILED))
-    for one in (base, e5):
-        peer_beside(at, one, data)
+    frozen = dataclasses.replace(e5, title="e5-small, frozen word embeddings", freeze_embeddings=True)
+    for one in (base, e5, frozen):
+        compared(at, one, data)
 
 
 def large_batches(at: Machine) -> None:
@@ -52,8 +47,8 @@ def large_batches(at: Machine) -> None:
     for part in parts:
         title = f"XLM-R base, {batch:,} in parts of {part}"
         one = train.Training(title, base_encoder(at), few, batch, few, 3e-5, part, temperature=0.05)
-        compared(at, one, data, (COMPILED, PLAIN))
-    peer_beside(at, one, data)
+        _measured(at, one, data, train.OURS)
+    _measured(at, one, data, train.PEER)
 
 
 def base_encoder(at: Machine) -> Path:
@@ -62,26 +57,19 @@ def base_encoder(at: Machine) -> Path:
     return made if made.is_dir() else models.random_xlmr(at.encoder, made, **shape)
 
 
-def compared(at: Machine, training: train.Training, data: Path, sides: tuple[str, ...]) -> None:
-    """Our trainings of the same work, what share of the card's peak they use, and how many pairs a second."""
+def compared(at: Machine, training: train.Training, data: Path) -> None:
+    """Both trainers on the same work, what share of the card's peak they use, and how many pairs a second."""
     try:
         train.require_same_gradients(training, data, at.device)
         same = "equal loss and gradients"
     except PolybatchError as error:
         same = str(error)
     say(training=training.title, beside_the_peers=same)
-    for side in sides:
-        done = _measured(at, dataclasses.replace(training, compile=side != PLAIN), data, side)
-        if not done and side == COMPILED:
-            with _without_graphs():
-                _measured(at, dataclasses.replace(training, compile=True), data, FUSED)
+    for side in (train.OURS, train.PEER):
+        _measured(at, training, data, side)
 
 
-def peer_beside(at: Machine, training: train.Training, data: Path) -> None:
-    _measured(at, training, data, train.PEER)
-
-
-def _measured(at: Machine, training: train.Training, data: Path, side: str) -> bool:
+def _measured(at: Machine, training: train.Training, data: Path, side: str) -> None:
     folder = at.scratch / "trained"
     shutil.rmtree(folder, ignore_errors=True)
     _free(at)
@@ -90,7 +78,7 @@ def _measured(at: Machine, training: train.Training, data: Path, side: str) -> b
         said = (_peers if side == train.PEER else _own)(at, training, data, folder)
     except Exception as error:  # the other side's numbers are worth having
         say(training=training.title, side=side, failed=f"{type(error).__name__}: {str(error)[-1500:]}")
-        return False
+        return
     result = measure.Result(time.perf_counter() - start, 0.0, 0, said["units"], said["seconds"], said)
     tera = train.teraflops(training, result)
     cards = measure.machine()["gpu"]
@@ -98,7 +86,6 @@ def _measured(at: Machine, training: train.Training, data: Path, side: str) -> b
     told = {key: said.get(key) for key in ("card_bytes", "tokens", "computed", "passes", "steady", "seconds")}
     told |= {"steady_rate": train.steady_rate(training, result), "wall": result.seconds, "loss": _loss(folder)}
     say(training=training.title, side=side, tflops=tera, of_peak=tera / peak if peak else None, **told)
-    return True
 
 
 def _loss(folder: Path) -> float | None:
@@ -119,26 +106,12 @@ def _peers(at: Machine, training: train.Training, data: Path, folder: Path) -> d
     return train_peer.train(train_peer.arguments().parse_args(command[2:]))
 
 
-@contextlib.contextmanager
-def _without_graphs() -> Iterator[None]:
-    """Has a training compiled without CUDA graphs, where these fail; no option of the pipeline does."""
-    from polybatch.encoders import compiled
-
-    whole = compiled.compile_transformer
-    compiled.compile_transformer = functools.partial(whole, mode="default")  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        compiled.compile_transformer = whole
-
-
 def _free(at: Machine) -> None:
     """Gives back what the last training took of the card, and forgets how much that was."""
     import gc
 
     import torch
 
-    torch.compiler.reset()
     gc.collect()
     if at.device == "cuda":
         torch.cuda.empty_cache()
@@ -148,18 +121,14 @@ def _free(at: Machine) -> None:
 def profiles(at: Machine) -> None:
     """A few steps without a trainer: what its host takes, how long the card is busy, and with what."""
     for title, encoder in (("XLM-R base", base_encoder(at)), ("e5-small", at.encoder)):
-        for side in (PLAIN, COMPILED):
-            _free(at)
-            try:
-                say(profile=title, side=side, **_profiled(at, encoder, side == COMPILED))
-            except Exception as error:
-                say(profile=title, side=side, failed=f"{type(error).__name__}: {str(error)[-1500:]}")
+        _free(at)
+        say(profile=title, **_profiled(at, encoder))
 
 
-def _profiled(at: Machine, encoder: Path, fast: bool) -> dict[str, Any]:
+def _profiled(at: Machine, encoder: Path) -> dict[str, Any]:
     from torch.profiler import ProfilerActivity, profile
 
-    step = models.steps_of(encoder, at.data / "pairs", at.device, 8 if at.rehearse else 100, fast)
+    step = models.steps_of(encoder, at.data / "pairs", at.device, 8 if at.rehearse else 100)
     for _ in range(1 if at.rehearse else 8):
         step()
     _settle()
@@ -176,18 +145,13 @@ def _profiled(at: Machine, encoder: Path, fast: bool) -> dict[str, Any]:
         for _ in range(_PROFILED_STEPS):
             step()
         _settle()
-    kernels = [
-        event
-        for event in told.key_averages()
-        if event.self_device_time_total > 0 and "CPU" not in str(event.device_type)
-    ]
+    # A range that the optimizer marks has the time of its kernels once more.
+    kernels = [event for event in told.key_averages() if event.self_device_time_total > 0 and "#" not in event.key]
     busy = sum(event.self_device_time_total for event in kernels) / _PROFILED_STEPS
     top = sorted(kernels, key=lambda event: -event.self_device_time_total)[:_KERNELS]
-    each = {
-        event.key[:70]: [event.self_device_time_total / _PROFILED_STEPS, event.count / _PROFILED_STEPS] for event in top
-    }
+    each = [[e.key[:150], e.self_device_time_total / _PROFILED_STEPS, e.count / _PROFILED_STEPS] for e in top]
     launched = sum(event.count for event in kernels) / _PROFILED_STEPS
-    return {"step_s": seconds, "host_s": min(hosts), "card_us": busy, "kernels": launched, "us_and_count": each}
+    return {"step_s": seconds, "host_s": min(hosts), "card_us": busy, "kernels": launched, "kernel_us_count": each}
 
 
 def _settle() -> None:

@@ -7,6 +7,7 @@ it is bash that tells what a stage would be given.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -250,8 +251,15 @@ def test_ids_that_are_none_of_the_hub_are_refused_before_any_job(tmp_path: Path)
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_a_project_may_lie_in_a_folder_with_any_name(tmp_path: Path, hostile: dict[str, str]) -> None:
+def test_a_project_may_lie_in_a_folder_with_any_name(
+    tmp_path: Path, hostile: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = put_project(tmp_path / FOLDER)
+    modules = tmp_path / "modules"  # as a cluster's `module load` puts packages into the path
+    modules.mkdir()
+    told = "import pathlib, sys\nwith pathlib.Path(__file__).with_name('seen').open('a') as file:\n"
+    (modules / "sitecustomize.py").write_text(f"{told}    print(*sys.orig_argv[:3], file=file)\n", "utf-8")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(modules), os.environ.get("PYTHONPATH")])))
     rows = [{**row, hostile["column"]: row.pop("question")} for row in pairs()[:36]]
     name = f"{HOSTILE}.jsonl"
     (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
@@ -266,6 +274,7 @@ def test_a_project_may_lie_in_a_folder_with_any_name(tmp_path: Path, hostile: di
     assert set(collected["license"]) == {hostile["license"]}
     assert len(pd.read_parquet(folder / "results/own/supplied/de.parquet")) == 12
     assert not list(tmp_path.rglob("pwned*"))
+    assert "-m polybatch.collect.one_source" in (modules / "seen").read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", ["one:two", "{one}"])

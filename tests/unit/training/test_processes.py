@@ -25,7 +25,7 @@ from polybatch.training.preemption import TrainingStoppedError
 from polybatch.training.processes import Ranks
 from polybatch.training.sampling import Sampling
 from polybatch.training.train import main
-from polybatch.training.validation_parts import validation_parts
+from polybatch.training.trainer import validation_parts
 from polybatch.training.workers import set_up_worker
 
 SHORT = {"max_steps": 6, "eval_steps": 3, "save_steps": 3, "learning_rate": 1e-3, "max_grad_norm": 0.0}

@@ -216,8 +216,7 @@ def _attend(
         )
         return padded[0], None
     if query.device.type != "cuda":
-        here = _by_mask if torch.compiler.is_compiling() else _one_by_one
-        return here((query, key, value), cu_seq_lens_q, dropout_p=dropout, scale=scaling), None
+        return _one_by_one((query, key, value), cu_seq_lens_q, dropout_p=dropout, scale=scaling), None
     # Public as torch.nn.attention.varlen.varlen_attn, without dropout.
     attended = torch.ops.aten._flash_attention_forward(
         *(tensor[0].transpose(0, 1) for tensor in (query, key, value)),
@@ -240,14 +239,3 @@ def _one_by_one(rows: Sequence[Tensor], bounds: Tensor, **how: Any) -> Tensor:
     parts = zip(*(tensor.split(lengths, dim=2) for tensor in rows), strict=True)
     attended = [torch.nn.functional.scaled_dot_product_attention(*texts, **how) for texts in parts]
     return torch.cat(attended, dim=2).transpose(1, 2)
-
-
-def _by_mask(rows: Sequence[Tensor], bounds: Tensor, **how: Any) -> Tensor:
-    """For a compiler, which follows no loop over lengths."""
-    import torch
-
-    places = torch.arange(rows[0].shape[2], device=bounds.device, dtype=bounds.dtype)
-    texts = torch.searchsorted(bounds, places, right=True)
-    mask = (texts[:, None] == texts)[None, None]
-    query, key, value = rows
-    return torch.nn.functional.scaled_dot_product_attention(query, key, value, mask, **how).transpose(1, 2)

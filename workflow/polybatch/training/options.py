@@ -55,12 +55,6 @@ class TrainingOptions(Options):
         "starts anew: name one where a cluster's nodes differ.",
     )
     gradient_checkpointing: bool = option(False, "Computes activations twice instead of keeping them.")
-    compile: bool = option(
-        False,
-        "On a card, in bf16: the transformer becomes one compiled program (torch.compile, CUDA graphs), where it would "
-        "wait for its host to launch each of its operations. Takes a minute at first; not together with "
-        "`gradient_checkpointing`.",
-    )
     mini_batch_size: int | None = option(
         None, "Embeds this many texts at a time (GradCache), so that memory does not bound `batch_size`.", ge=1
     )
@@ -152,8 +146,6 @@ class TrainingOptions(Options):
     def conflicts(self) -> Iterator[Conflict]:
         if isinstance(self.bucket_width, int) and self.mini_batch_size is not None:
             yield Conflict(("bucket_width", "mini_batch_size"), "does not go together with mini_batch_size")
-        if self.compile and self.gradient_checkpointing:
-            yield Conflict(("compile", "gradient_checkpointing"), "does not go together with gradient_checkpointing")
         if self.lora_r is not None and (self.freeze_embeddings or self.freeze_layers):
             yield Conflict(
                 ("lora_r", "freeze_embeddings", "freeze_layers"),

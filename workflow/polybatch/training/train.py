@@ -123,28 +123,15 @@ def _set_up_weights(model: SentenceTransformer, options: TrainingOptions, teache
         _tell_frozen(model)
     adapters = lora.add_adapters(model, options, seed) if options.lora_r else None
     choice.ready(model, teacher, seed)
-    if options.compile:
-        _compile(model)
     return adapters
-
-
-def _compile(model: SentenceTransformer) -> None:
-    from polybatch.encoders import compiled
-
-    if compiled.compile_transformer(model):
-        stage.log.info("the transformer is compiled at the first batch, which takes a minute")
-    else:
-        stage.log.warning("compile is of no effect: it needs a card, bf16, and an encoder that takes texts unpadded")
 
 
 def _leave_the_encoder(model: SentenceTransformer, adapters: Any) -> None:
     """Takes out again what `_set_up_weights` put in: adapters are added to the weights."""
-    from polybatch.encoders import compiled
     from polybatch.training import lora
     from polybatch.training.objectives import projection
 
     projection.remove(model)
-    compiled.restore(model)
     packed.unpack(model)
     if adapters:
         lora.merge(adapters)

@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -43,7 +43,6 @@ from polybatch.training.preemption import AgreeAtStepEnd
 from polybatch.training.processes import Ranks
 from polybatch.training.schedule import NextStage, schedule
 from polybatch.training.stages import Stage, first_step_of_last
-from polybatch.training.validation_parts import ValidationPart, validation_parts
 from polybatch.training.workers import set_up_worker
 
 _COMPOSITION_EVERY_S = 60.0
@@ -147,12 +146,6 @@ class HybridTrainer(SentenceTransformerTrainer):
             self.loss.step = self.state.global_step
         return super().training_step(model, inputs, *args, **kwargs)
 
-    def _prepare_input(self, data: Any) -> Any:
-        """Copies from pinned memory beside what the card still computes of the step before, instead of after it."""
-        if isinstance(data, torch.Tensor) and data.is_pinned():
-            return data.to(self.args.device, non_blocking=True)
-        return super()._prepare_input(data)
-
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         if len(self._stages) == 1:
             return super().create_scheduler(num_training_steps, optimizer)
@@ -236,6 +229,34 @@ def _tokens(inputs: Mapping[str, Any]) -> int:
     """Tokens of a batch that is still on the CPU, padding left out."""
     masks = sum(int(mask.sum()) for name, mask in inputs.items() if name.endswith("_attention_mask"))
     return masks + sum(int(bounds[-1]) for name, bounds in inputs.items() if name.endswith("_cu_seq_lens_q"))
+
+
+class ValidationPart(NamedTuple):
+    """What one process embeds of a batch of validation pairs.
+
+    Attributes:
+        rows: Of the validation pairs.
+        shared: Whether other processes embed the rest; otherwise each embeds the whole batch.
+        size: Pairs of the whole batch.
+    """
+
+    rows: list[int]
+    shared: bool
+    size: int
+
+
+def validation_parts(num_rows: int, batch_size: int, seed: int, ranks: Ranks) -> list[ValidationPart]:
+    """How validation pairs are divided into batches, which depends on the seed alone, and those among processes.
+
+    A last batch that does not divide is embedded by every process: each of its losses is over the same negatives.
+    """
+    order = torch.randperm(num_rows, generator=torch.Generator().manual_seed(seed)).tolist()
+    parts = []
+    for start in range(0, num_rows, batch_size):
+        batch = order[start : start + batch_size]
+        shared = ranks.several and len(batch) % ranks.world_size == 0
+        parts.append(ValidationPart(batch[ranks.share(len(batch))] if shared else batch, shared, len(batch)))
+    return parts
 
 
 class StopOnDivergence(TrainerCallback):
