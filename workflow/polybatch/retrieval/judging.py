@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 # Scores held at a time, in float32: 256 MB. Ten million passages are ranked in full for six queries at a time.
 _MOST_SCORES = 2**26
 _QUERIES_OF_A_PASS = 1024
+# Ranks of relevant passages that are kept until ranx judges them together: 8 MB. A call of each of its metrics takes as
+# long as judging a hundred queries.
+_MOST_RANKS = 2**20
 
 
 @dataclass
@@ -148,6 +151,8 @@ def _score_language(collection: Collection, query_lang: str, options: ScoreOptio
         rankings = collection.rank(query_lang, rows, wanted, options.depth, top)
         for lang, judge in judges.items():
             judge.judge(rows, rankings[lang])
+    for judge in judges.values():
+        judge.settle()
     return list(judges.values())
 
 
@@ -198,9 +203,12 @@ class _Judge:
         self.first = np.full((queries, max(depths)), PADDING, np.int64) if depths else None
         top = np.full((queries, options.top_k), NO_PASSAGE, np.uint64)
         self.cell = Cell(setting, query_lang, corpus_lang, {}, top)
+        for metric in self.by_rank:
+            self._column(self.cell.values, metric)
+        self._waiting: list[tuple[np.ndarray, ...]] = []  # queries, and of each ranks, relevant passages, relevance
 
     def judge(self, rows: slice, found: Ranking) -> None:
-        """Fills in the values of the queries `rows`."""
+        """Fills in the values of the queries `rows`, those of ranx with `settle` at the latest."""
         import numpy as np
 
         keys = found.keys
@@ -215,10 +223,12 @@ class _Judge:
             return
         ranking, ranks, relevant, relevance = numbers_of(keys[has]), found.ranks[has], relevant[has], relevance[has]
         at = np.arange(rows.start, rows.stop)[has]
-        values = by_ranx.rank_values(ranks, relevant, relevance, self.by_rank)
+        self._waiting.append((at, ranks, relevant, relevance))
+        if sum(waiting[1].size for waiting in self._waiting) >= _MOST_RANKS:
+            self.settle()
+        values = {}
         if self.bias:
-            bias = bias_values(ranking, relevant, relevance, self.pool, own=self.own, metrics=self.bias, ranks=ranks)
-            values |= bias
+            values = bias_values(ranking, relevant, relevance, self.pool, own=self.own, metrics=self.bias, ranks=ranks)
         if self.answers is not None:
             values[TOKEN_F1] = self.answers.token_f1(at, ranking[:, 0])
         for metric, of_metric in values.items():
@@ -226,6 +236,16 @@ class _Judge:
         for depth in share_depths(self.bias):
             column = self._column(self.cell.shares, f"{LANGUAGE_SHARE}@{depth}", len(self.pool.shares))
             column[at] = language_shares(ranking, self.pool, depth)
+
+    def settle(self) -> None:
+        """Fills in what waits for ranx."""
+        import numpy as np
+
+        if self._waiting:
+            at, ranks, relevant, relevance = map(np.concatenate, zip(*self._waiting, strict=True))
+            self._waiting.clear()
+            for metric, of_metric in by_ranx.rank_values(ranks, relevant, relevance, self.by_rank).items():
+                self.cell.values[metric][at] = of_metric
 
     def _column(self, columns: dict[str, np.ndarray], metric: str, *width: int) -> np.ndarray:
         import numpy as np
