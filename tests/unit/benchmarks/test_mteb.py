@@ -58,7 +58,7 @@ def test_a_task_is_read_and_leaves_a_card(snapshot: Make, tmp_path: Path) -> Non
     title, untitled = benchmark.corpus["en"].texts[0].as_py(), benchmark.corpus["en"].texts[7].as_py()
     assert len(title.split()) == 14
     assert len(untitled.split()) == 11
-    assert not list(tmp_path.glob(".arrow-*"))
+    assert not list(tmp_path.glob(".*.partial"))
 
 
 def test_belebeles_languages_are_joined_by_what_the_rows_say(snapshot: Make, tmp_path: Path) -> None:

@@ -77,3 +77,19 @@ def test_functions_are_short(name: str) -> None:
     functions = [n for n in ast.walk(TREES[name]) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
     long = {f.name: lines for f in functions if (lines := f.end_lineno - f.lineno + 1) > MOST_LINES_OF_A_FUNCTION}
     assert not long
+
+
+def test_temporary_folders_beside_outputs_have_names_by_which_they_are_found() -> None:
+    """`files.scratch_folder` makes them: what a killed job leaves is removed by its name (`core.leftovers`)."""
+    own = {"core.files", "tables.versions.versions"}  # the latter finds its own
+    inside = {"collect.cleaning"}  # of such a folder
+    made = {
+        name
+        for name, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("TemporaryDirectory", "mkdtemp")
+        and any(word.arg == "dir" for word in node.keywords)
+    }
+    assert made == own | inside

@@ -16,7 +16,6 @@ language for another language of the queries (MLQA), that is not one benchmark, 
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -45,6 +44,7 @@ from polybatch.benchmarks.retrieval_data import (
 from polybatch.benchmarks.write import write_benchmark
 from polybatch.core import hub, stage, values
 from polybatch.core.errors import ConfigError, DataError
+from polybatch.core.files import scratch_folder
 from polybatch.core.languages import language
 from polybatch.core.text import is_blank
 from polybatch.core.values import Fault, shown
@@ -136,11 +136,10 @@ def _folder_for_arrow(output: Path) -> Iterator[None]:
     import datasets
 
     before = datasets.config.HF_DATASETS_CACHE
-    output.parent.mkdir(parents=True, exist_ok=True)
     bars = datasets.utils.logging.is_progress_bar_enabled()
     datasets.utils.logging.disable_progress_bar()
-    with tempfile.TemporaryDirectory(prefix=".arrow-", dir=output.parent) as folder:
-        datasets.config.HF_DATASETS_CACHE = Path(folder)
+    with scratch_folder(output) as folder:
+        datasets.config.HF_DATASETS_CACHE = folder
         try:
             yield
         finally:

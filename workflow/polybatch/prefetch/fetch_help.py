@@ -13,13 +13,12 @@ import argparse
 import os
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 from polybatch.collect.adapters.libreoffice_package import describe, find, package_name
 from polybatch.core import stage
 from polybatch.core.errors import DataError
-from polybatch.core.files import read_json, sha256_file, write_json
+from polybatch.core.files import read_json, scratch_folder, sha256_file, write_json
 from polybatch.core.languages import LANGUAGES, language
 
 _PREFIX = "libreoffice-help-"
@@ -89,10 +88,9 @@ def _download(lang: str, packages: Path) -> Path:
             expected="Debian or Ubuntu",
             remedy=_by_hand(name, packages),
         )
-    packages.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=packages, prefix=".fetch-") as folder:
+    with scratch_folder(packages / name) as folder:
         done = _run(["apt-get", "download", "--quiet", name], folder)
-        found = list(Path(folder).glob("*.deb"))
+        found = list(folder.glob("*.deb"))
         if done.returncode or len(found) != 1:
             raise _not_fetched(lang, packages, (done.stderr or done.stdout).strip()[-600:])
         path = packages / found[0].name
@@ -102,7 +100,7 @@ def _download(lang: str, packages: Path) -> Path:
     return path
 
 
-def _run(command: list[str], folder: str) -> subprocess.CompletedProcess[str]:
+def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
             command,
@@ -120,7 +118,7 @@ def _run(command: list[str], folder: str) -> subprocess.CompletedProcess[str]:
 def _not_fetched(lang: str, packages: Path, found: str) -> DataError:
     """Tells a language that the distribution has no package of from a network that does not answer."""
     name = package_name(lang)
-    known = _run(["apt-cache", "pkgnames", _PREFIX], str(packages)).stdout.split() if shutil.which("apt-cache") else []
+    known = _run(["apt-cache", "pkgnames", _PREFIX], packages).stdout.split() if shutil.which("apt-cache") else []
     codes = {f"{_PREFIX}{entry.libreoffice}": iso for iso, entry in LANGUAGES.items() if entry.libreoffice}
     if known and name not in known:
         return DataError(

