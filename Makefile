@@ -89,7 +89,7 @@ $(BENCHED): $(INSTALLED)
 # Each stage beside what one would otherwise run; the page is docs/performance.md. On a quiet machine.
 # DEVICE=cuda measures, on a card, the stages that use one. XQUAD_R=<folder of its files> is what e5 embeds.
 DEVICE ?= cpu
-BENCH ?= $(if $(filter cuda,$(DEVICE)),translate train encode search,e5 translate search collect pipeline)
+BENCH ?= $(if $(filter cuda,$(DEVICE)),translate train encode search,e5 translate search collect)
 bench: $(BENCHED)
 	for stage in $(BENCH); do \
 		PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python measurements/$$stage.py --device $(DEVICE) \
@@ -99,7 +99,7 @@ bench: $(BENCHED)
 
 # What takes longer: growth up to a million rows and more, the default study beside one script, other encoders.
 bench-growth: $(BENCHED)
-	for stage in growth $(if $(filter cuda,$(DEVICE)),,study_cost train encode); do \
+	for stage in growth $(if $(filter cuda,$(DEVICE)),,study_cost pipeline train encode); do \
 		PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python measurements/$$stage.py --device $(DEVICE) || exit 1; \
 	done
 	$(BIN)/python measurements/report.py

@@ -1,7 +1,7 @@
 """The growth of the stages that take longest, up to a million rows: translate, train, encode; search to ten million.
 
 Collecting, cleaning, looking for duplicates and decontaminating go from one million pairs to ten if `--stages collect`
-names them: that takes an hour or two of one processor, and 10 GB of disk where temporary files lie ($TMPDIR).
+names them: that takes half an hour of one processor, and 10 GB of disk where temporary files lie ($TMPDIR).
 
     python measurements/growth.py [--stages train encode] [--sizes 10000 100000 1000000]
 
