@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from polybatch.cluster.launch import claim, parse_listing, share_threads, visible_cards
+from polybatch.cluster.claims import claim
+from polybatch.cluster.launch import jobs_per_card, parse_listing, share_threads, visible_cards
 from polybatch.core.errors import ConfigError
 
 PACKAGE = Path(__file__).parents[3] / "workflow"
@@ -229,6 +230,42 @@ def test_two_jobs_get_two_cards_and_a_job_of_two_waits_for_both(environ: dict[st
     both.communicate()
 
 
+def test_jobs_that_share_a_card_fill_its_places_and_no_job_alone_joins_them(
+    environ: dict[str, str], running: list
+) -> None:
+    sharing = environ | {"CUDA_VISIBLE_DEVICES": "0", "POLYBATCH_JOBS_PER_GPU": "2"}
+    running += [start(sharing, "--gpu", "1", "probe", "sleep") for _ in range(2)]
+    assert [told(process)["CUDA_VISIBLE_DEVICES"] for process in running] == ["0", "0"]
+    third = start(sharing, "--gpu", "1", "probe", "sleep")
+    alone = start(environ | {"CUDA_VISIBLE_DEVICES": "0"}, "--gpu", "1", "probe", "end")
+    running += [third, alone]
+    for process in (third, alone):
+        assert process.stderr is not None and "waiting for 1 card(s)" in process.stderr.readline()
+    running[0].kill()
+    assert told(third)["CUDA_VISIBLE_DEVICES"] == "0"
+    time.sleep(1.5)
+    assert alone.poll() is None
+    for process in (running[1], third):
+        process.kill()
+    assert told(alone)["CUDA_VISIBLE_DEVICES"] == "0"
+
+
+def test_a_card_without_a_job_comes_before_one_that_would_be_shared(environ: dict[str, str], running: list) -> None:
+    with_nvidia_smi(environ, "\n".join(WHOLE))
+    environ["POLYBATCH_JOBS_PER_GPU"] = "2"
+    running += [start(environ, "--gpu", "1", "probe", "sleep") for _ in range(2)]
+    first, second = (told(process)["CUDA_VISIBLE_DEVICES"] for process in running)
+    assert {first[:5], second[:5]} == {"GPU-b", "GPU-c"}
+    running.append(start(environ, "--gpu", "2", "probe", "sleep"))
+    assert told(running[2])["CUDA_VISIBLE_DEVICES"].count("GPU-") == 2
+
+
+@pytest.mark.parametrize("given", ["0", "two", "-1"])
+def test_a_number_of_jobs_that_is_none_is_refused(given: str) -> None:
+    with pytest.raises(ConfigError, match="POLYBATCH_JOBS_PER_GPU"):
+        jobs_per_card({"POLYBATCH_JOBS_PER_GPU": given})
+
+
 def test_the_folder_of_locks_is_everyones_and_no_link_is_followed(tmp_path: Path) -> None:
     folder = tmp_path / "cards"
     assert claim(["0"], 1, folder) == ["0"]
@@ -251,7 +288,13 @@ def profile(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callabl
 
     monkeypatch.chdir(PACKAGE.parent)
     monkeypatch.setenv("PATH", environ["PATH"])
-    for name in ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID", "POLYBATCH_GPUS", "POLYBATCH_CPUS_PER_GPU"):
+    for name in (
+        "CUDA_VISIBLE_DEVICES",
+        "SLURM_JOB_ID",
+        "POLYBATCH_GPUS",
+        "POLYBATCH_CPUS_PER_GPU",
+        "POLYBATCH_JOBS_PER_GPU",
+    ):
         monkeypatch.delenv(name, raising=False)
 
     def read(command: str) -> dict:
@@ -270,6 +313,8 @@ def test_the_profile_counts_cards_and_gives_them_to_jobs(
     read = profile("snakemake --profile profiles/gpu")
     assert read["resources"][0] == "gpu=2"
     assert {"train_run:gpu=2", "encode:gpu=1", "translate_shard:gpu=1", "score_run:gpu=0"} <= set(read["set-resources"])
+    monkeypatch.setenv("POLYBATCH_JOBS_PER_GPU", "3")
+    assert profile("snakemake --profile profiles/gpu")["resources"][0] == "gpu=6"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     with pytest.raises(SystemExit, match="asks for 2 GPU"):
         profile("snakemake --profile profiles/gpu")

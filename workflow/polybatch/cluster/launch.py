@@ -4,9 +4,8 @@ inputs: `--gpu N`, a module and its arguments; CUDA_VISIBLE_DEVICES, SLURM_JOB_I
 outputs: the stage itself, in this process, with CUDA_VISIBLE_DEVICES set; a lock file for each card
 
 Without cards the stage sees none, whatever the machine has. Inside a Slurm job the cards are those that Slurm shows.
-On a workstation they are claimed: an exclusive lock on a file for each card, in a folder that all users share. The
-kernel gives a lock back at any kind of death, so nothing can be left behind. Snakemake counts cards too
-(`resources: gpu=...`); the locks also keep two runs, or two users, apart.
+On a workstation they are claimed (`cluster.claims`), for a job alone or, with POLYBATCH_JOBS_PER_GPU, for several.
+Snakemake counts cards too (`resources: gpu=...`); the claims also keep two runs, or two users, apart.
 
 With `--distributed` and several cards, torch's own launcher starts one process (rank) for each card on this machine.
 Cards are NVIDIA's; others are not known here.
@@ -15,9 +14,7 @@ Cards are NVIDIA's; others are not known here.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import ctypes
-import fcntl
 import os
 import re
 import runpy
@@ -25,19 +22,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 
+from polybatch.cluster.claims import CARDS_FOLDER, claim
 from polybatch.core import stage
 from polybatch.core.errors import ConfigError
 
-# Not the TMPDIR of a job or of a user: everyone on the machine has to meet here.
-_CARDS_FOLDER = "/tmp/polybatch-cards"
-_POLL_S = 1.0
-_LINE_EVERY_S = 60.0
 _LISTING_S = 60
-_MASTER = "claims"
 _NUMERIC_THREADS = ("OMP", "MKL", "OPENBLAS", "GOTO", "VECLIB_MAXIMUM", "NUMEXPR")
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _CARD = re.compile(r"GPU (\d+): .*\(UUID: (\S+)\)")
@@ -101,8 +93,8 @@ def give_cards(wanted: int, environ: MutableMapping[str, str]) -> None:
         )
     if not job or len(cards) > wanted:
         # The jobs of a group, or of an interactive allocation, share what Slurm gave it; numbers are Slurm's own.
-        folder = Path(environ.get("POLYBATCH_CARDS") or _CARDS_FOLDER)
-        cards = claim(cards, wanted, folder, prefix=f"slurm-{job}-" if job else "")
+        folder = Path(environ.get("POLYBATCH_CARDS") or CARDS_FOLDER)
+        cards = claim(cards, wanted, folder, prefix=f"slurm-{job}-" if job else "", sharers=jobs_per_card(environ))
     environ["CUDA_VISIBLE_DEVICES"] = ",".join(cards)
     stage.log.info("cards of this job: %s", " ".join(cards))
 
@@ -169,6 +161,16 @@ def count_cards(wanted: int) -> int:
     return max(1, wanted)
 
 
+def jobs_per_card(environ: Mapping[str, str]) -> int:
+    """How many jobs may share a card, by POLYBATCH_JOBS_PER_GPU; one by default."""
+    given = environ.get("POLYBATCH_JOBS_PER_GPU") or "1"
+    if not given.isdecimal() or int(given) < 1:
+        raise ConfigError(
+            "POLYBATCH_JOBS_PER_GPU is no number of jobs.", expected="a whole number, at least 1", found=given
+        )
+    return int(given)
+
+
 def faiss_for_cards() -> int:
     """For profiles/gpu: 1 if a build of FAISS that computes on cards is installed, else 0."""
     from importlib.metadata import distributions
@@ -202,112 +204,6 @@ def _too_few(wanted: int, cards: list[str], listed: str, *, in_slurm: bool) -> C
         expected=f"{wanted} NVIDIA card(s)",
         found=listed,
         remedy=remedy,
-    )
-
-
-def claim(cards: Sequence[str], wanted: int, folder: Path, prefix: str = "") -> list[str]:
-    """Locks `wanted` of the cards for as long as this process lives, and waits while fewer are free.
-
-    Args:
-        cards: Their names.
-        wanted: At most as many.
-        folder: Of the lock files; made with the rights of /tmp if it is not there.
-        prefix: Of the lock files' names.
-
-    Returns:
-        The claimed cards, in the order of `cards`.
-    """
-    place = _shared_folder(folder)
-    waited = 0.0
-    while True:
-        claimed = _attempt(place, cards, wanted, prefix)
-        if claimed:
-            return claimed
-        if waited % _LINE_EVERY_S == 0:
-            stage.log.info(
-                "waiting for %d card(s): fewer of these %d are free (locks in %s)", wanted, len(cards), folder
-            )
-        time.sleep(_POLL_S)
-        waited += _POLL_S
-
-
-def _attempt(place: int, cards: Sequence[str], wanted: int, prefix: str) -> list[str]:
-    """All wanted cards or none, so that two jobs which need several never wait for each other's half."""
-    master = _lock_file(place, prefix + _MASTER)
-    fcntl.flock(master, fcntl.LOCK_EX)
-    held: dict[str, int] = {}
-    try:
-        for card in cards:
-            descriptor = _lock_file(place, prefix + card)
-            if len(held) < wanted and _locked(descriptor):
-                held[card] = descriptor
-            else:
-                os.close(descriptor)
-        if len(held) == wanted:
-            return list(held)
-        for descriptor in held.values():
-            os.close(descriptor)
-        return []
-    finally:
-        os.close(master)
-
-
-def _locked(descriptor: int) -> bool:
-    """Whether the lock was free, and is now this process's."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _shared_folder(path: Path) -> int:
-    """A descriptor of the folder, made if it is not there. No link is followed, and whoever made it may be anyone:
-    all that others can do with it is to keep cards from being claimed, which they can by using them too."""
-    before = os.umask(0)
-    try:
-        os.mkdir(path, 0o1777)
-    except FileExistsError:
-        pass
-    except OSError as error:
-        raise _unusable(path, error) from error
-    finally:
-        os.umask(before)
-    try:
-        place = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        raise _unusable(path, error) from error
-    # Held as long as the cards: systemd-tmpfiles leaves a locked folder alone, however old its files are.
-    with contextlib.suppress(OSError):
-        fcntl.flock(place, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    return place
-
-
-def _lock_file(place: int, name: str) -> int:
-    """A descriptor of a lock file. Reading it is enough to lock it, so that another user's file serves as well."""
-    name = re.sub(r"[^\w.-]", "_", name)
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        try:
-            return os.open(name, flags, dir_fd=place)
-        except FileNotFoundError:
-            # O_CREAT on a file of someone else's is refused in a folder like /tmp (proc(5), fs.protected_regular).
-            descriptor = os.open(name, flags | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=place)
-            os.fchmod(descriptor, 0o644)
-            return descriptor
-    except FileExistsError:
-        return _lock_file(place, name)
-    except OSError as error:
-        raise _unusable(Path(os.readlink(f"/proc/self/fd/{place}")) / name, error) from error
-
-
-def _unusable(path: Path, error: OSError) -> ConfigError:
-    return ConfigError(
-        "The locks of the cards cannot be used.",
-        where=path,
-        expected="a folder that every user of the cards can write, and files that they can read",
-        found=str(error),
-        remedy="remove it, or set POLYBATCH_CARDS to the same folder for all users",
     )
 
 
