@@ -42,6 +42,7 @@ STEPS = [
     Step("train-4096", 150),
     Step("encode", 90),
     Step("study", 240),
+    Step("study-shared", 200),
     Step("translate", 120),
     Step("translate-nllb", 170),
     Step("two-ranks", 80),

@@ -65,11 +65,12 @@ def loss_curve(at: Machine) -> None:
     say(gradients=models.gradients_without_padding(at.encoder, at.data / "pairs", at.device))
 
 
-def study(at: Machine) -> None:
+def study(at: Machine, sharers: int = 1) -> None:
     """The default study from its training text to its scores, by Snakemake, with the profile for cards."""
     import project_copy
 
-    place = at.work / "study"
+    place = at.work / f"study-{sharers}"
+    shutil.rmtree(place, ignore_errors=True)
     project_copy.copy_project(measure.ROOT, place)
     shutil.copytree(at.data / "results", place / "results")  # with the times of files, which Snakemake goes by
     encoder = place / "results/homeassistant/encoders/e5-small"
@@ -80,9 +81,15 @@ def study(at: Machine) -> None:
     profile = "profiles/default" if at.rehearse else "profiles/gpu"
     command = [sys.executable, "-m", "snakemake", "--profile", profile, "--rerun-triggers", "mtime", "--quiet", "rules"]
     command += ["--cores", "all", "--configfile", "overlay.yaml", "--", "score"]
+    env = {**os.environ, "POLYBATCH_JOBS_PER_GPU": str(sharers)}
     start = time.perf_counter()
-    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
-    say(snakemake=done.returncode, seconds=time.perf_counter() - start, tail=(done.stderr or "").splitlines()[-6:])
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False, env=env)
+    say(
+        sharers=sharers,
+        snakemake=done.returncode,
+        seconds=time.perf_counter() - start,
+        tail=(done.stderr or "").splitlines()[-6:],
+    )
     for record in sorted(place.glob("results/homeassistant/models/**/training.json")):
         told = read_json(record)
         names = ("sampling", "steps", "validation_loss", "options", "pairs_per_second", "seconds")
@@ -92,6 +99,11 @@ def study(at: Machine) -> None:
         say(scores=str(path.relative_to(place)), **_means(path))
     if done.returncode:
         sys.exit(1)
+
+
+def study_shared(at: Machine) -> None:
+    """The same with three jobs on the card at a time."""
+    study(at, sharers=3)
 
 
 def _age_what_results_are_made_from(place: Path) -> None:
@@ -296,6 +308,7 @@ STEPS: dict[str, Callable[[Machine], None]] = {
     "environment": environment,
     "loss-curve": loss_curve,
     "study": study,
+    "study-shared": study_shared,
     "train": trainings.trainings,
     "train-4096": trainings.large_batches,
     "profile": trainings.profiles,
