@@ -258,6 +258,16 @@ def test_a_card_without_a_job_comes_before_one_that_would_be_shared(environ: dic
     assert {first[:5], second[:5]} == {"GPU-b", "GPU-c"}
     running.append(start(environ, "--gpu", "2", "probe", "sleep"))
     assert told(running[2])["CUDA_VISIBLE_DEVICES"].count("GPU-") == 2
+    running[0].kill()
+    running[0].wait()
+    running.append(start(environ, "--gpu", "1", "probe", "sleep"))
+    assert told(running[3])["CUDA_VISIBLE_DEVICES"] == first  # the other has two jobs
+    running[2].kill()
+    running[2].wait()
+    running[3].kill()
+    running[3].wait()
+    running.append(start(environ, "--gpu", "1", "probe", "sleep"))
+    assert told(running[4])["CUDA_VISIBLE_DEVICES"] == first
 
 
 @pytest.mark.parametrize("given", ["0", "two", "-1"])
@@ -315,6 +325,10 @@ def test_the_profile_counts_cards_and_gives_them_to_jobs(
     assert {"train_run:gpu=2", "encode:gpu=1", "translate_shard:gpu=1", "score_run:gpu=0"} <= set(read["set-resources"])
     monkeypatch.setenv("POLYBATCH_JOBS_PER_GPU", "3")
     assert profile("snakemake --profile profiles/gpu")["resources"][0] == "gpu=6"
+    monkeypatch.setenv("POLYBATCH_JOBS_PER_GPU", "two")
+    with pytest.raises(SystemExit, match="error: POLYBATCH_JOBS_PER_GPU"):
+        profile("snakemake --profile profiles/gpu")
+    monkeypatch.delenv("POLYBATCH_JOBS_PER_GPU")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     with pytest.raises(SystemExit, match="asks for 2 GPU"):
         profile("snakemake --profile profiles/gpu")

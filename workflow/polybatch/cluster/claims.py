@@ -36,7 +36,8 @@ def claim(cards: Sequence[str], wanted: int, folder: Path, prefix: str = "", sha
         wanted: At most as many.
         folder: Of the lock files; made with the rights of /tmp if it is not there.
         prefix: Of the lock files' names.
-        sharers: Jobs that may have a card at a time, those with fewer of them left out; 1 is a card to itself.
+        sharers: Jobs that may have a card at a time, the same number for all of them; 1 is a card to itself, which
+            waits until no job shares the card.
 
     Returns:
         The claimed cards, in the order of `cards`.
@@ -58,17 +59,17 @@ def claim(cards: Sequence[str], wanted: int, folder: Path, prefix: str = "", sha
 def _attempt(place: int, cards: Sequence[str], wanted: int, prefix: str, sharers: int) -> list[str]:
     """All wanted cards or none, so that two jobs which need several never wait for each other's half.
 
-    A card without a job comes before one that would be shared.
+    The cards with the fewest jobs come first.
     """
     master = _lock_file(place, prefix + _MASTER)
     fcntl.flock(master, fcntl.LOCK_EX)
     held: dict[str, list[int]] = {}
     try:
-        for number in range(sharers):
-            for card in cards:
-                if card not in held and len(held) < wanted:
-                    locks = _locks(place, prefix + card, number if sharers > 1 else None)
-                    held |= {card: locks} if locks else {}
+        places = {card: _free_places(place, prefix + card, sharers) for card in cards}
+        for card in sorted(cards, key=lambda card: -len(places[card]))[:wanted]:
+            if places[card]:
+                held[card] = places[card].pop()
+        _give_back(descriptor for free in places.values() for locks in free for descriptor in locks)
         if len(held) == wanted:
             return [card for card in cards if card in held]
         _give_back(descriptor for locks in held.values() for descriptor in locks)
@@ -77,11 +78,16 @@ def _attempt(place: int, cards: Sequence[str], wanted: int, prefix: str, sharers
         os.close(master)
 
 
-def _locks(place: int, card: str, number: int | None) -> list[int]:
-    """Descriptors of what was locked: the card alone, or its place of this number; nothing where it is taken."""
-    shared = number is not None
-    names = [(card, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)]
-    names += [(f"{card}.place-{number}", fcntl.LOCK_EX)] if shared else []
+def _free_places(place: int, card: str, sharers: int) -> list[list[int]]:
+    """Of each place of a card that is free: descriptors of what was locked for it. A card for one job has one place."""
+    names = [[(card, fcntl.LOCK_EX)]]
+    if sharers > 1:
+        names = [[(card, fcntl.LOCK_SH), (f"{card}.place-{n}", fcntl.LOCK_EX)] for n in range(sharers)]
+    return [locks for wanted in names if (locks := _locks(place, wanted))]
+
+
+def _locks(place: int, names: Sequence[tuple[str, int]]) -> list[int]:
+    """Descriptors of files with the kind of lock that is wanted of each; nothing where one is taken."""
     held: list[int] = []
     for name, kind in names:
         held.append(_lock_file(place, name))

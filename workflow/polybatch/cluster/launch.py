@@ -1,4 +1,4 @@
-"""Starts a stage with the cards that it was given: none, or exactly N that no other job uses.
+"""Starts a stage with the cards that it was given: none, or exactly N that it has to itself, or shares with a few.
 
 inputs: `--gpu N`, a module and its arguments; CUDA_VISIBLE_DEVICES, SLURM_JOB_ID, what `nvidia-smi` lists
 outputs: the stage itself, in this process, with CUDA_VISIBLE_DEVICES set; a lock file for each card
@@ -169,6 +169,14 @@ def jobs_per_card(environ: Mapping[str, str]) -> int:
             "POLYBATCH_JOBS_PER_GPU is no number of jobs.", expected="a whole number, at least 1", found=given
         )
     return int(given)
+
+
+def count_jobs_per_card() -> int:
+    """For profiles/gpu: `jobs_per_card` here; a fault ends Snakemake without its usage, as in `count_cards`."""
+    try:
+        return jobs_per_card(os.environ)
+    except ConfigError as fault:
+        sys.exit(f"error: {fault}")
 
 
 def faiss_for_cards() -> int:

@@ -85,7 +85,7 @@ def parts(*columns: Column, among: np.ndarray | None = None) -> Iterator[tuple[n
 
     Args:
         columns: Of uint64 and equal length; the first one is the keys, spread evenly over all 64 bits.
-        among: (rows,) bool; other rows are left out.
+        among: (rows,) bool; other rows are left out. It may be changed once the first part is given.
 
     Yields:
         Numbers of rows, int64, ascending within a part; and of each column the numbers of these rows.

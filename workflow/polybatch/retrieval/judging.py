@@ -44,9 +44,9 @@ if TYPE_CHECKING:
 # Scores held at a time, in float32: 256 MB. Ten million passages are ranked in full for six queries at a time.
 _MOST_SCORES = 2**26
 _QUERIES_OF_A_PASS = 1024
-# Ranks of relevant passages that are kept until ranx judges them together: 8 MB. A call of each of its metrics takes as
-# long as judging a hundred queries.
-_MOST_RANKS = 2**20
+# Ranks of relevant passages that wait until ranx judges them together, 24 bytes each with what they belong to: calls of
+# it for each block of a hundred queries took a tenth of the stage's time.
+_MOST_RANKS = 2**17
 
 
 @dataclass
@@ -206,6 +206,7 @@ class _Judge:
         for metric in self.by_rank:
             self._column(self.cell.values, metric)
         self._waiting: list[tuple[np.ndarray, ...]] = []  # queries, and of each ranks, relevant passages, relevance
+        self._ranks_waiting = 0
 
     def judge(self, rows: slice, found: Ranking) -> None:
         """Fills in the values of the queries `rows`, those of ranx with `settle` at the latest."""
@@ -224,7 +225,8 @@ class _Judge:
         ranking, ranks, relevant, relevance = numbers_of(keys[has]), found.ranks[has], relevant[has], relevance[has]
         at = np.arange(rows.start, rows.stop)[has]
         self._waiting.append((at, ranks, relevant, relevance))
-        if sum(waiting[1].size for waiting in self._waiting) >= _MOST_RANKS:
+        self._ranks_waiting += ranks.size
+        if self._ranks_waiting >= _MOST_RANKS:
             self.settle()
         values = {}
         if self.bias:
@@ -243,7 +245,7 @@ class _Judge:
 
         if self._waiting:
             at, ranks, relevant, relevance = map(np.concatenate, zip(*self._waiting, strict=True))
-            self._waiting.clear()
+            self._waiting, self._ranks_waiting = [], 0
             for metric, of_metric in by_ranx.rank_values(ranks, relevant, relevance, self.by_rank).items():
                 self.cell.values[metric][at] = of_metric
 
