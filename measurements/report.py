@@ -22,7 +22,12 @@ from polybatch.core import stage
 from polybatch.core.files import atomic_path, read_json
 
 STAGES = ("e5", "translate", "search", "study_cost", "collect", "pipeline", "train", "encode")
-TITLES = {"e5": "The encoder that studies start from, multilingual-e5-small", "study_cost": "A whole study"}
+TITLES = {
+    "e5": "The encoder that studies start from, multilingual-e5-small",
+    "e5-1-of-2-cores": "The same on one of the two processors, one round",
+    "study_cost": "A whole study",
+    "growth-collect": "Growth: collecting, one to ten million pairs",
+}
 MET = {True: "met", False: "**missed**", None: "not measured"}
 _FLOOR = 1e-3  # of the figure's logarithmic axis: a goal of "at most" that came out as nothing
 
