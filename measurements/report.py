@@ -25,6 +25,7 @@ STAGES = ("e5", "translate", "search", "study_cost", "collect", "pipeline", "tra
 TITLES = {
     "e5": "The encoder that studies start from, multilingual-e5-small",
     "e5-1-of-2-cores": "The same on one of the two processors, one round",
+    "translate-1-of-2-cores": "Translating on one of the two processors, one round",
     "study_cost": "A whole study",
     "growth-collect": "Growth: collecting, one to ten million pairs",
 }
