@@ -6,9 +6,9 @@ names them: that takes half an hour of one processor, and 10 GB of disk where te
     python measurements/growth.py [--stages train encode] [--sizes 10000 100000 1000000]
 
 Each stage as its own benchmark grows it, with models so small that a million rows take minutes: what is measured is
-how time and memory grow, not how fast a stage is. `make bench` stops at smaller sizes to keep within half an hour;
-collect and search go to a million rows there. Exact search takes ten times the rows here, in 64 dimensions, and beside
-the largest stands an index that is not exact.
+how time and memory grow, not how fast a stage is. `make bench` stops at smaller sizes to keep within half an hour:
+collecting at 300,000 rows, searching at a million. Exact search takes ten times the rows here, in 64 dimensions, and
+beside the largest stands an index that is not exact.
 
 inputs: none
 outputs: <out>/growth-<stage>.json for each stage, and the table and figure that report.py makes of it

@@ -302,7 +302,8 @@ def _cards(results: Mapping[str, Mapping[str, Any]]) -> str:
     if found:
         return f"On a GPU ({', '.join(found)}): the stages whose names end in -cuda."
     return (
-        "On a GPU training and embedding were measured, in minutes and one run each: [gpu.md](gpu.md#what-was-run). "
+        "On a GPU the default study, training and embedding were measured, in minutes and one run each: "
+        "[gpu.md](gpu.md#what-was-run). "
         "`make bench DEVICE=cuda TORCH=torch` measures as here, on a machine with one."
     )
 
