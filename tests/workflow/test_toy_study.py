@@ -21,6 +21,7 @@ import pytest
 import yaml
 from toy_source import write
 
+from polybatch.core.sums import SUMS
 from polybatch.core.text import text_key
 
 ROOT = Path(__file__).parents[2]
@@ -170,7 +171,7 @@ def test_a_killed_training_resumes_to_the_same_weights(project: Path) -> None:
         start_new_session=True,
     )
     deadline = time.monotonic() + 180
-    while not list(checkpoints.glob("**/checkpoint-*/trainer_state.json")):
+    while not list(checkpoints.glob(f"**/checkpoint-*/{SUMS}")):  # written last: one without them does not count
         assert process.poll() is None, "the training ended before it could be killed"
         assert time.monotonic() < deadline, "no checkpoint appeared"
         time.sleep(0.01)
