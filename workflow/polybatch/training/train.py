@@ -29,7 +29,7 @@ from polybatch.core.device import tell_torch_device
 from polybatch.core.errors import ConfigError
 from polybatch.core.files import atomic_path, write_json, write_parquet
 from polybatch.core.sums import write_sums
-from polybatch.encoders import packed
+from polybatch.encoders import dropout, packed
 from polybatch.encoders.kernels import keep_few_shapes
 from polybatch.encoders.load import carry_record
 from polybatch.pairs.table import PairTable, read_pairs
@@ -123,6 +123,7 @@ def _set_up_weights(model: SentenceTransformer, options: TrainingOptions, teache
         _tell_frozen(model)
     adapters = lora.add_adapters(model, options, seed) if options.lora_r else None
     choice.ready(model, teacher, seed)
+    dropout.hash_dropout(model)
     return adapters
 
 
@@ -133,6 +134,7 @@ def _leave_the_encoder(model: SentenceTransformer, adapters: Any) -> None:
 
     projection.remove(model)
     packed.unpack(model)
+    dropout.draw_dropout(model)
     if adapters:
         lora.merge(adapters)
 
