@@ -102,13 +102,21 @@ def random_words(seed: int, number: int) -> Tensor:
     """(number,) int64: the first outputs of SplitMix64 with this seed, a signed integer of 64 bits."""
     import torch
 
-    words = torch.arange(1, number + 1).mul_(_STEP).add_(seed)
+    words = _states(1 << (number - 1).bit_length() if number else 0)[:number] + seed
     other = torch.empty_like(words)
     for shift, factor in ((30, _FIRST), (27, _SECOND), (31, 1)):
         # A shift of a signed number brings in its sign, which is masked away.
         torch.bitwise_right_shift(words, shift, out=other).bitwise_and_((1 << (64 - shift)) - 1)
         words.bitwise_xor_(other).mul_(factor)
     return words
+
+
+@functools.lru_cache(maxsize=8)
+def _states(number: int) -> Tensor:
+    """(number,) int64: the states of SplitMix64 with seed 0. Kept, since every call begins with them."""
+    import torch
+
+    return torch.arange(1, number + 1).mul_(_STEP)
 
 
 def _shares(share: float) -> int:
