@@ -7,6 +7,7 @@ outputs: ratios, medians and exponents, in memory; plain JSON values of them
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,6 +23,11 @@ RESULTS = HERE / "results"
 QUICK_RESULTS = ROOT / "build" / "measurements"
 
 Of = Literal["rate", "inner_rate", "seconds", "inner_seconds", "cpu_seconds", "peak_bytes"]
+
+
+def short_system(text: str) -> str:
+    """A system with two numbers of its kernel's version: "Linux 6.18, x86_64" of "Linux 6.18.44-9-generic, x86_64"."""
+    return re.sub(r"^(\w+ \d+\.\d+)[^,]*", r"\1", text)
 
 
 @dataclass(frozen=True)

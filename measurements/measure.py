@@ -42,6 +42,7 @@ from figures_of_a_run import (
     Result,
     as_json,
     goal_as_json,
+    short_system,
 )
 
 import report
@@ -291,7 +292,7 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
         "gpu": _gpus(),
-        "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
+        "system": short_system(f"{platform.system()} {platform.release()}, {platform.machine()}"),
         "python": platform.python_version(),
         "versions": {name: version for name in _LIBRARIES if (version := _version(name))},
     }

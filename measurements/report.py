@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from figures_of_a_run import HERE, RESULTS, ROOT, Growth, Measurement, Of, Result
+from figures_of_a_run import HERE, RESULTS, ROOT, Growth, Measurement, Of, Result, short_system
 
 from polybatch.core import stage
 from polybatch.core.files import atomic_path, read_json
@@ -163,7 +164,7 @@ def _machine_line(results: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in at["versions"].items())
     return (
         f"Measured on {results['when'][:10]}: {at['processor']}, {at['cores']} processors, {at['memory_gb']} GB{cards},"
-        f" {at['system']}, Python {at['python']}; {versions}.\n"
+        f" {short_system(at['system'])}, Python {at['python']}; {versions}.\n"
     )
 
 
@@ -264,24 +265,32 @@ def _growth_panel(measurements: Mapping[str, Mapping[str, Any]]) -> Any:
 
 
 def page(results: Mapping[str, Mapping[str, Any]], introduction: str, notes: Mapping[str, str]) -> str:
-    """docs/performance.md: the introduction, all goals in one table, then a section a stage.
+    """docs/performance.md: the introduction, what the page holds, all goals in one table, then a section a stage.
 
     Args:
         results: Stage -> the content of its JSON file.
         introduction: Text before the table, with the page's title.
-        notes: Stage -> what people wrote about it.
+        notes: Stage -> what people wrote about it. Their links are as seen from measurements/notes/.
     """
     names = [*STAGES, *sorted(set(results) - set(STAGES))]
-    parts = [introduction.strip(), "## All goals", _overview(results, names), _cards(results)]
-    for name in names:
-        parts.append(f"## {TITLES.get(name, name.replace('_', ' ').capitalize())}")
+    titles = {name: TITLES.get(name, name.replace("_", " ").capitalize()) for name in names}
+    parts = [introduction.strip(), _contents(["All goals", *titles.values()])]
+    parts += ["## All goals", _overview(results, names), _cards(results)]
+    for name, title in titles.items():
+        parts.append(f"## {title}")
         if name in results:
             parts += [f"![Goals and growth of {name}](performance/{name}.svg)", stage_table(results[name]).strip()]
         else:
             parts.append(f"Not measured yet: `python measurements/{name}.py` does.")
         if name in notes:
-            parts.append(notes[name].strip())
+            parts.append(notes[name].strip().replace("](../../docs/", "]("))
     return "\n\n".join(parts) + "\n"
+
+
+def _contents(titles: Iterable[str]) -> str:
+    """A line of links to the sections of these titles, by the anchors that GitHub makes of them."""
+    anchors = {title: re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+    return " · ".join(f"[{title}](#{anchor})" for title, anchor in anchors.items())
 
 
 def _overview(results: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> str:

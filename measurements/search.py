@@ -108,7 +108,7 @@ def write(
             for peer in PEERS
         ),
         measure.Goal(
-            "from inner products to means, against pytrec_eval",
+            "from inner products to means, start-up left out, against pytrec_eval",
             metrics.ratio("polybatch", "pytrec_eval", "inner_rate"),
             20,
             unit="x",

@@ -57,7 +57,7 @@ LOADS = {
 }
 # Its build belongs to the machine's driver, and is larger than any load.
 TAKEN_AS_IT_IS = {"torch"}
-MOST_MB = 54  # of a load, so that it goes where 64 MiB do, the project beside it
+MOST_MB = 54  # of a load: with the project beside it, below an upload limit of 64 MiB
 PLATFORMS = [f"manylinux_2_{n}_x86_64" for n in (17, 24, 27, 28, 31, 34)] + ["manylinux2014_x86_64", "any"]
 # Of the results: what is before training, but the wheels, which nothing reads again.
 STUDY = ("benchmarks", "collected", "decontamination", "parallel", "supplied", "translated", "validation.parquet")

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
+import yaml
+
+from polybatch import __version__
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "workflow/polybatch"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "results/README.md", *sorted(ROOT.glob("docs/**/*.md"))]
+# Pages of which links alone are looked at: what is written of older states names what was there then.
+LINKED = [
+    *PAGES,
+    ROOT / "CHANGELOG.md",
+    *sorted(ROOT.glob("measurements/*.md")),
+    *sorted(ROOT.glob("measurements/notes/*.md")),
+]
 # Text that names modules: pages, rules, and docstrings, comments and messages of all code.
 TEXTS = [
     *PAGES,
@@ -60,7 +72,7 @@ def headings(page: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=named)
+@pytest.mark.parametrize("page", LINKED, ids=named)
 def test_links_lead_somewhere(page: Path) -> None:
     prose = CODE.sub("", FENCE.sub("", page.read_text("utf-8")))
     faults = []
@@ -196,3 +208,31 @@ def test_every_target_of_snakemake_exists() -> None:
     targets = set(re.findall(r"^\s*rule (\w+):", rules, re.MULTILINE))
     named_targets = {word for page in PAGES for words in commands(page, "snakemake") for word in words.split()}
     assert {"tables", "prefetch"} <= named_targets <= targets
+
+
+def test_the_citation_is_of_this_version() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert (cited["version"], cited["license"]) == (__version__, project["license"])
+    assert cited["abstract"] == f"{project['description']}."
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+def environments() -> dict[str, str]:
+    """The environment of each rule that has one: its own, or that of the rule that it is made of."""
+    found: dict[str, str] = {}
+    for path in sorted(ROOT.glob("rules/*.smk")):
+        text = path.read_text("utf-8")
+        heads = r"^ *(?:use rule (?P<of>\w+) as (?P<made>\w+) with|rule (?P<name>\w+)):\n"
+        parts = list(re.finditer(heads, text, re.MULTILINE))
+        for part, end in itertools.zip_longest(parts, (after.start() for after in parts[1:])):
+            own = re.search(r"envs/(\w+\.yaml)", text[part.end() : end])
+            if environment := own[1] if own else found.get(part["of"] or ""):
+                found[part["name"] or part["made"]] = environment
+    return found
+
+
+def test_the_table_of_environments_names_every_rule_that_has_one() -> None:
+    text = (ROOT / "docs/dependencies.md").read_text("utf-8")
+    rows = re.findall(r"^\| `envs/(\w+\.yaml)` \| (.+) \|$", text, re.MULTILINE)
+    assert {rule: file for file, rules in rows for rule in CODE.findall(rules)} == environments()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -88,4 +89,20 @@ def test_the_page_marks_every_goal(tmp_path: Path) -> None:
     assert "| on a card | at least 2 | - | not measured |" in text
     assert "Exponent of time without start-up against rows: 1.00." in text
     assert (tmp_path / "docs/performance/encode.svg").stat().st_size > 1000
-    assert json.loads((tmp_path / "results/encode.json").read_text())["machine"]["cores"]
+    at = json.loads((tmp_path / "results/encode.json").read_text())["machine"]
+    assert at["cores"] and re.fullmatch(r"\w+ \d+\.\d+, \w+", at["system"])
+
+
+def test_the_page_has_contents_and_shortens_what_older_results_say_of_their_system() -> None:
+    at = {"processor": "x", "cores": 2, "memory_gb": 4, "gpu": [], "python": "3.11.7", "versions": {"torch": "2"}}
+    machine = {**at, "system": "Linux 6.18.44-9-generic, x86_64"}
+    results = {"growth-collect": {"goals": [], "measurements": {}, "when": "2026-11-27T", "machine": machine}}
+    text = report.page(results, "# Performance\n", {"growth-collect": "See [gpu.md](../../docs/gpu.md#what-was-run)."})
+    contents = text.split("\n")[2]
+    assert (
+        contents.startswith("[All goals](#all-goals) · ")
+        and "](#growth-collecting-one-to-ten-million-pairs)" in contents
+    )
+    assert len(re.findall(r"^## ", text, re.MULTILINE)) == contents.count("](#")
+    assert "no GPU, Linux 6.18, x86_64, Python 3.11.7; torch 2." in text
+    assert "See [gpu.md](gpu.md#what-was-run)." in text

@@ -3,44 +3,25 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pytest
 import yaml
+from page_examples import EXAMPLES, lay_out, under_the_default_study
 
 from polybatch.config.grid import runs
 from polybatch.study.resolve import resolve
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/own-data.md").read_text("utf-8")
-BLOCKS = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-# What the examples name, with a file that says of a folder what it is.
-FILES = ("mine.jsonl", "mine.csv", "english.jsonl", "faq.csv", "tickets.jsonl", "train-v1.1.json")
-FOLDERS = {"translators/de": "translator.json", "translators/de-en": "translator.json", "data/support": "corpus.jsonl"}
-MODELS = {"models/mine": "config.json"}
+BLOCKS = [example.text for example in EXAMPLES if example.page == "docs/own-data.md"]
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in FILES:
-        (tmp_path / name).write_text("", "utf-8")
-    for name, inside in {**FOLDERS, **MODELS}.items():
-        (tmp_path / name).mkdir(parents=True)
-        (tmp_path / name / inside).write_text("{}", "utf-8")
-    (tmp_path / "resources").symlink_to(ROOT / "resources")
+    lay_out(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def under_the_default_study(overlay: dict) -> dict:
-    """The default study under an overlay, as Snakemake merges them: mappings in depth, all else replaced."""
-
-    def merged(below: dict, over: dict) -> dict:
-        deep = {key for key, value in over.items() if isinstance(value, dict) and isinstance(below.get(key), dict)}
-        return {**below, **{key: merged(below[key], over[key]) if key in deep else over[key] for key in over}}
-
-    return merged(yaml.safe_load((ROOT / "config.yaml").read_text("utf-8")), overlay)
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.split("\n")[0][:40])

@@ -80,7 +80,7 @@ class RunSection(Section):
     projections: Annotated[list[Projection], DISTINCT, Field(min_length=1)] = option(
         ABSENT,
         "What is done to embeddings afterwards, without training: [posthoc.md](posthoc.md). `lir` removes all "
-        "directions in which the means of languages differ, `lir-r8` the eight strongest.",
+        "directions in which the means of languages differ, `lir-r4` the four strongest.",
         otherwise="`[none]`",
     )
 

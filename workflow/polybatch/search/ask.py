@@ -84,8 +84,8 @@ def _require_libraries() -> None:
             "The page needs libraries that are not installed.",
             expected=" and ".join(_LIBRARIES),
             found="no " + ", no ".join(missing),
-            remedy='install them (pip install "polybatch[search]", or starlette and uvicorn), or ask in the terminal: '
-            'polybatch search "a question"',
+            remedy='install them (pip install --editable ".[search]", or starlette and uvicorn), or ask in the '
+            'terminal: polybatch search "a question"',
         )
 
 

@@ -160,6 +160,6 @@ class Configuration(Section):
     tables: TableOptions = option({}, "What the main table and the figures show.")
     data_mark: str = option(
         ABSENT,
-        "A mark that the score, translation, batch and timing tables and all figures carry, such as `toy data`.",
+        "A mark that every table and figure carries, such as `toy data`.",
         otherwise="none",
     )
