@@ -23,6 +23,7 @@ from polybatch.core.files import open_parquet, read_json, sha256_text
 from polybatch.core.sums import check_sums
 from polybatch.encoders.load import PROJECTION, RECORD, require_whole
 from polybatch.posthoc.saved import VECTORS as LANGUAGE_VECTORS
+from polybatch.tables.options import TableOptions
 from polybatch.tables.versions.versions import list_versions, newest
 
 _NEAR = 5
@@ -94,6 +95,11 @@ class Source:
         """The options with which the study embedded; those of training.json's prompts where it is not known."""
         known = self.config and self.run.encoder in self.config["encoders"]
         return values.encoding_options(self.config, self.run.encoder) if known else {}
+
+    @property
+    def table_options(self) -> TableOptions:
+        """The options of the study's tables; the defaults where its configuration is not known."""
+        return TableOptions.from_values(self.config["tables"]) if self.config else TableOptions()
 
     @property
     def has_language_vectors(self) -> bool:
