@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -457,6 +458,12 @@ def test_an_average_that_leaves_a_language_out_says_so(base, tmp_path):
     kept = [s[(s.setting == "monolingual") & (s.metric == "map") & (s.query_lang != "en")].value.mean() for s in scores]
     position = [column.key for column in table.columns].index("monolingual.map")
     assert table.rows[-1][position].value == pytest.approx(sum(kept) / 3)
+
+
+def test_a_setting_without_the_headline_is_told_by_the_headline(whole) -> None:
+    view = replace(whole[0], headline="rank_distance")
+    with pytest.raises(DataError, match=r"(?s)No rank_distance scores in the mono.*found: .*map.*as tables\.headline"):
+        language_tables(view)
 
 
 def test_a_benchmark_of_queries_over_an_english_corpus_is_averaged_over_its_own_cells(tmp_path):
