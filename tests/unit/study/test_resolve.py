@@ -515,6 +515,10 @@ def test_files_of_published_scores_are_read_with_the_config(
         ({"encoders": None}, "encoders: must be a mapping, not null"),
         # Benchmarks.
         (with_benchmark({}), "benchmarks.mine: needs one of split, adapter, queries_of, translate"),
+        (
+            {"study": {"benchmarks": ["a.per_query"]}, "benchmarks": {"a.per_query": {"split": "test"}}},
+            "study.benchmarks.0: 'a.per_query' ends as the files with the values of single queries do",
+        ),
         (with_benchmark({"split": "train"}), "split: 'train' is neither dev nor test"),
         (with_benchmark({"split": "test", "path": "x"}), "benchmarks.mine.path: does not belong to split"),
         ({**with_benchmark({"split": "test"}), "split": {"test_passages": 0}}, "nothing to make it from"),

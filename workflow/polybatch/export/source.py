@@ -17,7 +17,7 @@ from typing import Any
 
 from polybatch.config import values
 from polybatch.config.grid import UNTRAINED, Run
-from polybatch.config.paths import RESULTS, Paths
+from polybatch.config.paths import PER_QUERY, RESULTS, Paths
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import open_parquet, read_json, sha256_text
 from polybatch.core.sums import check_sums
@@ -116,7 +116,7 @@ class Source:
             Path(self.paths.ranked(self.run.name, "x")).parent,
         ]
         found = {path.stem for folder in folders for path in folder.glob("*.parquet")}
-        return sorted(name for name in found if not name.endswith(".per_query"))
+        return sorted(name for name in found if not name.endswith(PER_QUERY))
 
     def scored(self) -> list[str]:
         """The benchmarks that the run has scores of."""

@@ -13,6 +13,7 @@ from polybatch.benchmarks.faults import benchmark_faults
 from polybatch.collect.faults import source_faults
 from polybatch.config.catalogue import Config, collection_of, listed, teacher_way, unknown
 from polybatch.config.grid import LONGEST_PART, languages_label
+from polybatch.config.paths import PER_QUERY
 from polybatch.config.user_files import path_fault
 from polybatch.config.values import scoring_options, training_options
 from polybatch.core.errors import ConfigError, DataError
@@ -94,6 +95,12 @@ def _name_faults(config: Config) -> Iterator[Fault]:
             f"{len(config['languages']['train'])} languages make a folder's name of {len(languages)} characters, and "
             f"file systems take {LONGEST_PART}: train in fewer",
         )
+    for i, name in enumerate(config["study"]["benchmarks"]):
+        if name.endswith(PER_QUERY):
+            yield Fault(
+                ("study", "benchmarks", i),
+                f"{name!r} ends as the files with the values of single queries do ({PER_QUERY}); name it otherwise",
+            )
     collection = config.get("collection", collection_of(config))
     if collection in RESERVED:
         yield Fault(

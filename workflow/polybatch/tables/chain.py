@@ -1,7 +1,7 @@
 """Whether every file that the tables rest on was made from what the configuration says, from the sources on.
 
-inputs: the resolved config; the records (core/made_from.py) of collected, translated and training text, of models,
-    embeddings, indexes and scores
+inputs: the resolved config; the records (core/made_from.py) of collected, translated and training text, of translated
+    queries, models, embeddings, indexes and scores
 outputs: nothing, or a DataError: the first file of the chain that was made from something else, what was expected and
     found, and the command that makes it again
 
@@ -51,6 +51,9 @@ def links(paths: StudyPaths) -> Iterator[Link]:
     """All links of a study, from the sources to the scores."""
     yield from _text_links(paths)
     benchmarks = paths.config["study"]["benchmarks"]
+    for name in values.benchmarks_read(paths.config):
+        if "queries_of" in paths.config["benchmarks"][name]:
+            yield _translated_queries(paths, name)
     for run in models(paths.config):
         yield from model_links(paths, run)
     for run in embedded(paths.config):
@@ -116,6 +119,16 @@ def _shard(paths: StudyPaths, lang: str, number: int, file: str) -> Link:
     inputs: dict[str, Inputs] = {"collected": paths.collected()}
     inputs["forward"], inputs["backward"] = (paths.translator_folder(way) for way in (f"en-{lang}", f"{lang}-en"))
     return Link(file, {**options, "shard": number}, inputs)
+
+
+def _translated_queries(paths: StudyPaths, benchmark: str) -> Link:
+    original, folder = paths.config["benchmarks"][benchmark]["queries_of"], paths.benchmark(benchmark)
+    inputs: dict[str, Inputs] = {
+        "queries": paths.benchmark_text(original, "queries", "en"),
+        "qrels": paths.qrels(original),
+        "translators": paths.query_translators(benchmark),
+    }
+    return Link(f"{folder}/card.json", {"decoding": paths.config["translation"]["decoding"]}, inputs, folder)
 
 
 def _training(paths: StudyPaths, run: Run) -> Link:
