@@ -591,13 +591,17 @@ def test_command_line_reads_lists_of_files_and_cards_from_json(small, tmp_path):
     record.write_text(json.dumps({"repo_id": "org/data", "commit": commit[::-1], "folder": "/cache/x"}), "utf-8")
     lists = {name: list(map(str, getattr(given, name))) for name in ("scores", "translations", "compositions")}
     lists |= {"data": [str(card)], "encoder_cards": {"tiny": str(card)}, "records": [str(record)]}
+    lists |= {"translator_cards": {"de": str(card)}}  # a translator may have the name of a language
     (tmp_path / "inputs.json").write_text(json.dumps(lists), "utf-8")
     words = ["--config", json.dumps(given.config), "--inputs", str(tmp_path / "inputs.json")]
     words += ["--collected", str(given.collected), "--root", str(tmp_path / "t")]
     main(words)
     manifest = json.loads((tmp_path / "t" / "v1" / "manifest.json").read_text("utf-8"))
     assert manifest["encoders"]["tiny"]["card"]["commit"] == commit
-    assert manifest["revisions"] == {"encoder tiny.card": commit, "source tiny": commit[::-1]}
+    revisions = {"encoder tiny.card": commit, "source tiny": commit[::-1], "translator folders.de": commit}
+    assert manifest["revisions"] == revisions
+    assert manifest["translators"]["folders"]["de"]["repo_id"] == "org/tiny"
+    assert "de" in manifest["translators"]["languages"]
     assert "folder" not in manifest["records"]["tiny"]
 
 
