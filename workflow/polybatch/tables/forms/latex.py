@@ -87,7 +87,7 @@ def to_latex(table: Table) -> str:
 
 
 def latex_escape(text: str) -> str:
-    """`text` on one line (an empty one ends a paragraph), with every character made literal that LaTeX reads as a command."""
+    """`text` on one line, with every character that LaTeX would read as a command made literal."""
     line = re.sub(r"\s*\n\s*", " ", text.strip("\n"))
     return "".join(_LATEX_ESCAPES.get(character, character) for character in line)
 
