@@ -264,7 +264,7 @@ def test_a_language_that_is_named_twice_is_measured_once(tmp_path: Path) -> None
         ("mine.csv", "query,passage,lang\n", "holds no row"),
         ("mine.jsonl", "\n", "holds no row"),
         ("mine.json", '{"data": []}', "holds no row"),
-        ("mine.jsonl", '[1]\n"x"\n', r"(?s)No row of the file can be read.*line 1: no JSON object: \[1\]"),
+        ("mine.jsonl", '[1]\n"x"\n', r"(?s)No row of the file can be read.*line 1: no JSON object: '\[1\]'"),
         ("mine.jsonl", '{"lang": "EN"}\n{"lang": "de-DE"}\n', r"(?s)language that is known.*'EN', 'de-DE'"),
     ],
 )
