@@ -14,6 +14,7 @@ from polybatch.cluster import check as cluster
 from polybatch.cluster import events, failures, polling
 from polybatch.config import values as configuration
 from polybatch.config.grid import NONE, WHOLE, embedded, models, runs
+from polybatch.config.options import ValidationSection
 from polybatch.config.paths import HELP_PACKAGES, WHEELS_FOLDER, record_name, wheel, wheel_log
 from polybatch.config.study_paths import StudyPaths
 from polybatch.core import digest, leftovers
@@ -270,6 +271,12 @@ def own_translators_state(lang):
 def split_unlike_name(benchmark):
     """The split that a benchmark is made from, unless it has its name, as `test` has."""
     return [name for name in [CONFIG["benchmarks"][benchmark]["split"]] if name != benchmark]
+
+
+def unusual_validation_pairs():
+    """How many pairs are taken of a source of validation pairs, unless that is the default."""
+    taken = CONFIG["validation"]["max_pairs"] if VALIDATION else 0
+    return [taken] if taken != ValidationSection().max_pairs else []
 
 
 def sources_state(wildcards):

@@ -67,6 +67,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     study["benchmarks"]["whole"] = {"queries_of": "test-de", "translate": ["de"]}
     study["translation"]["translators"] = {way: {"path": "translator"} for way in ("en-de", "de-en")}
     study["translator_training"] = {"trained": {"directions": ["en-de", "de-en"]}}
+    study["sources"]["held"] = {**columns, "path": "sources.jsonl"}
+    study["validation"] = {"source": "held"}
     study["translation"]["accept"]["comet_model"] = "comet"
     (folder / "own.yaml").write_text(yaml.safe_dump(study), "utf-8")
     return folder
@@ -100,12 +102,7 @@ EDITS = [
 
 def test_an_edit_within_a_folder_of_the_users_runs_again_what_reads_it(folder: Path) -> None:
     """The folder's own time does not change with what lies below it."""
-    made = planned(folder, "-F", *MADE)
-    for path in (folder / file for job in made for file in job.files):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch() if path.suffix else path.mkdir(exist_ok=True)
-    touched = snakemake(folder, *MADE, "--touch", "-F", "--configfile", "own.yaml", "--cores", "1")
-    assert touched.returncode == 0, (touched.stdout + touched.stderr)[-4000:]
+    made = made_and_touched(folder)
     assert planned(folder, *MADE) == []
     for names, groups in EDITS:
         for name in names:
@@ -114,6 +111,32 @@ def test_an_edit_within_a_folder_of_the_users_runs_again_what_reads_it(folder: P
             asked = [file for job in made for file in job.outputs if job.rule in rules]
             found = planned(folder, *asked, "--allowed-rules", *rules)
             assert {job.rule for job in found if "Params have changed" in job.reason} == {*rules}
+
+
+def test_a_value_beside_the_inputs_runs_again_what_is_given_it(folder: Path) -> None:
+    """What a rule makes of its inputs, Snakemake does not compare: a value must not stand there alone."""
+    made = made_and_touched(folder)
+    path = folder / "own.yaml"
+    study = yaml.safe_load(path.read_text("utf-8"))
+    study["validation"]["max_pairs"] = 77
+    study["benchmarks"]["test.tsv"]["split"] = "dev"
+    path.write_text(yaml.safe_dump(study), "utf-8")
+    rules = ("validation", "held_out_language")
+    asked = [file for job in made for file in job.outputs if job.rule in rules]
+    found = planned(folder, *asked, "--allowed-rules", *rules)
+    assert {job.rule for job in found if "Params have changed" in job.reason} == {*rules}
+    assert {file.split("/")[3] for job in found for file in job.outputs if "benchmarks" in file} == {"test.tsv"}
+
+
+def made_and_touched(folder: Path) -> list[Job]:
+    """The jobs of a study that is done, as far as Snakemake can tell."""
+    made = planned(folder, "-F", *MADE)
+    for path in (folder / file for job in made for file in job.files):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch() if path.suffix else path.mkdir(exist_ok=True)
+    touched = snakemake(folder, *MADE, "--touch", "-F", "--configfile", "own.yaml", "--cores", "1")
+    assert touched.returncode == 0, (touched.stdout + touched.stderr)[-4000:]
+    return made
 
 
 def edit_below(folder: Path) -> None:
