@@ -18,7 +18,7 @@ rule held_out_language:
     log:
         PATHS.log("benchmark", "{bench}/{lang}"),
     benchmark:
-        PATHS.timing("benchmark", "{bench}-{lang}")
+        PATHS.timing("benchmark", "{bench}/{lang}")
     wildcard_constraints:
         bench=one_of(SPLIT_BENCHMARKS),
     group:
@@ -29,7 +29,8 @@ rule held_out_language:
         mem_mb=memory(1500, beside=True),
         runtime=minutes(20),
     params:
-        code=code_digest("benchmarks.held_out"),
+        # The split is among what is given by `made`, which Snakemake does not keep.
+        code=with_state(code_digest("benchmarks.held_out"), lambda w: split_unlike_name(w.bench)),
         folder=lambda w: PATHS.benchmark(w.bench),
         made=lambda w, input: [
             *flag("collected", input.collected),
@@ -50,7 +51,7 @@ use rule held_out_language as qrels with:
     log:
         PATHS.log("benchmark", "{bench}/qrels"),
     benchmark:
-        PATHS.timing("benchmark", "{bench}-qrels")
+        PATHS.timing("benchmark", "{bench}/qrels")
     params:
         made=lambda w: flag("qrels", configuration.held_out_languages(CONFIG, w.bench)),
 
@@ -62,9 +63,9 @@ rule adapted_benchmark:
     output:
         directory(PATHS.benchmark("{bench}")),
     log:
-        PATHS.log("benchmark", "{bench}"),
+        PATHS.log("benchmark", "{bench}/whole"),
     benchmark:
-        PATHS.timing("benchmark", "{bench}")
+        PATHS.timing("benchmark", "{bench}/whole")
     wildcard_constraints:
         bench=one_of(ADAPTED_BENCHMARKS),
     conda:
@@ -73,9 +74,8 @@ rule adapted_benchmark:
         mem_mb=memory(4000),
         runtime=minutes(120),
     params:
-        code=code_digest("benchmarks.adapted"),
+        code=with_state(code_digest("benchmarks.adapted"), lambda w: [folder_state(PATHS.benchmark_origin(w.bench))]),
         entry=lambda w: as_json(configuration.benchmark_content(CONFIG, w.bench)),
-        state=lambda w, input: folder_state(input[0]),
         languages=lambda w: configuration.benchmark_languages(CONFIG, w.bench)[0],
         corpus_languages=lambda w: configuration.benchmark_languages(CONFIG, w.bench)[1],
     shell:

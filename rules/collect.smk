@@ -17,9 +17,9 @@ rule collect_source:
         pairs=PATHS.collected_source("{source}"),
         counts=PATHS.collected_source("{source}", "json"),
     log:
-        PATHS.log("collect", "{source}"),
+        PATHS.log("collect", "sources/{source}"),
     benchmark:
-        PATHS.timing("collect", "{source}")
+        PATHS.timing("collect", "sources/{source}")
     group:
         "prepare"
     conda:
@@ -28,7 +28,7 @@ rule collect_source:
         mem_mb=memory(2000, beside=True),
         runtime=minutes(60),
     params:
-        code=code_digest("collect.one_source"),
+        code=with_state(code_digest("collect.one_source"), lambda w: [folder_state(PATHS.source_file(w.source))]),
         source=lambda w: as_json(ALL_SOURCES[w.source]),
         cleaning=lambda w: as_json(CONFIG["cleaning"]),
         passages=lambda w: flag("passages", PATHS.mined_passages(w.source)),
@@ -58,7 +58,7 @@ rule collect_english:
         mem_mb=memory(2000, beside=True),
         runtime=minutes(60),
     params:
-        code=code_digest("collect.english"),
+        code=with_state(code_digest("collect.english"), sources_state),
         sources=lambda w: as_json(CONFIG["source"]),
         cleaning=lambda w: as_json(CONFIG["cleaning"]),
         mixture=lambda w: as_json(CONFIG["mixture"]),
@@ -91,7 +91,7 @@ rule supplied_translations:
         mem_mb=memory(1500, beside=True),
         runtime=minutes(20),
     params:
-        code=code_digest("collect.supplied"),
+        code=with_state(code_digest("collect.supplied"), sources_state),
         sources=lambda w: as_json(CONFIG["source"]),
         cleaning=lambda w: as_json(CONFIG["cleaning"]),
     shell:

@@ -14,6 +14,7 @@ from polybatch.cluster import check as cluster
 from polybatch.cluster import events, failures, polling
 from polybatch.config import values as configuration
 from polybatch.config.grid import NONE, WHOLE, embedded, models, runs
+from polybatch.config.options import ValidationSection
 from polybatch.config.paths import HELP_PACKAGES, WHEELS_FOLDER, record_name, wheel, wheel_log
 from polybatch.config.study_paths import StudyPaths
 from polybatch.core import digest, leftovers
@@ -248,9 +249,39 @@ def folder_state(path):
     return hashlib.sha256(repr(states).encode()).hexdigest()[:16]
 
 
+def with_state(code, found):
+    """`code_digest` with what else a job hangs on and Snakemake does not see: `found` gives it by the wildcards.
+
+    A function of `input` would be of no use: Snakemake takes what it gives for derived from the input, and does not
+    keep it. Where there is nothing to add, the digest stays as it is, and finished jobs stay finished.
+    """
+
+    def stated(wildcards):
+        states = [state for state in found(wildcards) if state]
+        return [code, *states] if states else code
+
+    return stated
+
+
 def own_translators_state(lang):
     """The state of the translator folders that the config names by their path."""
     return [folder_state(path) for path in PATHS.own_translators(lang)]
+
+
+def split_unlike_name(benchmark):
+    """The split that a benchmark is made from, unless it has its name, as `test` has."""
+    return [name for name in [CONFIG["benchmarks"][benchmark]["split"]] if name != benchmark]
+
+
+def unusual_validation_pairs():
+    """How many pairs are taken of a source of validation pairs, unless that is the default."""
+    taken = CONFIG["validation"]["max_pairs"] if VALIDATION else 0
+    return [taken] if taken != ValidationSection().max_pairs else []
+
+
+def sources_state(wildcards):
+    """The state of the user's own folders among the sources of the training text."""
+    return [folder_state(path) for path in PATHS.source_files()]
 
 
 def table_output(name):

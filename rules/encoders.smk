@@ -48,8 +48,7 @@ rule pretrained_encoder:
         mem_mb=memory(8000),
         runtime=minutes(30),
     params:
-        code=code_digest("encoders.pretrained"),
-        state=lambda w, input: folder_state(input.origin),
+        code=with_state(code_digest("encoders.pretrained"), lambda w: [folder_state(PATHS.encoder_origin(w.encoder))]),
         origin=lambda w, input: flag("path" if "path" in CONFIG["encoders"][w.encoder] else "record", input.origin),
         options=lambda w: as_json(CONFIG["encoders"][w.encoder]["options"]),
         text=lambda w: flag("vocabulary-text", list(map(as_json, PATHS.vocabulary_text(w.encoder)))),

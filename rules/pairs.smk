@@ -77,6 +77,8 @@ use rule parallel as validation with:
     group:
         DECONTAMINATION_GROUP
     params:
+        # The number of pairs is among what is given by `made`, which Snakemake does not keep.
+        code=with_state(code_digest("pairs.parallel"), lambda w: unusual_validation_pairs()),
         lang="en",
         made=lambda w, input: (
             [*flag("validation-source", input.source), "--max-pairs", CONFIG["validation"]["max_pairs"]]

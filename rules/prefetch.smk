@@ -70,7 +70,9 @@ if HELP_SOURCES:
         conda:
             "../envs/data.yaml"
         params:
-            code=code_digest("prefetch.fetch_help"),
+            code=with_state(
+                code_digest("prefetch.fetch_help"), lambda w: [folder_state(ALL_SOURCES[w.source].get("folder") or "")]
+            ),
             packages=HELP_PACKAGES,
             folder=lambda w: flag("folder", ALL_SOURCES[w.source].get("folder") or []),
         shell:

@@ -63,7 +63,7 @@ rule translator_strings:
         mem_mb=memory(1500),
         runtime=minutes(20),
     params:
-        code=code_digest("translation.strings"),
+        code=with_state(code_digest("translation.strings"), sources_state),
         sources=lambda w: as_json(CONFIG["source"]),
     shell:
         "python -m polybatch.translation.strings --sources {params.sources:q} --files {input.files:q} "
@@ -206,7 +206,10 @@ rule accept_translations:
         mem_mb=memory(2500, beside=True),
         runtime=minutes(60),
     params:
-        code=code_digest("translation.accept"),
+        code=with_state(
+            code_digest("translation.accept"),
+            lambda w: [folder_state(CONFIG["translation"]["accept"].get("comet_model") or "")],
+        ),
         state=lambda w: own_translators_state(w.lang),
         options=lambda w: as_json(CONFIG["translation"]["accept"]),
         contaminated=flag("contaminated", PATHS.contaminated_files()),
@@ -226,9 +229,9 @@ rule translated_queries:
     output:
         directory(PATHS.benchmark("{bench}")),
     log:
-        PATHS.log("benchmark", "{bench}"),
+        PATHS.log("benchmark", "{bench}/whole"),
     benchmark:
-        PATHS.timing("benchmark", "{bench}")
+        PATHS.timing("benchmark", "{bench}/whole")
     wildcard_constraints:
         bench=one_of(DERIVED_BENCHMARKS),
     group:
@@ -240,7 +243,10 @@ rule translated_queries:
         mem_mb=memory(3000),
         runtime=minutes(120),
     params:
-        code=code_digest("translation.queries"),
+        code=with_state(
+            code_digest("translation.queries"),
+            lambda w: [folder_state(path) for path in PATHS.own_query_translators(w.bench)],
+        ),
         original=lambda w: PATHS.benchmark(CONFIG["benchmarks"][w.bench]["queries_of"]),
         translators=lambda w: named(PATHS.query_translators(w.bench)),
         languages=lambda w: list(PATHS.query_translators(w.bench)),

@@ -11,9 +11,14 @@ from tiny_models import save_tiny_model
 
 from polybatch.config.grid import Run
 from polybatch.config.paths import Paths
+from polybatch.config.study_paths import StudyPaths
+from polybatch.config.values import scoring_options
 from polybatch.core.files import write_json
+from polybatch.core.made_from import digest, record
 from polybatch.core.sums import write_sums
+from polybatch.embedding.options import EncodeOptions
 from polybatch.retrieval.score import Job, ScoreOptions, score_benchmark
+from polybatch.tables.chain import model_links
 
 RUN = Run("tiny", "hybrid", "0.5", "all", "all", ("en", "de"), 1)
 LANGUAGES = ["en", "de", "tr"]
@@ -26,6 +31,10 @@ CONFIG: dict[str, Any] = {
     "languages": {"train": ["en", "de"], "evaluate": LANGUAGES},
     "encoders": {"tiny": {"encoding": {}, "training": {}}},
     "encoding": {"shards": 1},
+    "training": {},
+    "source": [],
+    "translation": {"languages": []},
+    "index": {"factory": "Flat"},
     "scoring": {"metrics": METRICS},
     "benchmarks": {"test": {"split": "test", "scoring": {}, "settings": None}},
     "tables": {},
@@ -46,23 +55,34 @@ def write_study(results: Path, *, scored: bool = True, tables: bool = True) -> P
     write_parallel(Path(paths.benchmark("test")), LANGUAGES, queries=6, passages=12)
     encoder = save_tiny_model(Path(paths.encoder("tiny")), prompts=PROMPTS)
     model = save_tiny_model(Path(paths.model(RUN.name)), prompts=PROMPTS, seed=1)
-    write_json(model / "training.json", training())
     for folder, run in ((encoder, Run.untrained("tiny")), (model, RUN)):
         write_json(folder / "encoder.json", training()["encoder_record"])
+        if run.trained:
+            write_json(folder / "training.json", {**training(), "made_from": made_from_of(paths)})
         write_sums(folder)
         if scored:
-            _evaluate(paths, folder, run)
+            evaluate(paths, folder, run)
     if tables:
         write_tables(results / "tables/small", CONFIG)
     return paths
 
 
-def _evaluate(paths: Paths, folder: Path, run: Run) -> None:
+def made_from_of(paths: Paths) -> dict[str, Any]:
+    """What training.json says that the model of `RUN` was made from."""
+    [link] = model_links(StudyPaths.of(CONFIG, paths.base), RUN)
+    return record(link.options, lambda path: digest(path) if path.exists() else "", **link.inputs)
+
+
+def evaluate(paths: Paths, folder: Path, run: Run, encoding: dict[str, Any] | None = None) -> None:
+    """Embeds the benchmark with a model, indexes it, and scores the run on it."""
     benchmark, embeddings = Path(paths.benchmark("test")), Path(paths.embeddings(run.name, "test"))
     index = Path(paths.index_record(run.name, "test")).parent
-    embed_and_index(folder, benchmark, LANGUAGES, embeddings=embeddings, index=index)
+    options = EncodeOptions.from_values(encoding or {})
+    embed_and_index(folder, benchmark, LANGUAGES, embeddings=embeddings, index=index, options=options)
     files = (paths.scores(run.name, "test"), paths.per_query(run.name, "test"), paths.ranked(run.name, "test"))
-    job = Job(embeddings, index, benchmark, ScoreOptions.from_values({"metrics": METRICS}), *map(Path, files))
+    job = Job(
+        embeddings, index, benchmark, ScoreOptions.from_values(scoring_options(CONFIG, "test")), *map(Path, files)
+    )
     score_benchmark(job, run.grid, trec_folder=Path(paths.base) / "trec" / run.encoder / str(run.seed))
 
 
@@ -79,10 +99,10 @@ def training() -> dict[str, Any]:
         "lora_r": None,
         "lora_alpha": 16,
     }
-    record = {"repo_id": "", "commit": "", "license": "mit", "trust_remote_code": False, "wheel": WHEEL}
+    origin = {"repo_id": "", "commit": "", "license": "mit", "trust_remote_code": False, "wheel": WHEEL}
     return {
         "encoder": "results/small/encoders/tiny",
-        "encoder_record": record,
+        "encoder_record": origin,
         "begin": None,
         "objective": "infonce",
         "teacher": None,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 from pathlib import Path
 
-from polybatch.config.paths import Paths, wheel, wheel_log
+from polybatch.config.paths import HELP_PACKAGES, Paths, wheel, wheel_log
+from polybatch.study.faults import RESERVED
 
 VALUES = {"lang": "de", "run": "tiny/x-x/nall/en+de/s1", "benchmark": "test", "name": "it", "shard": 0, "shards": 2}
 VALUES |= {"side": "queries", "source": "wiki", "record": "source--wiki", "stage": "train", "form": "json"}
@@ -29,6 +30,12 @@ def test_no_two_kinds_of_files_share_a_path() -> None:
     mine = {name for name, path in found.items() if not path.startswith("results/toy/")}
     assert mine == {"tables", "table", "report", "plan", "verification"}
     assert {name for name, path in found.items() if "mine" in path} == {*mine, "embeddings_shard", "study_config"}
+
+
+def test_no_collection_can_have_the_name_of_another_folder() -> None:
+    """`results/tables` and its like: what belongs to no collection, and the logs of a cluster (profiles/slurm)."""
+    found = [*spelled(Paths("toy", "mine")).values(), wheel("a==1"), wheel_log("a==1"), HELP_PACKAGES]
+    assert {path.split("/")[1] for path in found} - {"toy"} | {"logs"} == set(RESERVED)
 
 
 def test_collections_share_nothing_but_what_a_study_names() -> None:

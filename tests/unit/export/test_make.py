@@ -13,9 +13,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from small_export import CONFIG, LANGUAGES, METRICS, RUN, write_study
+from small_export import CONFIG, LANGUAGES, METRICS, PROMPTS, RUN, evaluate, made_from_of, training, write_study
 from small_pipeline import fingerprint_of, write_tables
+from tiny_models import save_tiny_model
 
+from polybatch.config.grid import Run
 from polybatch.config.paths import Paths
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json, this_host, write_json
@@ -25,6 +27,7 @@ from polybatch.export.card import Facts, render
 from polybatch.export.make import choose, main
 from polybatch.export.source import find
 
+UNTRAINED = Run.untrained("tiny")
 QUICK = ["--only", "model", "faiss", "trec", "mteb"]
 
 
@@ -277,6 +280,7 @@ def test_an_encoder_of_the_hub_is_told_as_it_is(copy: Paths, tmp_path: Path) -> 
     folder = Path(copy.encoder("tiny"))
     write_json(folder / "encoder.json", {"repo_id": "org/tiny", "commit": "a" * 40, "license": "mit"})
     write_sums(folder)
+    evaluate(copy, folder, UNTRAINED)
     run(copy, tmp_path / "mine", "--only", "model", name="tiny/untrained")
     head = yaml.safe_load((tmp_path / "mine/README.md").read_text("utf-8").split("---")[1])
     assert head["base_model"] == "org/tiny" and "base_model_relation" not in head
@@ -308,6 +312,8 @@ def test_prompts_that_the_study_overrode_stand_in_the_card(copy: Paths, tmp_path
     config = manifest["config"] | {"encoding": {"shards": 1, "query_prompt": "ask: ", "truncate_dim": 8}}
     shutil.rmtree(f"{copy.results}/tables")
     write_tables(Path(copy.tables()), config)
+    for folder, name in ((copy.encoder("tiny"), UNTRAINED), (copy.model(RUN.name), RUN)):
+        evaluate(copy, Path(folder), name, {"query_prompt": "ask: ", "truncate_dim": 8})
     run(copy, tmp_path / "mine", "--only", "model")
     card = (tmp_path / "mine/README.md").read_text("utf-8")
     assert "prompt='ask: '" in card and "truncate_dim=8" in card and "8 dimensions" in card
@@ -333,6 +339,7 @@ def test_a_model_without_a_transformer_is_exported_without_a_graph(copy: Paths, 
     words = StaticEmbedding(Tokenizer.from_file(str(folder / "tokenizer.json")), embedding_dim=8)
     shutil.rmtree(folder)
     SentenceTransformer(modules=[words], device="cpu").save_pretrained(str(folder), create_model_card=False)
+    evaluate(copy, folder, UNTRAINED)
     run(copy, tmp_path / "mine", "--only", "model", "mteb", name="tiny/untrained")
     assert "texts of any length" in (tmp_path / "mine/README.md").read_text("utf-8")
     assert read_json(next((tmp_path / "mine/mteb").rglob("model_meta.json")))["max_tokens"] is None
@@ -346,9 +353,91 @@ def test_a_model_with_vectors_of_languages_says_that_it_needs_them(copy: Paths, 
     save_file({"corpus.de": np.zeros(16, np.float32)}, folder / "language_vectors.safetensors")
     write_json(folder / "projection.json", {"kind": "centring", "texts": {"de": 7}})
     write_sums(folder)
+    for kind in ("index", "scores"):
+        shutil.rmtree(Path(copy.base, kind, RUN.name))
     run(copy, tmp_path / "mine", "--only", "model")
     assert (tmp_path / "mine/language_vectors.safetensors").is_file()
     card = (tmp_path / "mine/README.md").read_text("utf-8")
     assert "whole only with `language_vectors.safetensors`" in card and "| kind | centring |" in card
     with pytest.raises(ConfigError, match="cannot be scored"):
         run(copy, tmp_path / "mine", "--score", "test")
+
+
+def train_anew(paths: Paths, run: Run, **more: object) -> Path:
+    """The model of a run, or its encoder, made again with other weights, as a study leaves it that is stopped then."""
+    folder = Path(paths.model(run.name) if run.trained else paths.encoder(run.encoder))
+    shutil.rmtree(folder)
+    save_tiny_model(folder, prompts=PROMPTS, seed=7)
+    write_json(folder / "encoder.json", training()["encoder_record"])
+    if run.trained:
+        write_json(folder / "training.json", {**training(), "made_from": made_from_of(paths), **more})
+    write_sums(folder)
+    return folder
+
+
+@pytest.mark.parametrize("part", ["model", "faiss", "trec", "mteb"])
+@pytest.mark.parametrize("more", [[], ["--collection", "small"]], ids=["tables", "no tables"])
+def test_what_was_made_from_another_model_is_not_exported(
+    copy: Paths, tmp_path: Path, part: str, more: list[str]
+) -> None:
+    if more:
+        shutil.rmtree(f"{copy.results}/tables")
+    train_anew(copy, RUN)
+    with pytest.raises(DataError, match=r"(?s)is of another model.*where: .*embeddings\.json.*snakemake score"):
+        run(copy, tmp_path / "mine", "--only", part, *more)
+    assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize(
+    ("gone", "stale"),
+    [([], "index.json"), (["index"], "test.parquet"), (["embeddings"], "embeddings.json")],
+)
+def test_every_file_between_the_model_and_the_export_is_held(
+    copy: Paths, tmp_path: Path, gone: list[str], stale: str
+) -> None:
+    """The study went on after the new model, and was stopped: after embedding, after indexing, while embedding."""
+    folder = train_anew(copy, RUN)
+    kept = {kind: Path(copy.base, kind, RUN.name) for kind in ("index", "scores")}
+    for kind, place in kept.items():
+        shutil.copytree(place, tmp_path / kind)
+    evaluate(copy, folder, RUN)
+    for kind, place in kept.items():
+        if kind not in gone:
+            shutil.rmtree(place)
+            shutil.copytree(tmp_path / kind, place)
+    if "embeddings" in gone:
+        Path(copy.embeddings_record(RUN.name, "test")).unlink()
+    with pytest.raises(DataError, match=rf"where: [^\n]*{stale}"):
+        run(copy, tmp_path / "mine", *QUICK)
+
+
+def test_a_card_does_not_compare_with_another_encoder(copy: Paths, tmp_path: Path) -> None:
+    """The scores before the training are those of the encoder that is there."""
+    shutil.rmtree(f"{copy.results}/tables")
+    train_anew(copy, UNTRAINED)
+    with pytest.raises(DataError, match=r"where: [^\n]*tiny/untrained/test/embeddings\.json"):
+        run(copy, tmp_path / "mine", "--only", "model", "--collection", "small")
+
+
+def test_a_model_of_another_configuration_than_the_tables_is_not_exported(copy: Paths, tmp_path: Path) -> None:
+    made_from = made_from_of(copy)
+    made_from["options"]["training"] = {"epochs": 9}
+    folder = train_anew(copy, RUN, made_from=made_from)
+    evaluate(copy, folder, RUN)
+    with pytest.raises(DataError, match=r"(?s)than the study's tables say.*training\.json.*epochs"):
+        run(copy, tmp_path / "mine", *QUICK)
+    evaluate(copy, train_anew(copy, RUN), RUN)
+    run(copy, tmp_path / "mine", "--only", "model")
+
+
+def test_results_without_the_main_score_are_left_out(copy: Paths, tmp_path: Path) -> None:
+    path = copy.scores(RUN.name, "test")
+    table = pq.read_table(path)
+    rows = zip(table["metric"].to_pylist(), table["setting"].to_pylist(), strict=True)
+    pq.write_table(table.filter([row != ("map", "multilingual") for row in rows]), path)
+    parts, left_out = choose(find(RUN.name, "small", results=Path(copy.results)), [])
+    assert left_out["mteb"] == "test: no map in the multilingual setting, which would be the main score"
+    assert "mteb" not in parts
+    run(copy, tmp_path / "mine", "--only", "model", "trec")
+    with pytest.raises(DataError, match=r"(?s)mteb cannot be exported.*no map"):
+        run(copy, tmp_path / "mine", "--only", "mteb")

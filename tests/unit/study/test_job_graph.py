@@ -65,6 +65,19 @@ def test_a_stage_waits_for_the_one_before_it(paper: Known) -> None:
     assert "pretrained_encoder/xlm-r" in graph["encode/xlm-r/untrained/paper"].after
 
 
+def test_names_that_others_begin_or_end_with_make_no_two_jobs_of_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    config = yaml.safe_load((ROOT / "config.yaml").read_text("utf-8"))
+    config |= {"sources": {name: {"adapter": "newsqa"} for name in ("en", "sources")}, "source": ["en", "sources"]}
+    config["study"]["benchmarks"] = ["test", "test-de", "test-qrels", "qrels", "whole"]
+    config["benchmarks"] |= {name: {"adapter": "mteb", "task": "SciFact"} for name in config["study"]["benchmarks"][1:]}
+    resolved, nowhere = resolve(config), Path("nowhere")
+    known = Known.of(resolved, nowhere, amounts(resolved, nowhere))
+    found = [job.name for job in jobs(known, VALUES, list(lines(known, VALUES)))]
+    assert {"collect/en", "collect/sources/en", "benchmark/test/de", "benchmark/test-de/whole"} <= {*found}
+    assert sorted(found) == sorted({*found})
+
+
 def test_several_cards_a_training_divide_the_work_and_wait_for_one_another(paper: Known) -> None:
     run = "train/xlm-r/x-y/nall/en+ar+zh+de+es+ru+th+tr+hi/s1"
     one, four = graph_of(paper)[run], graph_of(paper, 4)[run]

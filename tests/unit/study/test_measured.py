@@ -257,6 +257,27 @@ def test_a_language_that_is_named_twice_is_measured_once(tmp_path: Path) -> None
     assert found.languages == ("de", "en") and found.entry["languages"] == ["de", "en"]
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("mine.csv", "", "holds no row"),
+        ("mine.csv", "query,passage,lang\n", "holds no row"),
+        ("mine.jsonl", "\n", "holds no row"),
+        ("mine.json", '{"data": []}', "holds no row"),
+        ("mine.jsonl", '[1]\n"x"\n', r"(?s)No row of the file can be read.*line 1: no JSON object: '\[1\]'"),
+        ("mine.jsonl", '{"lang": "EN"}\n{"lang": "de-DE"}\n', r"(?s)language that is known.*'EN', 'de-DE'"),
+    ],
+)
+def test_a_file_of_pairs_that_nothing_can_be_measured_on_is_told_by_what_it_holds(
+    tmp_path: Path, name: str, text: str, told: str
+) -> None:
+    (tmp_path / name).write_text(text, "utf-8")
+    with pytest.raises(DataError, match=told):
+        parse_benchmark(str(tmp_path / name), [], 400)
+    with pytest.raises(DataError, match=told):
+        parse_benchmark(str(tmp_path / name), ["de"], 400)
+
+
 def test_a_file_of_pairs_is_held_out_text(tmp_path: Path) -> None:
     rows = [{"group": "1", "lang": lang, "query": "a", "passage": "b"} for lang in ("en", "fr", "de")]
     path = tmp_path / "faq.jsonl"

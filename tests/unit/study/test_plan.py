@@ -7,14 +7,16 @@ import json
 import re
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import yaml
 from snakemake.utils import update_config
 
 from polybatch.config.grid import runs
+from polybatch.core import contracts
 from polybatch.core.errors import DataError
-from polybatch.core.files import write_json
-from polybatch.study.amounts import amounts
+from polybatch.core.files import write_json, write_rows
+from polybatch.study.amounts import amounts, benchmark_size
 from polybatch.study.costs import Known, Line
 from polybatch.study.costs import lines as lines_of
 from polybatch.study.plan import main, parse_jobs
@@ -165,3 +167,39 @@ def test_a_published_benchmark_has_the_length_of_its_texts_before_it_is_here(tmp
     rate = {line.stage: line for line in lines(study, tmp_path, at(rates_of("cpu")))}["encode e5-small"].rate
     # In bfloat16, on two cores: 285 were measured over all runs of this study.
     assert float(rate.split()[0]) == pytest.approx(285, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("there", "texts", "origin"),
+    [
+        (["en", "de", "tr"], 2 * (10 + 20 + 60), "measured"),
+        (["en", "de"], 2 * (10 + 20 + 15), "assumed"),  # the third is taken to be as large as the two
+        ([], 0, "unknown"),
+    ],
+)
+def test_a_benchmark_is_measured_where_all_its_languages_are_there(
+    config: dict, tmp_path: Path, there: list[str], texts: float, origin: str
+) -> None:
+    languages = ["en", "de", "tr"]
+    entry = {"adapter": "beir", "path": "data", "languages": languages, "settings": None, "scoring": {}}
+    study = config | {"benchmarks": {"mine": entry}}
+    folder = tmp_path / "benchmarks/mine"
+    write_rows(folder / "qrels.parquet", [], contracts.QRELS)
+    for lang in there:
+        rows = [{"text": "x"}] * {"en": 10, "de": 20, "tr": 60}[lang]
+        for side in ("queries", "corpus"):
+            write_rows(folder / side / f"{lang}.parquet", rows, pa.schema([("text", pa.string())]))
+    size = benchmark_size(study, tmp_path, "mine")
+    assert (size.texts.value, size.texts.origin) == (texts, origin)
+
+
+def test_a_published_number_stands_for_what_is_not_all_there(config: dict, tmp_path: Path) -> None:
+    languages = ["en", "de"]
+    expected = {"queries": {"en": 7, "de": 7}, "candidates": {"en": 9, "de": 9}}
+    entry = {"adapter": "lareqa", "languages": languages, "settings": None, "scoring": {}, "expected": expected}
+    folder = tmp_path / "benchmarks/mine"
+    write_rows(folder / "qrels.parquet", [], contracts.QRELS)
+    for side in ("queries", "corpus"):
+        write_rows(folder / side / "en.parquet", [{"text": "x"}], pa.schema([("text", pa.string())]))
+    texts = benchmark_size(config | {"benchmarks": {"mine": entry}}, tmp_path, "mine").texts
+    assert (texts.value, texts.origin) == (32, "stated")

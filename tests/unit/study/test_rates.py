@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,8 @@ import pytest
 from polybatch.core.errors import DataError
 from polybatch.study.plan_options import own_words
 from polybatch.study.rates import KINDS, at, rates
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -49,12 +54,40 @@ def test_own_rates_lie_over_ours(tmp_path: Path) -> None:
         ("effective_tflops: 0", "outside of its range"),
         ("effective_tflops: {value: 5, range: [6, 7]}", "outside of its range"),
         ("- 1", "cannot be read"),
+        ("gpu: 5", "(?s)cannot be read.*below 'gpu'.*found: 5"),
+        ("effective_tflops: [1", "(?s)is not YAML.*own.yaml"),
+        ("effective_tflops: .inf", "outside of its range"),
+        ("effective_tflops: {value: 5, range: [-1, 7]}", "outside of its range"),
+        ("1: 2\nmine: 3", "(?s)Unknown rates.*1, mine"),
     ],
 )
 def test_what_is_wrong_with_own_rates_is_told(tmp_path: Path, text: str, fault: str) -> None:
     (tmp_path / "own.yaml").write_text(text, "utf-8")
     with pytest.raises(DataError, match=fault):
         rates("gpu", tmp_path / "own.yaml")
+
+
+@pytest.mark.parametrize(
+    ("words", "cards", "told"),
+    [
+        (["--rates", "nowhere.yaml"], "1", ["The file of rates cannot be read", "nowhere.yaml", "No such file"]),
+        ([], "two", ["POLYBATCH_GPUS", "found: two"]),
+    ],
+)
+def test_what_a_plan_cannot_reckon_with_is_told_before_snakemake_starts(
+    words: list[str], cards: str, told: list[str]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "polybatch.study.ask_plan", *words, "-n"],
+        cwd=ROOT,
+        env={**os.environ, "POLYBATCH_GPUS": cards},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert [text for text in told if text not in done.stderr] == []
+    assert "DAG" not in done.stdout + done.stderr and "Traceback" not in done.stderr
 
 
 def test_words_give_the_same_options_again(monkeypatch: pytest.MonkeyPatch) -> None:

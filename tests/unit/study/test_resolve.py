@@ -515,6 +515,10 @@ def test_files_of_published_scores_are_read_with_the_config(
         ({"encoders": None}, "encoders: must be a mapping, not null"),
         # Benchmarks.
         (with_benchmark({}), "benchmarks.mine: needs one of split, adapter, queries_of, translate"),
+        (
+            {"study": {"benchmarks": ["a.per_query"]}, "benchmarks": {"a.per_query": {"split": "test"}}},
+            "study.benchmarks.0: 'a.per_query' ends as the files with the values of single queries do",
+        ),
         (with_benchmark({"split": "train"}), "split: 'train' is neither dev nor test"),
         (with_benchmark({"split": "test", "path": "x"}), "benchmarks.mine.path: does not belong to split"),
         ({**with_benchmark({"split": "test"}), "split": {"test_passages": 0}}, "nothing to make it from"),
@@ -549,10 +553,23 @@ def test_files_of_published_scores_are_read_with_the_config(
         ),
         ({**XQUAD, "benchmarks": {"xquad-r": {"scoring": {"depht": 5}}}}, "xquad-r.scoring.depht: unknown key; did you mean 'depth'?"),
         ({"tables": {"figure_metrics": ["map", "token_f1"]}}, "figure_metrics: 'token_f1' is not scored on any"),
+        ({"scoring": {"metrics": ["ndcg@10"]}}, "tables.headline: the headline metric 'map' is not scored on test"),
+        ({"tables": {"headline": "mrr@7"}}, "tables.headline: the headline metric 'mrr@7' is not scored on test"),
+        ({"tables": {"headline": "rank_distance"}}, "tables.headline: 'rank_distance' has values in the multilingual setting alone"),
+        ({"tables": {"headline": "language_share@10"}}, "tables.headline: 'language_share@10' has no average"),
+        (
+            {"benchmarks": {"test": {"scoring": {"metrics": ["ndcg@10", "rank_distance"]}}}},
+            "tables.headline: the headline metric 'map' is not scored on test",
+        ),
     ],
 )  # fmt: skip
 def test_one_fault(config: dict, overlay: dict, message: str) -> None:
     assert message in faults(merged(config, overlay))
+
+
+def test_language_bias_is_a_headline_where_nothing_else_is_scored(config: dict) -> None:
+    alone = {"benchmarks": {"test": {"settings": ["multilingual"]}}, "tables": {"headline": "rank_distance"}}
+    assert resolve(merged(config, alone))["tables"]["headline"] == "rank_distance"
 
 
 @pytest.mark.parametrize("missing", ["study", "languages", "source"])

@@ -22,7 +22,7 @@ SCHEMA = pa.schema([("made", pa.string())])
 
 
 def study(source: Path) -> dict:
-    """The resolved config of the toy study, with projections and mixtures beside its runs."""
+    """The resolved config of the toy study, with projections and mixtures beside its runs, and translated queries."""
     default, toy = (
         yaml.safe_load((ROOT / name).read_text("utf-8")) for name in ("config.yaml", "tests/workflow/toy.yaml")
     )
@@ -33,6 +33,9 @@ def study(source: Path) -> dict:
         {"sampling": "untrained", "projections": ["shift"]},
         {"sampling": "x-y", "seeds": [1], "begin": ["lir"], "shares": [0.5], "projections": ["lir"]},
     ]
+    default["study"]["benchmarks"] = ["test", "asked"]
+    default["benchmarks"] |= {"english": {"split": "test", "languages": ["en"]}}
+    default["benchmarks"] |= {"asked": {"queries_of": "english", "translate": ["de"]}}
     return resolve(default)
 
 
@@ -108,11 +111,12 @@ def test_what_another_configuration_made_is_told_with_the_command(paths: StudyPa
         ("results/toy/models/toy/untrained-shift/projection.json", "embeddings/toy/untrained-shift/"),
         ("results/toy/embeddings/toy/untrained/test/embeddings.json", "toy/untrained"),
         ("results/toy/benchmarks/test/qrels.parquet", "scores/"),
+        ("results/toy/benchmarks/english/queries/en.parquet", "benchmarks/asked/card.json"),
     ],
 )
 def test_an_input_that_is_another_now_is_told(paths: StudyPaths, changed: str, told_of: str) -> None:
     path = Path(changed)
-    if path.suffix == ".parquet" and "qrels" not in changed:
+    if path.suffix == ".parquet" and "benchmarks" not in changed:
         record = made_from.read_record(path)
         write_rows(path, [{"made": "other"}], made_from.with_record(SCHEMA, record or {}))
     elif path.suffix == ".json":

@@ -77,8 +77,8 @@ def test_trained_and_shipped_translators_both_have_cards(monkeypatch: pytest.Mon
     monkeypatch.chdir(ROOT)
     study = yaml.safe_load((ROOT / "config.yaml").read_text("utf-8"))
     inputs = table_inputs(resolve(study), tmp_path)
-    shipped = "resources/translators/homeassistant-de-es/translator.json"
-    assert inputs["translator_cards"] == {"homeassistant-de-es": shipped}
+    shipped = "resources/translators/homeassistant-de-es"
+    assert inputs["translator_cards"] == {shipped: f"{shipped}/translator.json"}
     study["translation"]["translators"] = {
         direction: {"trained": "homeassistant-de-es"} for direction in ("en-de", "de-en", "en-es", "es-en")
     }
@@ -87,6 +87,35 @@ def test_trained_and_shipped_translators_both_have_cards(monkeypatch: pytest.Mon
     card.write_text("{}", "utf-8")
     inputs = table_inputs(resolve(study), tmp_path)
     assert inputs["translator_cards"] == {"homeassistant-de-es": str(card)}
+
+
+def test_translators_whose_folders_have_one_name_both_have_cards(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(ROOT)
+    study = yaml.safe_load((ROOT / "config.yaml").read_text("utf-8"))
+    for way in ("en-de", "de-en"):
+        (tmp_path / way / "ct2").mkdir(parents=True)
+        (tmp_path / way / "ct2/translator.json").write_text("{}", "utf-8")
+        study["translation"]["translators"][way] = {"path": f"{tmp_path}/{way}/ct2"}
+    cards = {f"{tmp_path}/{way}/ct2": f"{tmp_path}/{way}/ct2/translator.json" for way in ("en-de", "de-en")}
+    assert cards.items() <= table_inputs(resolve(study), tmp_path)["translator_cards"].items()
+
+
+def test_held_out_languages_that_another_study_reads_are_not_hashed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(ROOT)
+    study = yaml.safe_load((ROOT / "config.yaml").read_text("utf-8"))
+    config = resolve(study)
+    for lang in ("de", "ko"):
+        path = tmp_path / f"benchmarks/test/queries/{lang}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert "ko" not in config["languages"]["evaluate"]
+    mine = [path for path in table_inputs(config, tmp_path)["data"] if "/benchmarks/test/" in path]
+    assert f"{tmp_path}/benchmarks/test/queries/de.parquet" in mine
+    assert not [path for path in mine if path.endswith("ko.parquet")]
 
 
 def test_translators_of_queries_have_cards_where_no_pair_is_translated(config: dict, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -459,6 +460,12 @@ def test_an_average_that_leaves_a_language_out_says_so(base, tmp_path):
     assert table.rows[-1][position].value == pytest.approx(sum(kept) / 3)
 
 
+def test_a_setting_without_the_headline_is_told_by_the_headline(whole) -> None:
+    view = replace(whole[0], headline="rank_distance")
+    with pytest.raises(DataError, match=r"(?s)No rank_distance scores in the mono.*found: .*map.*as tables\.headline"):
+        language_tables(view)
+
+
 def test_a_benchmark_of_queries_over_an_english_corpus_is_averaged_over_its_own_cells(tmp_path):
     cells = [("monolingual", "en", "en"), ("cross_lingual", "de", "en"), ("cross_lingual", "el", "en")]
     for sampling in ("x-y", "hybrid"):
@@ -584,13 +591,17 @@ def test_command_line_reads_lists_of_files_and_cards_from_json(small, tmp_path):
     record.write_text(json.dumps({"repo_id": "org/data", "commit": commit[::-1], "folder": "/cache/x"}), "utf-8")
     lists = {name: list(map(str, getattr(given, name))) for name in ("scores", "translations", "compositions")}
     lists |= {"data": [str(card)], "encoder_cards": {"tiny": str(card)}, "records": [str(record)]}
+    lists |= {"translator_cards": {"de": str(card)}}  # a translator may have the name of a language
     (tmp_path / "inputs.json").write_text(json.dumps(lists), "utf-8")
     words = ["--config", json.dumps(given.config), "--inputs", str(tmp_path / "inputs.json")]
     words += ["--collected", str(given.collected), "--root", str(tmp_path / "t")]
     main(words)
     manifest = json.loads((tmp_path / "t" / "v1" / "manifest.json").read_text("utf-8"))
     assert manifest["encoders"]["tiny"]["card"]["commit"] == commit
-    assert manifest["revisions"] == {"encoder tiny.card": commit, "source tiny": commit[::-1]}
+    revisions = {"encoder tiny.card": commit, "source tiny": commit[::-1], "translator folders.de": commit}
+    assert manifest["revisions"] == revisions
+    assert manifest["translators"]["folders"]["de"]["repo_id"] == "org/tiny"
+    assert "de" in manifest["translators"]["languages"]
     assert "folder" not in manifest["records"]["tiny"]
 
 

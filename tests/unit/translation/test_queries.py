@@ -13,7 +13,7 @@ import translators as standins
 from hub_cache import HubCache
 
 from polybatch.benchmarks.benchmark import excluded_schema, load
-from polybatch.core import contracts
+from polybatch.core import contracts, made_from
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json, read_parquet, write_json, write_rows
 from polybatch.translation.model_files import open_source
@@ -82,6 +82,12 @@ def test_translations_join_their_query(original: Path, translator: Path) -> None
     assert (card["queries"], card["judgements"]) == ({"en": 2, "de": 2, "th": 2}, 6)
     assert card["machine_translated_queries"]["de"]["license"] == "cc-by-nc-4.0"
     assert card["machine_translated_queries"]["de"]["left_out"] == 0
+
+
+def test_the_card_says_what_they_were_made_from(original: Path, translator: Path) -> None:
+    found = made_from.read_record(derive(original, translator, "de") / "card.json")
+    inputs = {"queries": original / "queries/en.parquet", "qrels": original / "qrels.parquet"}
+    assert found == made_from.record({"decoding": {}}, **inputs, translators={"de": translator})
 
 
 def test_only_what_is_missing_can_be_translated(original: Path, translator: Path) -> None:

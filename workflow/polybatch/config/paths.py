@@ -16,6 +16,8 @@ from pathlib import Path
 RESULTS = "results"
 # Versions of the tables of all studies, a folder each.
 TABLES = f"{RESULTS}/tables"
+# What the name of a benchmark has after it where a file holds the values of single queries.
+PER_QUERY = ".per_query"
 # Pinned wheels, which all collections share.
 WHEELS_FOLDER = f"{RESULTS}/sources"
 
@@ -201,7 +203,7 @@ class Paths:
 
     def per_query(self, run: str, benchmark: str) -> str:
         """The values of single queries (contracts.PER_QUERY)."""
-        return f"{self.base}/scores/{run}/{benchmark}.per_query.parquet"
+        return f"{self.base}/scores/{run}/{benchmark}{PER_QUERY}.parquet"
 
     def ranked(self, run: str, benchmark: str) -> str:
         """The top of every ranked list."""

@@ -26,7 +26,6 @@ from polybatch.config.values import (
 from polybatch.core.languages import help_languages
 
 _SIDES = ("queries", "corpus")
-# What Snakemake takes for a wildcard, also where a function gives the path; it knows no way to write such a name.
 
 
 @dataclass(frozen=True)
@@ -213,7 +212,13 @@ class StudyPaths(Paths):
 
     def own_translators(self, lang: str) -> list[str]:
         """The folders of the user's own among a language's two translators."""
-        directions = (f"en-{lang}", f"{lang}-en")
+        return self._own_among(f"en-{lang}", f"{lang}-en")
+
+    def own_query_translators(self, benchmark: str) -> list[str]:
+        """The folders of the user's own among `query_translators`."""
+        return self._own_among(*(f"en-{lang}" for lang in self.query_translators(benchmark)))
+
+    def _own_among(self, *directions: str) -> list[str]:
         return [
             self.translator_folder(direction)
             for direction in directions

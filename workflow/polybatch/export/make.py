@@ -28,7 +28,7 @@ from polybatch.core.sums import SUMS
 from polybatch.embedding.embedder import prompt_of
 from polybatch.embedding.options import EncodeOptions
 from polybatch.encoders.load import load_model, modules_of
-from polybatch.export import card, fidelity, mteb_results, onnx_graph, push, rankings, scores, target
+from polybatch.export import card, fidelity, mteb_results, onnx_graph, push, rankings, scores, stale, target
 from polybatch.export.source import LANGUAGE_VECTORS, Source, find
 from polybatch.tables.versions.manifest import scrub
 
@@ -153,6 +153,7 @@ class Export:
             "tasks": mteb_results.write(
                 self.source,
                 self.scores,
+                self.benchmarks_with("mteb"),
                 self.folder / "mteb",
                 parameters=self._shape()["parameters"],
                 dim=self._dim,
@@ -194,9 +195,18 @@ class Export:
 
 
 def lacking(source: Source, part: str, benchmark: str) -> str:
-    """What of a benchmark a part lacks, in words; "" if nothing. The part "texts" is the benchmark itself."""
+    """What of a benchmark a part lacks, in words; "" if nothing.
+
+    The part "texts" is the benchmark itself; of "model" the card is meant.
+    """
+    if part in ("model", "mteb") and benchmark not in source.scored():
+        return "no scores"
+    if part == "model":
+        return ""
     if part == "mteb":
-        return "" if benchmark in source.scored() else "no scores"
+        return mteb_results.lacking_main(source, benchmark)
+    if part == "trec" and benchmark not in source.scored():
+        return "no scores, which are written after the ranked lists"
     wanted = {
         "faiss": ("indexes", source.index_folder(benchmark) / "index.json"),
         "trec": ("ranked lists", Path(source.paths.ranked(source.run.name, benchmark))),
@@ -214,7 +224,8 @@ def choose(source: Source, only: Sequence[str]) -> tuple[list[str], dict[str, st
         only: The parts that the user names; [] for all that have what they need.
 
     Raises:
-        ConfigError, DataError: A part that was named lacks what it needs.
+        ConfigError, DataError: A part that was named lacks what it needs; or what a part is made from is not of this
+            model (stale.py).
     """
     chosen: list[str] = []
     left_out: dict[str, str] = {}
@@ -233,6 +244,10 @@ def choose(source: Source, only: Sequence[str]) -> tuple[list[str], dict[str, st
                 found=found[part],
                 remedy="run the study to its end, or leave the part out",
             )
+    read = [part for part in chosen if part in stale.READ]
+    stale.check(
+        source, {part: [name for name in source.benchmarks if not lacking(source, part, name)] for part in read}
+    )
     return chosen, left_out
 
 

@@ -13,14 +13,14 @@ index that approximates, is a task of its own,
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from polybatch.core import made_from
 from polybatch.core.contracts import POOL
 from polybatch.core.errors import DataError
-from polybatch.core.files import sha256_file, write_json
+from polybatch.core.files import open_parquet, sha256_file, write_json
 from polybatch.core.languages import language
 from polybatch.export.scores import Scores
 from polybatch.export.source import Source
@@ -33,13 +33,21 @@ SPLIT = "test"
 
 
 def write(
-    source: Source, scores: Scores, folder: Path, *, parameters: int, dim: int, max_tokens: int | None
+    source: Source,
+    scores: Scores,
+    benchmarks: Sequence[str],
+    folder: Path,
+    *,
+    parameters: int,
+    dim: int,
+    max_tokens: int | None,
 ) -> list[str]:
     """Writes one file for each task, and the model's.
 
     Args:
         source: The run.
         scores: Its scores.
+        benchmarks: Those that have all main scores (`lacking_main`).
         folder: mteb/.
         parameters, dim, max_tokens: Of the model; None where it reads texts of any length.
 
@@ -51,7 +59,7 @@ def write(
     place = folder / f"polybatch__{source.name}" / revision(source)
     place.mkdir(parents=True)
     names = []
-    for benchmark in scores.benchmarks:
+    for benchmark in benchmarks:
         for name, result in results_of(source, scores, benchmark):
             result.to_disk(place / f"{name}.json")
             names.append(name)
@@ -87,6 +95,29 @@ def revision(source: Source) -> str:
 def mteb_code(iso: str) -> str:
     """`"de"` as mteb writes it: `"deu-Latn"`."""
     return language(iso).nllb.replace("_", "-")
+
+
+def main_metric(source: Source, benchmark: str, setting: str, headline: str) -> str:
+    """The main score of a task: mteb's own, or the study's headline."""
+    return MAIN if is_published(source, benchmark, setting) else headline
+
+
+def lacking_main(source: Source, benchmark: str) -> str:
+    """Which main score some of a benchmark's results would lack, in words; "" if none does.
+
+    Raises:
+        DataError: The file of its scores is damaged.
+    """
+    columns = ["setting", "query_lang", "corpus_lang", "metric"]
+    rows = open_parquet(source.paths.scores(source.run.name, benchmark)).read(columns=columns).to_pylist()
+    measured: dict[tuple[str, str, str], set[str]] = {}
+    for row in (row for row in rows if not is_share(row["metric"])):
+        measured.setdefault((row["setting"], row["query_lang"], row["corpus_lang"]), set()).add(row["metric"])
+    headline = source.table_options.headline
+    for (setting, *_), metrics in measured.items():
+        if (main := main_metric(source, benchmark, setting, headline)) not in metrics:
+            return f"no {main} in the {setting} setting, which would be the main score"
+    return ""
 
 
 class Data(NamedTuple):
@@ -127,10 +158,9 @@ def results_of(source: Source, scores: Scores, benchmark: str) -> Iterator[tuple
     for setting in scores.settings(benchmark):
         subsets = list(_subsets(scores, benchmark, setting))
         is_mtebs = is_published(source, benchmark, setting)
+        main = main_metric(source, benchmark, setting, scores.headline)
         name, data, split = _published(entry, subsets) if is_mtebs else _own(source, benchmark, setting)
-        rows: list[Mapping[str, Any]] = [
-            _with_main(s, MAIN if is_mtebs else scores.headline, benchmark, setting) for s in subsets
-        ]
+        rows: list[Mapping[str, Any]] = [_with_main(s, main, benchmark, setting) for s in subsets]
         yield (
             name,
             TaskResult(

@@ -17,12 +17,13 @@ from typing import Any
 
 from polybatch.config import values
 from polybatch.config.grid import UNTRAINED, Run
-from polybatch.config.paths import RESULTS, Paths
+from polybatch.config.paths import PER_QUERY, RESULTS, Paths
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import open_parquet, read_json, sha256_text
 from polybatch.core.sums import check_sums
 from polybatch.encoders.load import PROJECTION, RECORD, require_whole
 from polybatch.posthoc.saved import VECTORS as LANGUAGE_VECTORS
+from polybatch.tables.options import TableOptions
 from polybatch.tables.versions.versions import list_versions, newest
 
 _NEAR = 5
@@ -96,6 +97,11 @@ class Source:
         return values.encoding_options(self.config, self.run.encoder) if known else {}
 
     @property
+    def table_options(self) -> TableOptions:
+        """The options of the study's tables; the defaults where its configuration is not known."""
+        return TableOptions.from_values(self.config["tables"]) if self.config else TableOptions()
+
+    @property
     def has_language_vectors(self) -> bool:
         """Whether the model has a part that `SentenceTransformer.encode` does not apply by itself."""
         return (self.folder / LANGUAGE_VECTORS).is_file()
@@ -110,7 +116,7 @@ class Source:
             Path(self.paths.ranked(self.run.name, "x")).parent,
         ]
         found = {path.stem for folder in folders for path in folder.glob("*.parquet")}
-        return sorted(name for name in found if not name.endswith(".per_query"))
+        return sorted(name for name in found if not name.endswith(PER_QUERY))
 
     def scored(self) -> list[str]:
         """The benchmarks that the run has scores of."""

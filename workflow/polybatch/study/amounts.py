@@ -166,14 +166,16 @@ def benchmark_size(config: Config, base: Path, name: str) -> Size:
     """How large a benchmark is, in the languages that the study evaluates."""
     languages = benchmark_languages(config, name)
     sides, text_bytes = _sizes_on_disk(base, name, languages), None
-    origin = "measured"
-    if sides is not None:
+    origin, missing = "measured", _missing_languages(sides, languages)
+    stated = _stated_sides(config, name) if missing or sides is None else None
+    if sides is not None and not (missing and stated):
+        sides, origin = _filled(sides, languages), "assumed" if missing else "measured"
         paths = Paths.below(base)
         by_side = zip(_FOLDERS, languages, strict=True)
         texts = [Path(paths.benchmark_text(name, folder, lang)) for folder, of in by_side for lang in of]
         text_bytes = _text_bytes([path for path in texts if path.exists()], "text")
     else:
-        sides, origin = _stated_sides(config, name), "stated"
+        sides, origin = stated, "stated"
         expected = config["benchmarks"][name].get("expected")
         text_bytes = _PUBLISHED_BYTES.get(expected) if isinstance(expected, str) else None
     if sides is None:
@@ -193,6 +195,7 @@ def benchmark_size(config: Config, base: Path, name: str) -> Size:
 def _sizes_on_disk(
     base: Path, name: str, languages: tuple[Sequence[str], Sequence[str]]
 ) -> dict[str, dict[str, float]] | None:
+    """Side -> language -> rows, of the languages that are there; None where a side has none."""
     paths = Paths.below(base)
     if not Path(paths.qrels(name)).exists():
         return None
@@ -202,7 +205,27 @@ def _sizes_on_disk(
             path = Path(paths.benchmark_text(name, folder, lang))
             if path.exists():
                 found[side][lang] = open_parquet(path).metadata.num_rows
-    return found
+    return found if all(found.values()) else None
+
+
+def _missing_languages(
+    sides: Mapping[str, Mapping[str, float]] | None, languages: tuple[Sequence[str], Sequence[str]]
+) -> bool:
+    """Whether a benchmark is on disk without some of the languages that the study evaluates."""
+    return sides is not None and any(
+        lang not in found for found, of in zip(sides.values(), languages, strict=True) for lang in of
+    )
+
+
+def _filled(
+    sides: dict[str, dict[str, float]], languages: tuple[Sequence[str], Sequence[str]]
+) -> dict[str, dict[str, float]]:
+    """The sides with all languages: those that are not there are taken to be as large as the others."""
+    means = {side: sum(found.values()) / len(found) for side, found in sides.items()}
+    return {
+        side: {lang: found.get(lang, means[side]) for lang in of}
+        for (side, found), of in zip(sides.items(), languages, strict=True)
+    }
 
 
 def _stated_sides(config: Config, name: str) -> dict[str, dict[str, float]] | None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from polybatch.core import stage
 from polybatch.study.plan_options import VARIABLE, add_plan_options, own_words
 from polybatch.study.project import environment, require_project, resolved
+from polybatch.study.rates import KINDS, rates
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -42,6 +43,7 @@ def main(argv: list[str] | None = None) -> None:
             parser.error(f"with --check nothing is Snakemake's: {' '.join(others)}")
         _check(asked, [Path(file) for file in files])
         return
+    rates(asked.on or KINDS[0], asked.rates)  # what is wrong with them is told before Snakemake starts
     command = [sys.executable, "-m", "snakemake", "plan", *others, *(["--configfile", *files] if files else [])]
     sys.stdout.flush()
     # Ctrl-C, output and exit status are Snakemake's own

@@ -13,6 +13,7 @@ from polybatch.benchmarks.faults import benchmark_faults
 from polybatch.collect.faults import source_faults
 from polybatch.config.catalogue import Config, collection_of, listed, teacher_way, unknown
 from polybatch.config.grid import LONGEST_PART, languages_label
+from polybatch.config.paths import PER_QUERY
 from polybatch.config.user_files import path_fault
 from polybatch.config.values import scoring_options, training_options
 from polybatch.core.errors import ConfigError, DataError
@@ -22,7 +23,7 @@ from polybatch.study.run_faults import run_faults
 from polybatch.translation.faults import translation_faults
 
 # Folders below results/ that belong to no collection.
-RESERVED = ("tables", "reports", "sources", "plans", "logs")
+RESERVED = ("tables", "reports", "sources", "plans", "logs", "verify")
 
 
 def semantic_faults(config: Config, shape: Sequence[Fault]) -> list[Fault]:
@@ -41,6 +42,7 @@ def semantic_faults(config: Config, shape: Sequence[Fault]) -> list[Fault]:
         _conflict_faults,
         _index_faults,
         _figure_faults,
+        _headline_faults,
         source_faults,
         _encoder_faults,
         _published_faults,
@@ -93,6 +95,12 @@ def _name_faults(config: Config) -> Iterator[Fault]:
             f"{len(config['languages']['train'])} languages make a folder's name of {len(languages)} characters, and "
             f"file systems take {LONGEST_PART}: train in fewer",
         )
+    for i, name in enumerate(config["study"]["benchmarks"]):
+        if name.endswith(PER_QUERY):
+            yield Fault(
+                ("study", "benchmarks", i),
+                f"{name!r} ends as the files with the values of single queries do ({PER_QUERY}); name it otherwise",
+            )
     collection = config.get("collection", collection_of(config))
     if collection in RESERVED:
         yield Fault(
@@ -180,4 +188,33 @@ def _figure_faults(config: Config) -> Iterator[Fault]:
                 ("tables", "figure_metrics"),
                 f"{metric!r} is not scored on any benchmark of the study; "
                 "add it to scoring.metrics (those of language bias also need the multilingual setting)",
+            )
+
+
+def _headline_faults(config: Config) -> Iterator[Fault]:
+    """A headline metric without a value in some setting of a benchmark: its tables could not be made after all else."""
+    from polybatch.retrieval.metrics import is_bias_metric, is_metric, is_share
+    from polybatch.tables.names import is_scored, settings_of
+    from polybatch.tables.options import TableOptions
+
+    metric = config["tables"].get("headline", TableOptions().headline)
+    if not (isinstance(metric, str) and is_metric(metric)):
+        return
+    path, benchmarks = ("tables", "headline"), config["study"]["benchmarks"]
+    if is_share(metric):
+        yield Fault(path, f"{metric!r} has no average over languages, which a headline metric needs")
+        return
+    for name in benchmarks:
+        settings = settings_of(config, name)
+        if is_bias_metric(metric) and settings != ["multilingual"]:
+            yield Fault(
+                path,
+                f"{metric!r} has values in the multilingual setting alone, and {name} is scored in "
+                f"{', '.join(settings)}; name a metric that all settings have",
+            )
+        elif not is_scored(config, name, metric):
+            yield Fault(
+                path,
+                f"the headline metric {metric!r} is not scored on {name}; add it to the metrics that {name} is scored "
+                "in, or name one of them here",
             )

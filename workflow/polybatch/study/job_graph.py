@@ -81,8 +81,10 @@ class Graph:
         whole = sum(read.values()) or 1.0
         sources = {name: read.get(name, 0.0) / whole for name in self.paths.sources_read()}
         for name, share in sources.items():
-            yield self._core(f"collect/{name}", "collect", self.hours.get("collect", 0.0) * share)
-        yield self._core(_ENGLISH, "collect", self.hours.get("join", 0.0), [f"collect/{name}" for name in sources])
+            yield self._core(f"collect/sources/{name}", "collect", self.hours.get("collect", 0.0) * share)
+        yield self._core(
+            _ENGLISH, "collect", self.hours.get("join", 0.0), [f"collect/sources/{name}" for name in sources]
+        )
         languages = self._supplied_languages()
         for lang in languages:
             hours = self.hours.get("supplied", 0.0) / max(len(self._others()), 1)
@@ -105,18 +107,18 @@ class Graph:
             share = size.texts.value / (self.known.amounts.texts or 1.0)
             hours = self.hours.get("benchmarks", 0.0) * share
             if not self.paths.is_held_out(name):
-                yield self._core(f"benchmark/{name}", "benchmarks", hours)
+                yield self._core(f"benchmark/{name}/whole", "benchmarks", hours)
                 continue
             languages = held_out_languages(self.config, name)
             for lang in languages:
                 after = [_ENGLISH, *([] if lang == "en" else [f"supplied/{lang}"])]
-                yield self._core(f"benchmark/{name}-{lang}", "benchmarks", hours / len(languages), after)
-            own = [f"benchmark/{name}-{lang}" for lang in languages]
-            yield self._core(f"benchmark/{name}-qrels", "benchmarks", 0.0, own)
+                yield self._core(f"benchmark/{name}/{lang}", "benchmarks", hours / len(languages), after)
+            own = [f"benchmark/{name}/{lang}" for lang in languages]
+            yield self._core(f"benchmark/{name}/qrels", "benchmarks", 0.0, own)
 
     def _benchmark_jobs(self) -> list[str]:
         names = self.config["study"]["benchmarks"]
-        return [f"benchmark/{name}-qrels" if self.paths.is_held_out(name) else f"benchmark/{name}" for name in names]
+        return [f"benchmark/{name}/{'qrels' if self.paths.is_held_out(name) else 'whole'}" for name in names]
 
     def _training_text(self) -> Iterator[Job]:
         supplied = {lang: f"supplied/{lang}" for lang in self._others()}

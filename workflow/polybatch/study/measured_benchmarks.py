@@ -28,6 +28,7 @@ _SQUAD = ("lareqa", "mlqa")
 _BREAKS = b'"sentence_breaks"'  # what only LAReQA's files hold
 # A pair's passage is not shortened or dropped for its length when models are measured on it.
 _LONGEST_PASSAGE = 100_000
+_TOLD = 5
 
 
 @dataclass(frozen=True)
@@ -248,7 +249,34 @@ def _languages_of_pairs(path: Path) -> list[str]:
             expected=".jsonl, .csv, .tsv or .parquet with the columns query, passage, lang and group",
             remedy="docs/own-data.md says what such a file holds",
         )
-    # What is wrong with a row is told, with its line, by the stage that reads the rows.
-    rows = (row for _, row in file_rows(path, form, ["lang"]) if not isinstance(row, Fault))
-    found = {str(row.get("lang") or "en") for row in rows}
-    return sorted(found & set(LANGUAGES), key=lambda code: (code != "en", code))
+    # What is wrong with single rows is told, with their lines, by the stage that reads them.
+    first, found = "", set[str]()
+    for where, row in file_rows(path, form, ["lang"]):
+        if not isinstance(row, Fault):
+            found.add(str(row.get("lang") or "en"))
+        else:
+            first = first or f"{where}: {row}"
+    known = found & set(LANGUAGES)
+    if not known:
+        raise _no_language(path, sorted(found), first)
+    return sorted(known, key=lambda code: (code != "en", code))
+
+
+def _no_language(path: Path, found: Sequence[str], first_fault: str) -> DataError:
+    """What is wrong with a file of pairs none of whose rows is in a language that is known."""
+    if found:
+        more = f" and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
+        return DataError(
+            "No row of the file is in a language that is known.",
+            where=path,
+            expected="in the column lang: two letters, such as en, de or zh",
+            found=", ".join(map(repr, found[:_TOLD])) + more,
+            remedy="docs/own-data.md says what such a file holds",
+        )
+    return DataError(
+        "No row of the file can be read." if first_fault else "The file holds no row.",
+        where=path,
+        expected="rows with the columns query, passage, lang and group",
+        found=first_fault or "none",
+        remedy="docs/own-data.md says what such a file holds",
+    )

@@ -10,10 +10,12 @@ import argparse
 import os
 from pathlib import Path
 
+from polybatch.core.errors import ConfigError
 from polybatch.study.rates import KINDS
 
 # The variable that carries them from `polybatch plan` through Snakemake to the stage, as a shell would quote them.
 VARIABLE = "POLYBATCH_PLAN"
+_CARDS = "POLYBATCH_GPUS"
 DEVICES = (1, 2, 4, 8, 16, 32)
 
 
@@ -36,14 +38,29 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cards",
         type=_count,
-        # 0 of POLYBATCH_GPUS is a cluster without cards: a training takes one of whatever computes.
-        default=max(1, int(os.environ.get("POLYBATCH_GPUS") or 1)),
+        default=_cards_of_a_training(),
         metavar="N",
         help="cards for each training (default: POLYBATCH_GPUS, or 1)",
     )
     parser.add_argument("--pairs", type=_number, metavar="N", help="as if there were so many English training pairs")
     parser.add_argument("--translated", type=_number, metavar="N", help="as if so many of them were machine-translated")
     parser.add_argument("--rates", type=Path, metavar="FILE", help="your own rates, over those of study/rates.yaml")
+
+
+def _cards_of_a_training() -> int:
+    """What POLYBATCH_GPUS says.
+
+    Raises:
+        ConfigError: It is no number.
+    """
+    text = os.environ.get(_CARDS) or "1"
+    try:
+        # 0 is a cluster without cards: a training takes one of whatever computes.
+        return max(1, int(text))
+    except ValueError as error:
+        raise ConfigError(
+            "The number of cards for each training is none.", where=_CARDS, expected="a whole number", found=text
+        ) from error
 
 
 def own_words(asked: argparse.Namespace) -> list[str]:

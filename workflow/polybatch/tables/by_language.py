@@ -107,9 +107,14 @@ def language_table(view: View, kind: Kind) -> Table:
 def require_rows(view: View, setting: str, metric: str, count: int) -> None:
     """Refuses to make a table that would be empty."""
     if not count:
+        there = view.scores[view.scores["setting"] == setting]["metric"]
         raise DataError(
             f"No {metric} scores in the {setting} setting of benchmark {view.benchmark}.",
-            remedy=f"evaluate that setting, or leave it out of benchmarks.{view.benchmark}.settings in the config",
+            expected=f"{metric}, which tables.headline names" if metric == view.headline else metric,
+            found=", ".join(map(str, dict.fromkeys(there))) or "no scores in this setting",
+            remedy="name one of the metrics found as tables.headline in the config"
+            if len(there)
+            else f"evaluate that setting, or leave it out of benchmarks.{view.benchmark}.settings in the config",
         )
 
 

@@ -1,7 +1,7 @@
 """Whether every file that the tables rest on was made from what the configuration says, from the sources on.
 
-inputs: the resolved config; the records (core/made_from.py) of collected, translated and training text, of models,
-    embeddings, indexes and scores
+inputs: the resolved config; the records (core/made_from.py) of collected, translated and training text, of translated
+    queries, models, embeddings, indexes and scores
 outputs: nothing, or a DataError: the first file of the chain that was made from something else, what was expected and
     found, and the command that makes it again
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from polybatch.core.made_from import Inputs
 from polybatch.posthoc.options import ProjectionOptions
 
 _TOLD = 4
+_PROBLEM = "A result was made from something else than the configuration says."
 
 
 @dataclass(frozen=True)
@@ -49,17 +50,27 @@ class Link:
 def links(paths: StudyPaths) -> Iterator[Link]:
     """All links of a study, from the sources to the scores."""
     yield from _text_links(paths)
+    benchmarks = paths.config["study"]["benchmarks"]
+    for name in values.benchmarks_read(paths.config):
+        if "queries_of" in paths.config["benchmarks"][name]:
+            yield _translated_queries(paths, name)
     for run in models(paths.config):
-        if run.projection != NONE:
-            yield from _projection(paths, run)
-        elif run.before:
-            yield _mixture(paths, run)
-        elif run.trained:
-            yield _training(paths, run)
+        yield from model_links(paths, run)
     for run in embedded(paths.config):
-        yield from (_embeddings(paths, run, name) for name in paths.config["study"]["benchmarks"])
+        yield from (embeddings_link(paths, run, name) for name in benchmarks)
     for run in runs(paths.config):
-        yield from _score_links(paths, run)
+        for name in benchmarks:
+            yield from score_links(paths, run, name)
+
+
+def model_links(paths: StudyPaths, run: Run) -> Iterator[Link]:
+    """The links of one run's model: its training, its mixture of weights, or its projection with the means."""
+    if run.projection != NONE:
+        yield from _projection(paths, run)
+    elif run.before:
+        yield _mixture(paths, run)
+    elif run.trained:
+        yield _training(paths, run)
 
 
 def _text_links(paths: StudyPaths) -> Iterator[Link]:
@@ -110,6 +121,16 @@ def _shard(paths: StudyPaths, lang: str, number: int, file: str) -> Link:
     return Link(file, {**options, "shard": number}, inputs)
 
 
+def _translated_queries(paths: StudyPaths, benchmark: str) -> Link:
+    original, folder = paths.config["benchmarks"][benchmark]["queries_of"], paths.benchmark(benchmark)
+    inputs: dict[str, Inputs] = {
+        "queries": paths.benchmark_text(original, "queries", "en"),
+        "qrels": paths.qrels(original),
+        "translators": paths.query_translators(benchmark),
+    }
+    return Link(f"{folder}/card.json", {"decoding": paths.config["translation"]["decoding"]}, inputs, folder)
+
+
 def _training(paths: StudyPaths, run: Run) -> Link:
     config, folder = paths.config, paths.model(run.name)
     options = {
@@ -149,21 +170,24 @@ def _projection(paths: StudyPaths, run: Run) -> Iterator[Link]:
     yield Link(f"{folder}/projection.json", options, {"model": model, "means": means}, folder)
 
 
-def _embeddings(paths: StudyPaths, run: Run, benchmark: str) -> Link:
-    options = {"encoding": values.encoding_options(paths.config, run.encoder)}
+def embeddings_link(paths: StudyPaths, run: Run, benchmark: str) -> Link:
+    """That of a run's embeddings of a benchmark. Options are held where the configuration is known, here and below."""
+    config = paths.config
+    options = {"encoding": values.encoding_options(config, run.encoder)} if config else {}
     inputs: dict[str, Inputs] = {"model": paths.model_folder(run)}
     if run.projection != NONE:
         inputs["embeddings"] = paths.embeddings_record(replace(run, projection=NONE).name, benchmark)
     return Link(paths.embeddings_record(run.name, benchmark), options, inputs)
 
 
-def _score_links(paths: StudyPaths, run: Run) -> Iterator[Link]:
+def score_links(paths: StudyPaths, run: Run, benchmark: str) -> Iterator[Link]:
+    """Those of a run's index of a benchmark, and of its scores there."""
     config = paths.config
-    for name in config["study"]["benchmarks"]:
-        embeddings, index = paths.embeddings_record(run.name, name), paths.index_record(run.name, name)
-        yield Link(index, config["index"], {"embeddings": embeddings})
-        inputs: dict[str, Inputs] = {"embeddings": embeddings, "index": index, "qrels": paths.qrels(name)}
-        yield Link(paths.scores(run.name, name), {"scoring": values.scoring_options(config, name)}, inputs)
+    embeddings, index = paths.embeddings_record(run.name, benchmark), paths.index_record(run.name, benchmark)
+    yield Link(index, config["index"] if config else {}, {"embeddings": embeddings})
+    inputs: dict[str, Inputs] = {"embeddings": embeddings, "index": index, "qrels": paths.qrels(benchmark)}
+    options = {"scoring": values.scoring_options(config, benchmark)} if config else {}
+    yield Link(paths.scores(run.name, benchmark), options, inputs)
 
 
 def check_chain(paths: StudyPaths) -> int:
@@ -172,19 +196,33 @@ def check_chain(paths: StudyPaths) -> int:
     Raises:
         DataError: A file has no record, or was made from other inputs or options.
     """
+    return check_links(links(paths))
+
+
+def check_links(wanted: Iterable[Link], *, problem: str = _PROBLEM, target: str = "") -> int:
+    """Holds some links against their records; returns how many there are.
+
+    Args:
+        wanted: The links.
+        problem: What is told of a file that does not fit.
+        target: What Snakemake is asked for, in the remedy; "" for the study's tables.
+
+    Raises:
+        DataError: See `check_chain`; or a file that has a link is not there.
+    """
     digest = functools.cache(_digest)
     number = 0
-    for link in links(paths):
+    for link in wanted:
         number += 1
         if faults := list(_faults(link, digest)):
             told, more = faults[:_TOLD], len(faults) - _TOLD
             raise DataError(
-                "A result was made from something else than the configuration says.",
+                problem,
                 where=link.file,
                 expected="; ".join(f"{name} {expected}" for name, expected, _ in told),
                 found="; ".join(f"{name} {found}" for name, _, found in told) + (f"; {more} more" if more > 0 else ""),
-                remedy=f"`snakemake --forcerun {link.target or link.file}`, with the same --configfile, makes it and "
-                "all that rests on it again",
+                remedy=f"`snakemake {target}{' ' * bool(target)}--forcerun {link.target or link.file}`, with the same "
+                "--configfile, makes it and all that rests on it again",
             )
     return number
 

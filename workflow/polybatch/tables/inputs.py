@@ -19,6 +19,7 @@ from polybatch.core import stage
 from polybatch.core.files import write_json
 from polybatch.prefetch.requests import hub_requests
 from polybatch.tables.chain import check_chain
+from polybatch.tables.versions.manifest import portable_path
 
 
 def table_inputs(config: Config, base: Path) -> dict[str, Any]:
@@ -33,9 +34,11 @@ def table_inputs(config: Config, base: Path) -> dict[str, Any]:
     benchmarks = {name: paths.benchmark(name) for name in benchmarks_read(config)}
     validation = [paths.validation()] if any(run.trained for run in grid) else []
     data = [*paths.collected_files(), *validation, *paths.parallel_files().values()]
-    data += [str(path) for folder in benchmarks.values() for path in sorted(Path(folder).rglob("*.parquet"))]
+    data += [path for name in benchmarks for path in _benchmark_data(paths, name)]
     trained = [paths.model(run.name) for run in models(config) if run.trained and not run.before]
-    translators = dict.fromkeys(paths.translator_folder(direction) for direction in used_directions(config))
+    translators = {
+        _translator_name(paths, folder): folder for folder in map(paths.translator_folder, used_directions(config))
+    }
     listed = {
         "scores": [paths.scores(*cell) for cell in cells],
         "per_query": [paths.per_query(*cell) for cell in cells],
@@ -48,11 +51,23 @@ def table_inputs(config: Config, base: Path) -> dict[str, Any]:
     }
     cards = {
         "encoder_cards": {name: f"{paths.encoder(name)}/encoder.json" for name in encoders_read(config)},
-        "translator_cards": {Path(folder).name: f"{folder}/translator.json" for folder in translators},
+        "translator_cards": {name: f"{folder}/translator.json" for name, folder in translators.items()},
         "benchmark_cards": {name: f"{folder}/card.json" for name, folder in benchmarks.items()},
     }
     existing = {kind: {name: path for name, path in of.items() if Path(path).exists()} for kind, of in cards.items()}
     return {**listed, **existing}
+
+
+def _translator_name(paths: StudyPaths, folder: str) -> str:
+    """One of the project's own by its name, one of the user's by its path: their folders may all be called `ct2`."""
+    return Path(folder).name if folder == paths.translator(Path(folder).name) else portable_path(folder)
+
+
+def _benchmark_data(paths: StudyPaths, name: str) -> list[str]:
+    """The files of a benchmark. One of held-out text may have languages on disk that another study reads."""
+    if paths.is_held_out(name):
+        return paths.benchmark_files(name)
+    return [str(path) for path in sorted(Path(paths.benchmark(name)).rglob("*.parquet"))]
 
 
 def main(argv: list[str] | None = None) -> None:

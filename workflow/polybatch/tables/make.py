@@ -250,8 +250,10 @@ def _manifest(inputs: Inputs, summary: Summary) -> dict[str, Any]:
     cards = {name: read_json(path) for name, path in inputs.encoder_cards.items()}
     used = sorted({arm.encoder for arm in summary.arms})
     statistics = making.read_translations(inputs.translations)
-    translators = {one["lang"]: one.get("translators", {}) for one in statistics}
-    translators |= {name: read_json(path) for name, path in inputs.translator_cards.items()}
+    translators = {
+        "languages": {one["lang"]: one.get("translators", {}) for one in statistics},
+        "folders": {name: read_json(path) for name, path in inputs.translator_cards.items()},
+    }
     return manifest.build(
         config=inputs.config,
         code_digests=inputs.code_digests,

@@ -317,7 +317,7 @@ def _trends(config: Mapping[str, Any], benchmark: str) -> list[Figure]:
     varying |= {f"by_{part}": len(study.get(part, [])) for part in ("num_pairs", "num_translated")}
     varying["by_encoder"] = len(study.get("encoders", []))
     options = TableOptions.from_values(dict(config.get("tables") or {}))
-    # A headline metric without scores is a fault, which the tables tell.
+    # A headline metric without scores is a fault of the configuration.
     metrics = [m for m in options.drawn_metrics if m == options.headline or is_scored(config, benchmark, m)]
     return [
         Figure(kind, benchmark, "" if metric == options.headline else metric)

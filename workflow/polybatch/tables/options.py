@@ -18,7 +18,9 @@ class TableOptions(Options):
     """`tables` of a configuration: what the main table and the figures show."""
 
     headline: Metric = option(
-        "map", "First column of each setting in the main table; the metric of the tables and figures by language."
+        "map",
+        "First column of each setting in the main table; the metric of the tables and figures by language. "
+        "Every setting of every benchmark must be scored in it.",
     )
     figure_metrics: Annotated[list[Metric], DISTINCT] = option(
         [],

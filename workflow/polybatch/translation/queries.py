@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polybatch.benchmarks.benchmark import excluded_schema, load
-from polybatch.core import contracts, stage
+from polybatch.core import contracts, made_from, stage
 from polybatch.core.arguments import parse_paths
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import atomic_path, read_json, read_parquet, write_json, write_parquet, write_rows
@@ -107,7 +107,9 @@ def derive(
         for lang, rows in {ENGLISH: grouped, **asked}.items():
             write_rows(partial / "queries" / f"{lang}.parquet", rows, contracts.QUERIES)
         counts = _write_judgements(original, asked, partial)
-        card = _card(original, output.name, asked, told, counts)
+        card = _card(original, output.name, asked, told, counts) | {
+            "made_from": _record(original, translators, decoding)
+        }
         write_json(partial / "card.json", card)
         load(partial, [*_languages(partial / "queries")], [*_languages(partial / "corpus")])
     return card
@@ -156,6 +158,15 @@ def _write_judgements(original: Path, asked: dict[str, list[dict]], output: Path
             judged = read_parquet(original / f"{name}.parquet", schema)
             counts[name] = write_parquet(output / f"{name}.parquet", with_translations(judged, asked), schema)
     return counts
+
+
+def _record(original: Path, translators: dict[str, Path], decoding: DecodingOptions) -> dict[str, Any]:
+    return made_from.record(
+        {"decoding": decoding.given()},
+        queries=original / "queries" / f"{ENGLISH}.parquet",
+        qrels=original / "qrels.parquet",
+        translators=translators,
+    )
 
 
 def _card(

@@ -94,6 +94,16 @@ def test_latex_is_balanced_and_every_row_fills_the_columns(table):
     assert r"\textbf{9.5}" in text
 
 
+def test_a_text_of_several_lines_stays_in_its_row():
+    columns = [text_column("source", "source"), text_column("license", "licence")]
+    rows = [[Cell("mine"), Cell("CC BY 4.0\nand MIT\n")]]
+    table = Table("data", "Data", "", columns, rows, notes=["licensed CC BY 4.0\n\nand MIT"])
+    lines = to_markdown(table).splitlines()
+    assert "| mine   | CC BY 4.0 and MIT |" in lines
+    assert "- licensed CC BY 4.0 and MIT" in lines
+    assert r"mine & CC BY 4.0 and MIT \\" in to_latex(table)
+
+
 def test_latex_escapes_what_it_would_read_as_commands():
     assert latex_escape(r"a_b & 5% \x {y} #1 $2 ~^") == (
         r"a\_b \& 5\% \textbackslash{}x \{y\} \#1 \$2 \textasciitilde{}\textasciicircum{}"

@@ -6,6 +6,7 @@ outputs: LaTeX; the document needs the packages booktabs, amssymb and longtable
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -86,8 +87,9 @@ def to_latex(table: Table) -> str:
 
 
 def latex_escape(text: str) -> str:
-    """`text` with every character that LaTeX would read as a command made literal."""
-    return "".join(_LATEX_ESCAPES.get(character, character) for character in text)
+    """`text` on one line, with every character that LaTeX would read as a command made literal."""
+    line = re.sub(r"\s*\n\s*", " ", text.strip("\n"))
+    return "".join(_LATEX_ESCAPES.get(character, character) for character in line)
 
 
 def _latex_label(column: Column) -> str:

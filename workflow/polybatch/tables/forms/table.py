@@ -236,7 +236,13 @@ def to_markdown(table: Table, level: int = 3) -> str:
     ]
     lines = [f"{'#' * level} {table.title}", "", *_markdown_data_mark(table)]
     lines += [f"| {' | '.join(pad(row, widths, table.columns))} |" for row in [labels, rule, *rows]]
-    lines += ["", table.caption, "", *(f"- {note}" for note in table.notes), *([""] if table.notes else [])]
+    lines += [
+        "",
+        table.caption,
+        "",
+        *(f"- {' '.join(note.split())}" for note in table.notes),
+        *([""] if table.notes else []),
+    ]
     return "\n".join(lines)
 
 
@@ -254,7 +260,8 @@ def _markdown_cell(cell: Cell, column: Column) -> str:
 
 
 def _markdown_escape(text: str) -> str:
-    return text.replace("|", "\\|")
+    """A row is one line, also where a text of the configuration, such as a licence, has several."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def pad(row: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> list[str]:

@@ -61,7 +61,7 @@ def build(
         data: Files, or folders of them, that the results rest on; each file is hashed.
         seeds: The seeds of the study's trainings.
         encoders: Encoder -> its settings and its card.
-        translators: Language -> cards of its two translators, or translator -> its card.
+        translators: {"languages": language -> cards of its two translators, "folders": translator -> its card}.
         benchmarks: Benchmark -> its card.
         records: Name -> record of a fetched repository or file.
         timings: Stage -> jobs and wall seconds.
