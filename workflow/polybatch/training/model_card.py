@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from polybatch.core import markdown
+
 _UNKNOWN = "not stated"
 
 
@@ -132,7 +134,8 @@ def _sources(record: dict[str, Any]) -> list[str]:
     stated = record["license"]
     licenses = stated if isinstance(stated, dict) else dict.fromkeys(record["pairs_per_source"], stated or _UNKNOWN)
     rows = [
-        f"| {name} | {count} | {licenses.get(name, _UNKNOWN)} |" for name, count in record["pairs_per_source"].items()
+        f"| {name} | {count} | {markdown.cell(licenses.get(name) or _UNKNOWN)} |"
+        for name, count in record["pairs_per_source"].items()
     ]
     return ["| source | pairs | licence |", "|---|---|---|", *rows]
 
@@ -199,4 +202,4 @@ def _sampling(record: dict[str, Any]) -> str:
 
 
 def _table(rows: dict[str, Any]) -> list[str]:
-    return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]
+    return ["| | |", "|---|---|", *(f"| {name} | {markdown.cell(str(value))} |" for name, value in rows.items())]

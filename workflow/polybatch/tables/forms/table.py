@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from polybatch.core import markdown
+
 MISSING = "–"
 # A cell's mark as the text forms print it; the caption of the table says what it stands for.
 MARKS = {"better": "▲", "worse": "▼", "changed": "◆"}
@@ -225,7 +227,7 @@ def _csv_value(value: float | int | str | None) -> str:
 
 def to_markdown(table: Table, level: int = 3) -> str:
     """Title, caption, table and notes, as GitHub shows them; columns are padded so that the text is readable too."""
-    labels = [_markdown_escape(_full_label(column)) for column in table.columns]
+    labels = [markdown.cell(_full_label(column)) for column in table.columns]
     rows = [
         [_markdown_cell(cell, column) for cell, column in zip(row, table.columns, strict=True)] for row in table.rows
     ]
@@ -255,13 +257,8 @@ def _full_label(column: Column) -> str:
 
 
 def _markdown_cell(cell: Cell, column: Column) -> str:
-    value = _markdown_escape(format_value(cell, column))
-    return plain(cell, column).replace(value, f"**{value}**", 1) if cell.best else _markdown_escape(plain(cell, column))
-
-
-def _markdown_escape(text: str) -> str:
-    """A row is one line, also where a text of the configuration, such as a licence, has several."""
-    return " ".join(text.split()).replace("|", "\\|")
+    value = markdown.cell(format_value(cell, column))
+    return plain(cell, column).replace(value, f"**{value}**", 1) if cell.best else markdown.cell(plain(cell, column))
 
 
 def pad(row: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> list[str]:
