@@ -9,7 +9,6 @@ import pytest
 
 from polybatch.core import digest
 
-
 ROOMS = ("core", "collect", "retrieval")  # what these tests ask for; to parse the whole package takes a second
 
 
