@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from small_export import CONFIG, LANGUAGES, METRICS, RUN, write_study
+from small_export import CONFIG, LANGUAGES, METRICS, RUN
 from small_pipeline import fingerprint_of, write_tables
 
 from polybatch.config.paths import Paths
@@ -26,11 +26,6 @@ from polybatch.export.make import choose, main
 from polybatch.export.source import find
 
 QUICK = ["--only", "model", "faiss", "trec", "mteb"]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Paths:
-    return write_study(tmp_path_factory.mktemp("study") / "results")
 
 
 @pytest.fixture(scope="module")
