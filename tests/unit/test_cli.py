@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -22,7 +23,7 @@ def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "polybatch", *arguments],
         cwd=folder,
-        env={"PYTHONPATH": str(WORKFLOW), "PATH": ""},
+        env={**os.environ, "PYTHONPATH": str(WORKFLOW), "PATH": ""},
         capture_output=True,
         text=True,
         check=False,
@@ -88,7 +89,7 @@ def test_help_imports_none_of_the_slow_libraries() -> None:
         "heavy = {'torch', 'transformers', 'snakemake', 'pandas', 'scipy', 'mteb', 'faiss', 'altair'}\n"
         "sys.exit(' '.join(heavy & set(sys.modules)) or 0)\n"
     )
-    environment = {"PYTHONPATH": str(WORKFLOW)}
+    environment = {**os.environ, "PYTHONPATH": str(WORKFLOW)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"imported: {done.stderr}"
 
@@ -125,6 +126,6 @@ def test_tables_that_are_not_there_are_told_with_those_that_are(tmp_path: Path) 
 
 def test_a_reader_that_goes_away_ends_it_without_a_word() -> None:
     command = f"'{sys.executable}' -m polybatch help compare | true; exit ${{PIPESTATUS[0]}}"
-    environment = {"PYTHONPATH": str(WORKFLOW), "PATH": "/usr/bin:/bin"}
+    environment = {**os.environ, "PYTHONPATH": str(WORKFLOW)}
     done = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=False)
     assert done.stderr == ""

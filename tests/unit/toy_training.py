@@ -134,8 +134,11 @@ def killed_at(step, study, folder, options, **how):
 
     child = multiprocessing.get_context("fork").Process(target=killed)
     child.start()
-    child.join(120)
-    assert child.exitcode == -signal.SIGKILL
+    try:
+        child.join(600)
+        assert child.exitcode == -signal.SIGKILL
+    finally:
+        child.kill()  # one that hangs would be waited for at the end of pytest, for ever
 
 
 def weights(model):

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -72,6 +73,11 @@ def planned(folder: Path, *arguments: str) -> dict[str, int]:
 
 def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def identity(path: Path) -> tuple[int, int]:
+    """Another one once the file was written anew, also within one tick of the file system's clock."""
+    return path.stat().st_ino, path.stat().st_mtime_ns
 
 
 def version(folder: Path) -> str:
@@ -147,22 +153,19 @@ def test_forcing_one_stage(project: Path) -> None:
 
 def test_a_lost_shard_is_redone_alone(project: Path) -> None:
     kept, lost = (project / BASE / f"translated/de/{shard}.parquet" for shard in (0, 1))
-    before, stamp = digest(lost), kept.stat().st_mtime_ns
+    before, stamp = digest(lost), identity(kept)
     for path in (lost, project / BASE / "translated/de.parquet", project / BASE / "translated/de.json"):
         path.unlink()  # as a kill in the middle of the second shard leaves it
     assert planned(project, "translate")["translate_shard"] == 1
     assert snakemake(project, "translate").returncode == 0
-    assert kept.stat().st_mtime_ns == stamp
+    assert identity(kept) == stamp
     assert digest(lost) == before
     assert snakemake(project).returncode == 0
     assert version(project) == "v1", "the same results must not make another version"
 
 
-def test_a_killed_training_resumes_to_the_same_weights(project: Path) -> None:
-    weights = project / BASE / "models" / TRAINED / "model.safetensors"
-    before = digest(weights)
-    checkpoints = project / BASE / "checkpoints" / TRAINED
-    target = f"{BASE}/models/{TRAINED}"
+def kill_with_a_checkpoint(project: Path, target: str, checkpoints: Path) -> None:
+    """Trains again, and kills all of it, Snakemake too, as soon as a checkpoint is there."""
     process = subprocess.Popen(
         command(target, "--forcerun", target),
         cwd=project,
@@ -170,15 +173,27 @@ def test_a_killed_training_resumes_to_the_same_weights(project: Path) -> None:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 180
-    while not list(checkpoints.glob(f"**/checkpoint-*/{SUMS}")):  # written last: one without them does not count
-        assert process.poll() is None, "the training ended before it could be killed"
-        assert time.monotonic() < deadline, "no checkpoint appeared"
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    try:
+        # The sums are written last: a checkpoint without them does not count.
+        while not list(checkpoints.glob(f"**/checkpoint-*/{SUMS}")) and process.poll() is None:
+            time.sleep(0.01)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_a_killed_training_resumes_to_the_same_weights(project: Path) -> None:
+    weights = project / BASE / "models" / TRAINED / "model.safetensors"
+    before = digest(weights)
+    checkpoints = project / BASE / "checkpoints" / TRAINED
+    target = f"{BASE}/models/{TRAINED}"
+    for _ in range(5):  # on a busy machine the training may be over before this test looks again
+        kill_with_a_checkpoint(project, target, checkpoints)
+        snakemake(project, "--unlock")
+        if not weights.exists():
+            break
     assert not weights.exists(), "a killed training must leave no model"
-    snakemake(project, "--unlock")
     done = snakemake(project, target)
     assert done.returncode == 0, done.stderr[-4000:]
     assert "esum" in (project / BASE / f"logs/train/{TRAINED}.log").read_text("utf-8"), "it should say that it resumed"
@@ -196,10 +211,10 @@ def test_another_evaluation_language_costs_that_language_only(project: Path) -> 
     once = {"encode": 3, "build_index": 3, "score_run": 3, "make_tables": 1}
     assert jobs == once, "nothing is collected, translated or trained anew"
     old = project / BASE / "embeddings" / TRAINED / "test/corpus/de.npy"
-    stamp = old.stat().st_mtime_ns
+    stamp = identity(old)
     first = {path.name: digest(path) for path in (project / "results/tables/toy/v1").iterdir() if path.is_file()}
     assert snakemake(project).returncode == 0
-    assert old.stat().st_mtime_ns == stamp
+    assert identity(old) == stamp
     assert version(project) == "v2"
     assert first == {p.name: digest(p) for p in (project / "results/tables/toy/v1").iterdir() if p.is_file()}
 

@@ -9,15 +9,30 @@ import pytest
 
 from polybatch.core import digest
 
+ROOMS = ("core", "collect", "retrieval")  # what these tests ask for; to parse the whole package takes a second
+
+
+@pytest.fixture(scope="module")
+def parsed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the package, as far as it is asked for, and the record of a first start."""
+    folder = tmp_path_factory.mktemp("parsed")
+    source = Path(digest.__file__).parents[1]
+    for room in ROOMS:
+        shutil.copytree(source / room, folder / "polybatch" / room, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / ".snakemake").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(digest, "_PACKAGE", folder / "polybatch")
+        patch.chdir(folder)
+        digest_of("collect.english")
+    return folder
+
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    copied = tmp_path / "polybatch"
-    shutil.copytree(Path(digest.__file__).parents[1], copied, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(digest, "_PACKAGE", copied)
+def package(parsed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(parsed, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setattr(digest, "_PACKAGE", tmp_path / "polybatch")
     monkeypatch.chdir(tmp_path)
-    (tmp_path / ".snakemake").mkdir()
-    return copied
+    return tmp_path / "polybatch"
 
 
 def digest_of(stage: str) -> str:
@@ -68,7 +83,7 @@ def test_a_damaged_record_is_made_again(package: Path, kept: str) -> None:
 
 
 def test_without_records_of_snakemake_nothing_is_kept(package: Path) -> None:
-    (package.parent / ".snakemake").rmdir()
+    shutil.rmtree(package.parent / ".snakemake")
     digest_of("collect.english")
     assert not (package.parent / ".snakemake").exists()
 

@@ -82,7 +82,7 @@ def test_a_flipped_bit_of_json_is_told_or_harmless(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     write_json(path, value)
     raw = path.read_bytes()
-    for bit in range(8 * len(raw)):
+    for bit in range(0, 8 * len(raw), 3):  # all bytes, and all eight places of a bit
         changed = bytearray(raw)
         changed[bit // 8] ^= 1 << (bit % 8)
         path.write_bytes(changed)

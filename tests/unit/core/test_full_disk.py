@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -15,15 +16,16 @@ from polybatch.core import stage
 from polybatch.core.errors import DataError, PolybatchError, causes
 from polybatch.core.files import atomic_path
 
-BYTES = 1 << 18  # four times what the file system holds
+SIZE = max(1 << 16, 4 * resource.getpagesize())  # some machines have pages of 64 KiB
+BYTES = 4 * SIZE
 
 
 @pytest.fixture
 def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The mount point of an empty file system of 64 KiB; a new one each time, since a file that a failed writer still
+    """The mount point of an empty file system of SIZE bytes; a new one each time, since a file that a failed writer still
     holds open takes its room even when it is deleted."""
     folder = tmp_path_factory.mktemp("small")
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(folder)]
     if os.geteuid() or not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("a file system can only be mounted by root")
     yield folder
@@ -198,7 +200,7 @@ from polybatch.core import stage
 def main(argv):
     with open(argv[0], "wb", buffering=0) as handle:
         while True:
-            handle.write(bytes(4096))
+            handle.write(bytes(1024))
 
 stage.run(main, sys.argv[1:])
 """
@@ -206,7 +208,7 @@ stage.run(main, sys.argv[1:])
 
 def test_it_is_told_though_the_log_lies_on_the_same_disk(full: Path) -> None:
     with (full / "log").open("wb") as log:
-        log.write(bytes(4080))  # the rest of the page takes the beginning of the message alone
+        log.write(bytes(resource.getpagesize() - 16))  # the rest of the page takes the beginning of the message alone
         log.flush()
         done = subprocess.run(
             [sys.executable, "-c", STAGE, str(full / "output")],

@@ -32,7 +32,7 @@ def killed(folder: Path, by: str = "SIGKILL") -> int:
     environment = {**os.environ, "PYTHONPATH": str(WORKFLOW)}
     command = [sys.executable, "-c", KILLED.replace("{signal}", by), str(folder)]
     with subprocess.Popen(command, env=environment) as process:
-        assert process.wait(30) == -getattr(signal, by)
+        assert process.wait(120) == -getattr(signal, by)
     return process.pid
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
@@ -84,7 +85,7 @@ def test_progress_ends_with_a_line_in_a_log(caplog: pytest.LogCaptureFixture) ->
 
 def test_a_pace_counts_from_where_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter([100.0, 110.0, 110.0, 110.0, 120.0])
-    monkeypatch.setattr(stage.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr(stage, "time", SimpleNamespace(monotonic=lambda: next(now)))
     pace = stage.Pace("training", 100, "steps", done=50)
     pace.done = 60
     assert pace.is_due()

@@ -78,8 +78,8 @@ def test_a_fault_in_a_thread_is_told_and_the_rest_is_left(folder: Path, threads:
         raise RuntimeError(f"batch {batch}")
 
     with pytest.raises(RuntimeError, match="batch"):
-        list(Runner(load_model(folder, device="cpu"), "document").run(features, 1000, 5))
-    assert len(asked) < 50
+        list(Runner(load_model(folder, device="cpu"), "document").run(features, 1000, 0))
+    assert 1 <= len(asked) < 1000
     assert torch.get_num_threads() == 2
 
 
@@ -94,7 +94,7 @@ def test_the_next_item_is_made_while_one_is_in_use() -> None:
 
     taken = ahead(items())
     assert next(taken) == 1
-    assert made.wait(5)
+    assert made.wait(60)
     assert next(taken) == 2
     with pytest.raises(ValueError, match="the third"):
         next(taken)

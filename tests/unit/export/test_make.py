@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from small_export import CONFIG, LANGUAGES, METRICS, PROMPTS, RUN, evaluate, made_from_of, training, write_study
+from small_export import CONFIG, LANGUAGES, METRICS, PROMPTS, RUN, evaluate, made_from_of, training
 from small_pipeline import fingerprint_of, write_tables
 from tiny_models import save_tiny_model
 
@@ -29,11 +29,6 @@ from polybatch.export.source import find
 
 UNTRAINED = Run.untrained("tiny")
 QUICK = ["--only", "model", "faiss", "trec", "mteb"]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Paths:
-    return write_study(tmp_path_factory.mktemp("study") / "results")
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_export import RUN, write_study
+from small_export import RUN
 from tiny_models import save_tiny_model
 
+from polybatch.config.paths import Paths
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json
 from polybatch.encoders.load import load_model
@@ -81,9 +82,8 @@ def test_large_weights_stand_beside_the_graph(folder: Path, tmp_path: Path) -> N
 
 
 @needs_onnx
-def test_an_export_tells_cosines_and_scores(tmp_path: Path) -> None:
-    paths = write_study(tmp_path / "results")
-    command = [RUN.name, "--study", "small", "--results", paths.results, "--to", str(tmp_path / "mine")]
+def test_an_export_tells_cosines_and_scores(made: Paths, tmp_path: Path) -> None:
+    command = [RUN.name, "--study", "small", "--results", made.results, "--to", str(tmp_path / "mine")]
     main([*command, "--only", "onnx", "--score", "test"])
     assert not (tmp_path / "mine/1_Pooling").exists()
     assert not (tmp_path / "mine/model.safetensors").exists()  # and the graphs had their tokenizer all the same
@@ -91,9 +91,9 @@ def test_an_export_tells_cosines_and_scores(tmp_path: Path) -> None:
     exact, small = (part["files"][name] for name in (onnx_graph.FLOAT, onnx_graph.INT8))
     assert exact["cosines"]["min"] > 0.99999 > small["cosines"]["mean"] > 0.9
     # The study has many texts of equal vectors, whose order float32 does not decide.
-    own = mean_ndcg(paths.scores(RUN.name, "test"))
+    own = mean_ndcg(made.scores(RUN.name, "test"))
     assert exact["scores"]["monolingual"]["ndcg@10"] == pytest.approx(own, abs=0.02)
-    source = find(RUN.name, "small", results=Path(paths.results))
+    source = find(RUN.name, "small", results=Path(made.results))
     table = list(card_results.onnx_scores(part, scores.read(source)))
     assert table[1] == "Scores on test, with all its texts embedded anew:"
     assert f"| Monolingual | nDCG@10 | {own:.3f} |" in "\n".join(table)

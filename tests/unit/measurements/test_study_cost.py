@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,9 @@ def test_a_training_with_a_clock_is_the_same_training(tmp_path: Path) -> None:
     from polybatch.training import train
 
     train.main(plain)
+    start = time.monotonic()
     training_clock.main([str(tmp_path / "clock"), *clocked])
+    seconds = time.monotonic() - start
     weights = [next((tmp_path / name).glob("**/model.safetensors")).read_bytes() for name in ("plain", "clocked")]
     assert weights[0] == weights[1]
     events = training_clock.read(tmp_path / "clock")
@@ -91,14 +94,14 @@ def test_a_training_with_a_clock_is_the_same_training(tmp_path: Path) -> None:
     assert done == list(range(1, len(done) + 1)) and training_clock.first_step(events).step == 0
     assert {event.what for event in events} == {BEGUN, STEP_BEGUN, STEP_DONE, VALIDATED, SAVED, ENDED}
     record = read_json(next((tmp_path / "clocked").glob("**/training.json")))
-    # No closer: between the two clocks a busy machine may stop the process.
-    assert 0 < sum(training_clock.parts(events).values()) < record["seconds"] + 5
+    assert 0 < sum(training_clock.parts(events).values()) < seconds
+    assert 0 < record["seconds"] < seconds
 
 
 def test_a_kill_comes_after_its_step_and_a_checkpoint(tmp_path: Path) -> None:
     child = Child(ROOT, (), 1)
-    assert 4 <= killed_training.kill(child, tmp_path / "soon", step=1, wait=0) < 100
-    assert 7 <= killed_training.kill(child, tmp_path / "later", step=7, wait=0) < 100
+    assert 4 <= killed_training.kill(child, tmp_path / "soon", step=1, wait=0) <= child.steps
+    assert 7 <= killed_training.kill(child, tmp_path / "later", step=7, wait=0) <= child.steps
 
 
 def test_a_training_that_ends_before_its_kill_is_told(tmp_path: Path) -> None:

@@ -153,10 +153,12 @@ def test_paraphrases_stand_beside_the_english_texts(paths, tmp_path):
 def test_texts_are_converted_once_and_again_when_the_file_changes(paths, tmp_path):
     cache = tmp_path / "cache"
     read_pairs(paths, text_cache=cache)
-    made = {path: path.stat().st_mtime_ns for path in cache.rglob("texts.arrow")}
+    made = list(cache.rglob("texts.arrow"))
     assert len(made) == 2
+    for path in made:
+        os.utime(path, ns=(1, 1))
     table = read_pairs(paths, text_cache=cache)
-    assert {path: path.stat().st_mtime_ns for path in cache.rglob("texts.arrow")} == made
+    assert {path: path.stat().st_mtime_ns for path in cache.rglob("texts.arrow")} == dict.fromkeys(made, 1)
     assert table.query(0, 0) == "Question 0?"
     write_lang(tmp_path, "de", range(10, 50), "neu {}")
     os.utime(paths["de"], ns=(1, 1))

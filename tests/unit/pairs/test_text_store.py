@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -47,9 +48,9 @@ def test_damaged_texts_are_set_aside_and_made_again(parallel: Path, name: str, d
 def test_whole_texts_are_kept(parallel: Path) -> None:
     before = texts(parallel)
     (folder,) = (path for path in (parallel.parent / "texts").iterdir() if path.is_dir())
-    stamp = (folder / "texts.arrow").stat().st_mtime_ns
+    os.utime(folder / "texts.arrow", ns=(1, 1))
     assert texts(parallel) == before
-    assert (folder / "texts.arrow").stat().st_mtime_ns == stamp
+    assert (folder / "texts.arrow").stat().st_mtime_ns == 1
 
 
 def test_a_file_in_the_place_of_the_folder_goes_too(parallel: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -75,11 +76,11 @@ def test_languages_without_training_text_are_told(base: Path, tmp_path: Path, ca
 def test_a_rerun_keeps_what_is_up_to_date(base: Path, tmp_path: Path) -> None:
     output = project_to(base / "lir", base / "test", base / "before", tmp_path / "after")
     file = output / "corpus/de.npy"
-    written = file.stat().st_mtime_ns
+    os.utime(file, ns=(1, 1))
     project_to(base / "lir", base / "test", base / "before", output)
-    assert file.stat().st_mtime_ns == written
+    assert file.stat().st_mtime_ns == 1
     project_to(base / "centring", base / "test", base / "before", output)
-    assert file.stat().st_mtime_ns != written
+    assert file.stat().st_mtime_ns != 1
 
 
 def test_records_say_what_they_were_made_from(base: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -21,7 +22,7 @@ WORKFLOW = Path(__file__).parents[3] / "workflow"
 
 def command(written: Path, *arguments: str) -> tuple[list[str], dict[str, str]]:
     words = [sys.executable, "-m", "polybatch", "search", *arguments, "--results", str(written)]
-    return words, {"PYTHONPATH": str(WORKFLOW), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
+    return words, {**os.environ, "PYTHONPATH": str(WORKFLOW)}
 
 
 def run(written: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

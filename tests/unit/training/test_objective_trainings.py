@@ -35,11 +35,6 @@ def study(tmp_path_factory):
     return base
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    torch.set_num_threads(1)
-
-
 def train_all_cases(study, folder, ranks):
     """Trains every case; keeps gradients, weights and losses in files."""
     from transformers import TrainerCallback

@@ -35,13 +35,6 @@ def study(tmp_path_factory):
     return make_study(tmp_path_factory.mktemp("study"))
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    import torch
-
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def unbroken(study, tmp_path_factory):
     return run(study, tmp_path_factory.mktemp("unbroken"))

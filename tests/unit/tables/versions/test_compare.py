@@ -21,9 +21,9 @@ def tables(tmp_path_factory):
     first, second = tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("second")
     for seed in (0, 1):
         for sampling in ("x-y", "hybrid"):
-            synthetic.write_run(first, sampling, seed, groups=30)
-        synthetic.write_run(second, "hybrid", seed, groups=30, level=(0.63, 0.505, 0.52))
-        synthetic.write_run(second, "x-x-mono", seed, groups=30)
+            synthetic.write_run(first, sampling, seed, groups=12)
+        synthetic.write_run(second, "hybrid", seed, groups=12, level=(0.63, 0.505, 0.52))
+        synthetic.write_run(second, "x-x-mono", seed, groups=12)
     for base, train, code in ((first, {"steps": 100}, "1"), (second, {"steps": 200}, "2")):
         config = synthetic.config(training=train, settings=("monolingual", "multilingual"))
         make(synthetic.inputs(base, config, code_digests={"train": code}), root, root / "latest")
@@ -45,7 +45,7 @@ def test_what_improved_is_told_with_its_significance(found):
     assert row["difference"] == pytest.approx(row["new"] - row["old"])
     assert row["difference"] > 0.05
     assert row["p"] < 0.001
-    assert (row["verdict"], row["groups"]) == ("better", 30)
+    assert (row["verdict"], row["groups"]) == ("better", 12)
 
 
 def test_what_stayed_is_the_same_with_p_of_one(found):
