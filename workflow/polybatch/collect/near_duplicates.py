@@ -10,7 +10,8 @@ bytes a row) and band keys lie in files, and a band is looked up by sorting its 
 each row of the largest group that shares a key.
 
 Time is linear but for rows that share a key and are not near: texts from one template, each with words of its own.
-They are compared all with all, by four bits of each number of a signature: 16,000 such texts take 2 s, 64,000 take 26 s.
+They are compared all with all, by four bits of each number of a signature: 16,000 such texts take 2 s, 64,000 take
+26 s.
 """
 
 from __future__ import annotations

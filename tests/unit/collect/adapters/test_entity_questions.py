@@ -85,6 +85,21 @@ def test_archives_read_like_folders(questions: Path, tmp_path: Path) -> None:
         list(read_questions(archive, "dev"))
 
 
+def test_a_damaged_archive_is_told(tmp_path: Path) -> None:
+    archive = tmp_path / "dataset.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as handle:
+        handle.writestr("dataset/train/P1.train.json", json.dumps(QUESTIONS * 50))
+    whole = archive.read_bytes()
+    for at, new in ((60, b"\0" * 30), (whole.rindex(b"PK\1\2") + 46, b"\xff"), (whole.rindex(b"PK\1\2") + 10, b"\x63")):
+        archive.write_bytes(whole[:at] + new + whole[at + len(new) :])
+        with pytest.raises(DataError):  # bytes of a file, its name, and how it is compressed
+            list(read_questions(archive, "train"))
+    archive.write_bytes(whole[:60] + b"\0" * 30 + whole[90:])
+    with pytest.raises(DataError, match="An archive cannot be read") as caught:
+        list(read_questions(archive, "train"))
+    assert str(archive) in str(caught.value)
+
+
 def test_what_cannot_be_used_is_told(questions: Path, passages: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no passages"):
         next(source(questions).english())

@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
+import zlib
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -282,10 +284,26 @@ def _question_files(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _zipped(path: Path, pattern: str) -> tuple[list[Any], Iterator[tuple[str, bytes]]]:
-    archive = zipfile.ZipFile(path)
+    with _told(path):
+        archive = zipfile.ZipFile(path)
     names = [Path(name) for name in archive.namelist()]
     found = _one_form([name for name in names if name.match(pattern) and "__MACOSX" not in name.parts])
-    return found, ((f"{path}: {name}", archive.read(name.as_posix())) for name in found)
+
+    def member(name: Path) -> tuple[str, bytes]:
+        with _told(path):
+            return f"{path}: {name}", archive.read(name.as_posix())
+
+    return found, map(member, found)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What a damaged archive raises becomes a DataError; RuntimeError is zipfile's word for one that it cannot read."""
+    try:
+        yield
+    except (OSError, EOFError, RuntimeError, UnicodeDecodeError, zipfile.BadZipFile, zlib.error) as error:
+        found = f"{type(error).__name__}: {error}"
+        raise DataError("An archive cannot be read.", where=path, found=found, remedy="fetch it again") from error
 
 
 def _one_form(paths: list[Path]) -> list[Path]:
