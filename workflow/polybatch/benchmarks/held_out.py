@@ -52,7 +52,8 @@ def held_out_texts(collected: Path, supplied: Path | None, split: str) -> tuple[
         english |= _texts(table.filter(pc.equal(table["split"], split)))
     if supplied is None:
         return english, 0
-    held, found = np.sort(id_keys(english)), {}
+    held = np.sort(id_keys(english))
+    found: Texts = {}
     for table in batches(supplied, contracts.PARALLEL, ["pair_id", "query", "passage"]):
         found |= _texts(table.filter(pa.array(is_in(id_keys(table["pair_id"]), held))))
     texts = {pair_id: found[pair_id] for pair_id in english if pair_id in found}
