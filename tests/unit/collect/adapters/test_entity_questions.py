@@ -11,7 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from polybatch.collect.adapters.entity_questions import Bm25, EntityQuestions, Texts, holds_answer, mine, read_questions
+from polybatch.collect.adapters.entity_questions import (
+    Bm25,
+    EntityQuestions,
+    holds_answer,
+    mine,
+    read_questions,
+    stored,
+)
+from polybatch.collect.adapters.stored_texts import Texts
 from polybatch.core.errors import ConfigError, DataError
 
 PASSAGES = [
@@ -66,7 +74,7 @@ def test_answers_count_as_whole_words() -> None:
 
 def test_depth_bounds_the_search(tmp_path: Path) -> None:
     with Texts(tmp_path / "t") as texts:
-        index = Bm25(texts.fill(PASSAGES, 10))
+        index = Bm25(stored(PASSAGES, texts, 10))
         dropped: Counter[str] = Counter()
         assert list(mine([("football club Calbeck town", ["877"])], index, texts, 1, dropped)) == []
         assert dropped == {"no passage holds an answer": 1}
