@@ -7,7 +7,7 @@ rule benchmarks:
         PATHS.benchmark_files(*KEPT_OUT),
 
 
-# Queries and passages of one language.
+# Queries and passages of one language, and what is left out of it.
 rule held_out_language:
     input:
         collected=PATHS.collected(),
@@ -15,6 +15,7 @@ rule held_out_language:
     output:
         PATHS.benchmark_text("{bench}", "queries", "{lang}"),
         PATHS.benchmark_text("{bench}", "corpus", "{lang}"),
+        PATHS.left_out("{bench}", "{lang}"),
     log:
         PATHS.log("benchmark", "{bench}/{lang}"),
     benchmark:
@@ -46,8 +47,10 @@ rule held_out_language:
 use rule held_out_language as qrels with:
     input:
         lambda w: [path for path in PATHS.benchmark_files(w.bench) if path != PATHS.qrels(w.bench)],
+        lambda w: [PATHS.left_out(w.bench, lang) for lang in configuration.held_out_languages(CONFIG, w.bench)],
     output:
         PATHS.qrels("{bench}"),
+        PATHS.benchmark_card("{bench}"),
     log:
         PATHS.log("benchmark", "{bench}/qrels"),
     benchmark:

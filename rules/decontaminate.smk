@@ -34,7 +34,7 @@ rule evaluation_text:
         "--options {params.options:q} --output {output:q} 2> {log:q}"
 
 
-# Looks up every training pair in every language it has; a pair that overlaps in one goes in all.
+# Looks up every training and validation pair in every language it has; a pair that overlaps in one goes in all.
 rule contaminated_pairs:
     input:
         text=PATHS.evaluation_text(),
@@ -59,9 +59,10 @@ rule contaminated_pairs:
         code=code_digest("decontaminate.contaminated"),
         supplied=flag("supplied", named(PATHS.supplied_files())),
         validation=flag("validation", PATHS.validation_source_files()),
+        held_out=flag("held-out", PATHS.held_out_benchmarks(*KEPT_OUT)),
     shell:
         "python -m polybatch.decontaminate.contaminated --text {input.text:q} --collected {input.collected:q} "
-        "{params.supplied:q} {params.validation:q} --output {output.pairs:q} 2> {log:q}"
+        "{params.supplied:q} {params.validation:q} {params.held_out:q} --output {output.pairs:q} 2> {log:q}"
 
 
 # Which evaluation sets the encoders' makers say that they trained on.

@@ -127,6 +127,7 @@ rule convert_translator:
         strings=lambda w: named(PATHS.translator_strings(w.translator)),
         directions=lambda w: TRAINED_TRANSLATORS[w.translator]["directions"],
         quantization=lambda w: TRAINED_TRANSLATORS[w.translator]["quantization"],
+        min_distinct=CONFIG["translation"]["min_distinct"],
         facts=lambda w: as_json(
             {
                 "license": ", ".join(source.get("license", "not stated") for source in CONFIG["source"]),
@@ -138,7 +139,7 @@ rule convert_translator:
     shell:
         "python -m polybatch.cluster.launch polybatch.translation.convert --model {input.model:q} "
         "--strings {params.strings:q} --directions {params.directions:q} --quantization {params.quantization:q} "
-        "--facts {params.facts:q} --output {output:q} 2> {log:q}"
+        "--min-distinct {params.min_distinct:q} --facts {params.facts:q} --output {output:q} 2> {log:q}"
 
 
 # One shard, there and back again, with what the filter compares: no threshold is among its parameters.

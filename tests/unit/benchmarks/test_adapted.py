@@ -79,6 +79,12 @@ class TestLareqa:
         card = read_json(tmp_path / "mine/card.json")
         assert (card["license"], card["breaks"]) == ("CC-BY-SA-4.0", "given")
 
+    def test_a_language_whose_file_is_there_twice_is_refused(self, folder: Path) -> None:
+        (folder / "en.json.gz").write_bytes(gzip.compress(squad("de")))
+        with pytest.raises(DataError, match="there twice") as caught:
+            language_files(folder, ["en", "de"])
+        assert "en.json and en.json.gz" in str(caught.value)
+
     def test_from_what_was_fetched(self, tmp_path: Path) -> None:
         record = record_of(tmp_path, en_json=squad("en"), de_json=squad("de"))
         benchmark = made({"adapter": "lareqa", "options": {}}, record, tmp_path / "mine")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from polybatch.benchmarks.beir import build
+from polybatch.benchmarks.beir import _read_shared, build
 from polybatch.benchmarks.benchmark import load
+from polybatch.benchmarks.retrieval_data import Data
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json
 from polybatch.decontaminate.evaluation_text import index_benchmarks
@@ -204,3 +206,20 @@ def test_text_under_a_title_is_evaluation_text_without_it_too(english: Path, tmp
         "p2",
         None,
     ]
+
+
+def test_four_times_the_judgements_take_four_times_as_long(tmp_path: Path) -> None:
+    def seconds(number: int) -> float:
+        data = Data()
+        data.corpora = {lang: lambda: ((f"p{i}", "text") for i in range(number)) for lang in ("en", "de")}
+        for side, key in (("queries", "q"), ("corpus", "p")):
+            path = tmp_path / f"{number}/en/{side}.jsonl"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("".join(f'{{"_id": "{key}{i}", "text": "t"}}\n' for i in range(number)), "utf-8")
+        texts = {lang: {f"q{i}": "text" for i in range(number)} for lang in ("en", "de")}
+        judgements = {f"q{i}": {f"p{i}": 1} for i in range(number)}
+        start = time.process_time()
+        _read_shared(data, texts, tmp_path / str(number), judgements, 0.01)
+        return time.process_time() - start
+
+    assert seconds(20_000) < 8 * seconds(5_000)  # was 16 times, and more

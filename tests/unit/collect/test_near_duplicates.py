@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from pathlib import Path
 
 import numpy as np
@@ -81,3 +82,33 @@ def test_texts_shorter_than_a_shingle() -> None:
 def test_bands_find_nearly_all_pairs_at_the_threshold(threshold: float) -> None:
     width = band_rows(threshold)
     assert 1 - (1 - threshold ** (2 * width)) ** (PERMUTATIONS // width) >= 0.95
+
+
+def from_a_template(number: int, own_words: int, draw: random.Random) -> list[tuple[str, str]]:
+    """Pairs of one question; the answers share 40 words and each has some of its own, in one place."""
+    start, end = " ".join(WORDS[:20]), " ".join(WORDS[20:40])
+    own = (" ".join(f"own{draw.randrange(number)}x{k}" for k in range(own_words)) for _ in range(number))
+    return [("how do i contact you", f"{start} {words} {end}") for words in own]
+
+
+@pytest.mark.parametrize(("threshold", "own_words"), [(0.9, 1), (0.7, 4), (0.7, 8), (1.0, 1)])
+def test_many_rows_of_one_key_are_judged_as_few_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threshold: float, own_words: int
+) -> None:
+    draw = random.Random(3)
+    rows = from_a_template(400, own_words, draw)
+    rows += [(draw.choice(["how do i reach you", "how do i contact you!"]), passage) for _, passage in rows[:100]]
+    with_bits = removed(rows, threshold, tmp_path)
+    monkeypatch.setattr("polybatch.collect.near_duplicates._MANY", len(rows))
+    one_by_one = removed(rows, threshold, tmp_path)
+    assert (with_bits == one_by_one).all()
+    assert 0 < with_bits.sum() < len(rows)
+
+
+def test_many_texts_from_a_template_are_no_matter_of_minutes(tmp_path: Path) -> None:
+    near = NearDuplicates(0.9, tmp_path)
+    rows = from_a_template(4_000, 4, random.Random(4))
+    near.add([query for query, _ in rows], [passage for _, passage in rows])
+    start = time.process_time()
+    near.removed()
+    assert time.process_time() - start < 1.4  # 0.3 s; it was 2.9 s, and four times that for twice the rows

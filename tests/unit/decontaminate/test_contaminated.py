@@ -12,6 +12,7 @@ from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json, read_parquet, write_rows
 from polybatch.decontaminate import contaminated, evaluation_text
 from polybatch.pairs import parallel
+from polybatch.tables import data
 
 GERMAN = "Die alte Steinbrücke über den Fluss wurde im Frühjahr 1842 von einer Zunft von Maurern fertiggestellt."
 GERMAN_EDITED = "Die alte Steinbrücke über den Fluss wurde im Frühjahr 1842 von einer Gruppe Maurer fertiggestellt."
@@ -255,3 +256,45 @@ def test_a_benchmark_without_text_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no text to keep out"):
         evaluation_text.main(["--benchmarks", str(tmp_path / "empty"), "--output", str(tmp_path / "text")])
     assert not (tmp_path / "text").exists()
+
+
+def test_dev_pairs_are_kept_clear_of_other_benchmarks_and_not_of_the_studys_own(tmp_path: Path) -> None:
+    benchmark(tmp_path / "benchmarks" / "test", {"en": (HARBOUR_QUERY, HARBOUR), "de": ("Was?", GERMAN)})
+    benchmark(tmp_path / "benchmarks" / "bridge", {"en": ("When was the bridge done?", ENGLISH), "de": ("Wo?", GERMAN)})
+    rows = [
+        english("train", "How long does rye bread keep?", UNRELATED),
+        english("fine", "Who lived on the rock?", LIGHTHOUSE, split="dev"),
+        english("english", "What bridge?", ENGLISH.replace("guild", "group"), split="dev"),
+        english("german", "Since when can one cross there?", REPHRASED, split="dev"),
+        english("own", "Why did no ship leave before spring?", HARBOUR.replace("eleven", "twelve"), split="dev"),
+    ]
+    write_rows(tmp_path / "en.parquet", rows, COLLECTED)
+    write_rows(tmp_path / "de.parquet", [supplied("german", "Seit wann?", GERMAN)], PARALLEL)
+    folders = [str(tmp_path / "benchmarks" / name) for name in ("test", "bridge")]
+    output = tmp_path / "pairs.parquet"
+
+    def removed(*flags: str) -> dict[str, tuple[str, str]]:
+        files = ["--text", str(tmp_path / "text"), "--collected", str(tmp_path / "en.parquet")]
+        files += ["--supplied", f"de={tmp_path / 'de.parquet'}", "--output", str(output)]
+        contaminated.main([*files, *flags])
+        return {
+            row["pair_id"]: (row["lang"], row["benchmark"]) for row in read_parquet(output, CONTAMINATED).to_pylist()
+        }
+
+    evaluation_text.main(["--benchmarks", *folders, "--output", str(tmp_path / "text")])
+    # The German passage stands in both benchmarks; that of the other one counts.
+    assert removed("--held-out", "test") == {"english": ("en", "bridge"), "german": ("de", "bridge")}
+    record = read_json(output.with_suffix(".json"))
+    assert record["checked"] == {"web": 1, "web (validation)": 4}
+    assert record["removed"] == {"web": 0, "web (validation)": 2}
+    assert data.read_contamination(output.with_suffix(".json"))
+    parallel.main(
+        f"--collected {tmp_path}/en.parquet --lang en --split dev --contaminated {output} "
+        f"--output {tmp_path}/validation.parquet".split()
+    )
+    kept = read_parquet(tmp_path / "validation.parquet", PARALLEL)["pair_id"].to_pylist()
+    assert sorted(kept) == ["fine", "own"]
+
+    # A study that is evaluated on its own held-out text alone looks no dev pair up.
+    assert removed("--held-out", "test", "bridge") == {}
+    assert read_json(output.with_suffix(".json"))["checked"] == {"web": 1}

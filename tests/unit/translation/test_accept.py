@@ -159,6 +159,14 @@ def test_statistics_count_and_score(verdict: Verdict) -> None:
     assert counted(verdict, []).result({})["pairs"] == 0
 
 
+def test_of_equal_texts_that_with_a_reference_is_scored(verdict: Verdict) -> None:
+    rows = [trip(*GERMAN, identity="a"), trip(*GERMAN, identity="b"), trip(*GERMAN, identity="c")]
+    for known in "abc":
+        references = {known: {"pair_id": known, "query": GERMAN[0], "passage": GERMAN[1]}}
+        result = counted(verdict, rows).result(references)
+        assert result["forward"]["passage"]["count"] == result["round_trip"]["passage"]["count"] == 1
+
+
 class FakeIndex:
     """What polybatch.decontaminate.overlap.Index offers."""
 

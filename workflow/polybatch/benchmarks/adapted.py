@@ -62,9 +62,10 @@ def language_files(origin: Path, languages: Sequence[str]) -> dict[str, Path]:
     """language -> file, from a record of fetched files or from a folder of <lang>.json, .json.gz or one .zip.
 
     Raises:
-        DataError: A language has no file, or a fetched file is no longer there.
+        DataError: A language has no file, or two; or a fetched file is no longer there.
     """
     if origin.is_dir():
+        _require_one_each(origin)
         paths = {path.name.partition(".")[0]: path for path in sorted(origin.iterdir())}
         found = {name: path for name, path in paths.items() if name in LANGUAGES and ".json" in path.suffixes}
     else:
@@ -83,6 +84,20 @@ def language_files(origin: Path, languages: Sequence[str]) -> dict[str, Path]:
             remedy="add the files, or take these languages out of benchmarks.<name>.languages",
         )
     return found
+
+
+def _require_one_each(folder: Path) -> None:
+    files = sorted(path for path in folder.iterdir() if ".json" in path.suffixes)
+    for lang in sorted({path.name.partition(".")[0] for path in files} & set(LANGUAGES)):
+        there = [path.name for path in files if path.name.partition(".")[0] == lang]
+        if len(there) > 1:
+            raise DataError(
+                "A file of a benchmark is there twice.",
+                where=folder,
+                expected=f"one file in {lang}",
+                found=" and ".join(there),
+                remedy="remove the others",
+            )
 
 
 def main(argv: list[str] | None = None) -> None:

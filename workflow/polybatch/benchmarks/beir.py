@@ -302,12 +302,17 @@ def _read_shared(
     unasked, absent = _in_no_language(folder, set(judgements), named)
     _require_known(unasked, folder)
     require_present(str(folder), absent, named, most_absent)
+    of_corpus = {lang: _among(judgements, ids | absent) for lang, ids in there.items()}
     for query_lang, queries in data.queries.items():
-        for corpus_lang, ids in there.items():
-            of_pair = {i: {p: g for p, g in grades.items() if p in ids | absent} for i, grades in judgements.items()}
+        for corpus_lang, grades in of_corpus.items():
             data.judged[query_lang, corpus_lang] = list(queries)
-            data.qrels[query_lang, corpus_lang] = relevant(of_pair, queries)
+            data.qrels[query_lang, corpus_lang] = relevant(grades, queries)
     join_by_ids(data)
+
+
+def _among(judgements: Judgements, passages: set[str]) -> Judgements:
+    """The judgements of these passages."""
+    return {i: {p: g for p, g in grades.items() if p in passages} for i, grades in judgements.items()}
 
 
 def _in_no_language(folder: Path, queries: set[str], passages: set[str]) -> tuple[set[str], set[str]]:

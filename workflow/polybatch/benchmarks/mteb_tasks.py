@@ -161,7 +161,7 @@ def _corpus_first(name: str, pair_order: str) -> bool:
         raise ConfigError(
             f"It is not known in which order mteb's task {name} lists the languages of a subset.",
             expected=" or ".join(PAIR_ORDERS),
-            remedy="look at the task's loader in mteb, and say which with --pair-order",
+            remedy="look at the task's loader in mteb, and say which in benchmarks.<name>.options.pair_order",
         )
     return _CORPUS_FIRST[name]
 

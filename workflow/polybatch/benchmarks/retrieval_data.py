@@ -86,7 +86,7 @@ def require_present(where: str, absent: set[str], named: set[str], most_absent: 
             where=where,
             expected=f"at most {most_absent:.1%} of them",
             found=f"{len(absent)} of {len(named)}: {told}",
-            remedy="fetch or make the data set again; if it is so, allow for it with --most-absent",
+            remedy="make the data set again; if it is so, allow for it with benchmarks.<name>.options.most_absent",
         )
 
 
@@ -104,7 +104,7 @@ def require_parallel_ids(data: Data, name: str) -> None:
             f"Equal ids do not name translations in {name}.",
             expected="the same relevant passages for a query in every language",
             found=f"others for {len(other)}: {'; '.join(other[:_NAMED])}",
-            remedy="make the benchmark with --parallel none, and score it monolingually",
+            remedy="set benchmarks.<name>.options.parallel to none, and settings to [monolingual]",
         )
 
 

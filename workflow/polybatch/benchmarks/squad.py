@@ -114,7 +114,7 @@ def _document(path: Path, lang: str) -> Any:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if name.endswith(member) and not name.startswith("__MACOSX")]
             raw = archive.read(names[0]) if len(names) == 1 else None
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, EOFError, RuntimeError, UnicodeDecodeError, zipfile.BadZipFile, zlib.error) as error:
         found = f"{type(error).__name__}: {error}"
         raise DataError("An archive cannot be read.", where=path, found=found, remedy="fetch it again") from error
     if raw is None:

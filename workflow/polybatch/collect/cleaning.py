@@ -85,7 +85,7 @@ def clean(
     """
     from polybatch.core.files import write_parquet
 
-    counts: Counter[str] = Counter()
+    counts: Counter[str] = Counter(collected=0)
     keys = RowKeys(folder)
     near = _near_duplicates(options, folder)
     path = folder / "rows.parquet"

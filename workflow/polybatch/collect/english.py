@@ -7,7 +7,8 @@ outputs: collected/en.parquet (contracts.COLLECTED, in the order of pair ids) an
 
 A pair that two sources hold counts for the first. The split goes by distinct English passage: test and dev passages
 have exactly one query, that query belongs to no other passage, and they are translated into every language of
-`--parallel-in`, so that all languages are scored on the same queries. Where a source names the documents that its pairs
+`--parallel-in`, so that all languages are scored on translations of the same pairs, but for the few that fall together
+in a language (polybatch.benchmarks.held_out, which counts them). Where a source names the documents that its pairs
 were taken from, a document is held out whole, for test or for dev, and what is not fit for that is dropped. The
 languages of a study do not enter: adding one moves no pair to another split. Row limits and the mixture go by a hash of
 the pair: a larger limit keeps what a smaller one kept.

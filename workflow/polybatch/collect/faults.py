@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from polybatch.collect.options import SECTIONS, SourceSection
+from polybatch.collect.options import SECTIONS, CleaningOptions, SourceSection
 from polybatch.config.catalogue import Config, listed, source_name, unknown
 from polybatch.config.user_files import path_fault
 from polybatch.core.languages import help_languages
@@ -57,6 +57,7 @@ def source_faults(config: Config) -> Iterator[Fault]:
                 text = f"{other!r} is not among the study's sources ({', '.join(names)})"
                 yield Fault(("sources", name, "passages"), text)
     yield from _language_faults(config, names)
+    yield from _length_faults(config, names)
     yield from _validation_faults(config, names)
     yield from _named_file_faults(config, names)
 
@@ -85,6 +86,26 @@ def _languages_of(source: Config) -> tuple[str, ...] | None:
     return help_languages(source) if source.get("adapter") == "libreoffice" else None
 
 
+def _length_faults(config: Config, names: list[str]) -> Iterator[Fault]:
+    """Passages that a source puts together, longer than the cleaning lets through: they would be made to be dropped."""
+    most = config["cleaning"].get("max_words", CleaningOptions.default_of("max_words"))
+    for name in _read_by(config, names):
+        entry = config["sources"].get(name)
+        kind = SECTIONS.get(entry.get("adapter", "")) if isinstance(entry, dict) else None
+        if kind is None or "max_words" not in kind.model_fields:
+            continue
+        longest = entry.get("max_words", kind.default_of("max_words"))
+        if longest > most:
+            text = f"{most} drops the passages of {name!r} that have more words, up to {longest}"
+            yield Fault(("cleaning", "max_words"), f"{text}; raise it, or lower sources.{name}.max_words")
+
+
+def _read_by(config: Config, names: list[str]) -> list[str]:
+    """The sources that the study reads: those named, and that of the validation pairs."""
+    validation = (config.get("validation") or {}).get("source")
+    return list(dict.fromkeys([*names, *([validation] if validation else [])]))
+
+
 def _validation_faults(config: Config, names: list[str]) -> Iterator[Fault]:
     validation = (config.get("validation") or {}).get("source")
     if validation and validation not in config["sources"]:
@@ -98,8 +119,7 @@ def _validation_faults(config: Config, names: list[str]) -> Iterator[Fault]:
 
 def _named_file_faults(config: Config, names: list[str]) -> Iterator[Fault]:
     """Files of those entries of `sources` that the study reads."""
-    validation = (config.get("validation") or {}).get("source")
-    for name in dict.fromkeys([*names, *([validation] if validation else [])]):
+    for name in _read_by(config, names):
         entry = config["sources"].get(name)
         if isinstance(entry, dict) and "path" in entry:
             yield from (fault.under("sources", name) for fault in _file_faults(entry, entry.get("adapter", "")))

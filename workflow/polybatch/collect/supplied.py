@@ -83,11 +83,13 @@ class Supplied:
             sources[source.name] = {"read": read, "steps": listed, "kept": kept}
         return {"lang": self.lang, "sources": sources}
 
-    def _pairs(self) -> Iterator[tuple[str, Pair]]:
-        """(source, pair) of those that cleaning keeps."""
+    def _pairs(self, *, only_held_out: bool = False) -> Iterator[tuple[str, Pair]]:
+        """(source, pair) of those that cleaning keeps; of held-out pairs alone the others are not even cleaned."""
         for source in self.sources:
             counts = self._steps.setdefault(source.name, Counter())
             pairs = self._counted(source)
+            if only_held_out:
+                pairs = (pair for pair in pairs if holds(self.collected.held_out, pair.pair_id))
             for pair in clean_translations(pairs, self.collected.passages, self._is_foreign, counts):
                 yield source.name, pair
 
@@ -98,9 +100,8 @@ class Supplied:
 
     def _held_out_text(self) -> set[int]:
         keys: set[int] = set()
-        for _, pair in self._pairs() if len(self.collected.held_out) else ():
-            if holds(self.collected.held_out, pair.pair_id):
-                keys |= _text_keys(pair)
+        for _, pair in self._pairs(only_held_out=True) if len(self.collected.held_out) else ():
+            keys |= _text_keys(pair)
         return keys
 
     def _fault(self, pair: Pair, is_seen: bool, is_known: bool, held_out_text: set[int]) -> str:

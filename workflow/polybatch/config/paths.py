@@ -105,6 +105,14 @@ class Paths:
         """One language of a benchmark; `side` is "queries" or "corpus"."""
         return f"{self.benchmark(name)}/{side}/{lang}.parquet"
 
+    def left_out(self, name: str, lang: str) -> str:
+        """What a benchmark of held-out text lacks in a language."""
+        return f"{self.benchmark(name)}/left_out/{lang}.json"
+
+    def benchmark_card(self, name: str) -> str:
+        """Sizes of a benchmark, and what it lacks."""
+        return f"{self.benchmark(name)}/card.json"
+
     def qrels(self, name: str) -> str:
         """The judgements of a benchmark, over all its languages."""
         return f"{self.benchmark(name)}/qrels.parquet"

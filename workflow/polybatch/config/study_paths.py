@@ -122,6 +122,11 @@ class StudyPaths(Paths):
         entry = self.config["benchmarks"][benchmark]
         return "adapter" not in entry and "split" in entry
 
+    def held_out_benchmarks(self, *benchmarks: str) -> list[str]:
+        """Those that are made from held-out text, with queries translated or not."""
+        origins = {name: self.config["benchmarks"][name].get("queries_of", name) for name in benchmarks}
+        return [name for name, origin in origins.items() if self.is_held_out(origin)]
+
     def benchmark_files(self, *benchmarks: str) -> list[str]:
         """What benchmarks are on disk: a folder, or files by language where one is made from held-out text."""
         found: list[str] = []

@@ -1,4 +1,4 @@
-"""Finds the training pairs that overlap with evaluation text, in any language that they have text in.
+"""Finds the training and validation pairs that overlap with evaluation text, in any language that they have text in.
 
 inputs: decontamination/text/ (polybatch.decontaminate.evaluation_text), collected/en.parquet, supplied/<lang>.parquet;
     the collected source of the validation pairs, if they have their own
@@ -8,8 +8,9 @@ outputs: decontamination/pairs.parquet (contracts.CONTAMINATED), one row a text 
 A pair is looked up in English and in every language whose translation comes with its source; what the pipeline itself
 translates is looked up when it is judged (polybatch.translation.accept). A pair that overlaps in one language leaves
 the training data in all of them, because later stages drop it by its id: a translation of an evaluation text teaches it
-too. Hard negatives are training text as well, and are looked up like passages. Held-out pairs are evaluation text
-themselves and are not looked up.
+too. Hard negatives are training text as well, and are looked up like passages. The pairs of the dev split choose the
+step that is kept, and are looked up too, where they do; but not among the benchmarks of the study's own held-out text,
+which come from the same documents. The pairs of the test split are evaluation text themselves.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 import argparse
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ import numpy as np
 
 from polybatch.core import contracts, made_from, stage
 from polybatch.core.arguments import parse_paths
-from polybatch.core.files import write_json, write_parquet
+from polybatch.core.files import read_json, write_json, write_parquet
 from polybatch.core.languages import language
 from polybatch.core.streams import batches, id_key, id_keys, is_in
 from polybatch.decontaminate.overlap import OVERLAPS, PASSAGE, QUERY, Index, Match
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 _EXAMPLES, _EXAMPLES_IN_ONE_LANGUAGE = 4, 2  # for each source, benchmark and kind of overlap
 _SHOWN = 160  # characters of an example's training text
 HARD_NEGATIVE = "hard negative"
+VALIDATION = "{} (validation)"  # how the dev pairs of a source are counted
 
 
 @dataclass
@@ -44,7 +46,7 @@ class Found:
     """What was looked up and what was found.
 
     Attributes:
-        checked: source -> pairs looked up.
+        checked: source -> pairs looked up; those of the dev split stand apart, as VALIDATION says.
         looked_up: language -> pairs looked up in it.
         without_evaluation_text: Languages in which nothing is evaluated: only whole texts of others are found in them.
         pairs: source -> keys of the pairs that overlap (`streams.id_key`), once for each text that does.
@@ -90,38 +92,62 @@ class Found:
 
 
 def contaminated(
-    folder: Path, collected: Path, supplied: Mapping[str, Path], validation: Path | None, found: Found
+    folder: Path,
+    collected: Path,
+    supplied: Mapping[str, Path],
+    validation: Path | None,
+    found: Found,
+    *,
+    held_out: Collection[str] = (),
 ) -> Iterator[pa.Table]:
     """Looks everything up; fills `found` on the way.
 
     Args:
         folder: decontamination/text.
-        collected: collected/en.parquet; its training rows are looked up.
+        collected: collected/en.parquet; its training and dev rows are looked up.
         supplied: language -> supplied/<lang>.parquet.
         validation: A collected source, all of whose rows are looked up.
+        held_out: The benchmarks of held-out text, among which dev rows are not looked up.
 
     Yields:
         Tables of contracts.CONTAMINATED.
     """
     english = _index(folder, "en", found)
-    train: list[np.ndarray] = []
+    with_dev = validation is None and _has_others(folder, held_out)
+    for_dev = Index.read(folder, "en", held_out)
+    keys: dict[str, list[np.ndarray]] = {"train": [], "dev": []}
     for table in _with_progress(collected, contracts.COLLECTED, "English pairs"):
-        chosen = table.filter(_equal(table["split"], "train"))
+        train, dev = (table.filter(_equal(table["split"], split)) for split in keys)
         if supplied:
-            train.append(id_keys(chosen["pair_id"]))
-        found.checked.update(_counted(chosen["source"]))
-        yield from _look_up(english, chosen, found)
+            keys["train"].append(id_keys(train["pair_id"]))
+            keys["dev"].append(id_keys(dev["pair_id"]))
+        found.checked.update(_counted(train["source"]))
+        yield from _look_up(english, train, found)
+        if with_dev:
+            found.checked.update({VALIDATION.format(name): of for name, of in _counted(dev["source"]).items()})
+            yield from _look_up(for_dev, dev, found, VALIDATION)
     if validation is not None:
         for table in _with_progress(validation, contracts.COLLECTED, "validation pairs"):
             found.checked.update(_counted(table["source"]))
             yield from _look_up(english, table, found)
-    known = np.concatenate([np.zeros(0, dtype=np.uint64), *train])
-    train.clear()
-    known.sort()
+    train_keys, dev_keys = (_sorted(keys.pop(split)) for split in ("train", "dev"))
     for lang, path in supplied.items():
-        index = _index(folder, lang, found)
+        index, for_dev = _index(folder, lang, found), Index.read(folder, lang, held_out)
         for table in _with_progress(path, contracts.PARALLEL, f"pairs in {lang}"):
-            yield from _look_up(index, table.filter(_mask(is_in(id_keys(table["pair_id"]), known))), found)
+            ids = id_keys(table["pair_id"])
+            yield from _look_up(index, table.filter(_mask(is_in(ids, train_keys))), found)
+            if with_dev:
+                yield from _look_up(for_dev, table.filter(_mask(is_in(ids, dev_keys))), found, VALIDATION)
+
+
+def _has_others(folder: Path, held_out: Collection[str]) -> bool:
+    """Whether there is evaluation text of other benchmarks than these."""
+    texts = read_json(folder / "index.json")["texts"]
+    return any(set(of) - set(held_out) for of in texts.values())
+
+
+def _sorted(parts: list[np.ndarray]) -> np.ndarray:
+    return np.sort(np.concatenate([np.zeros(0, dtype=np.uint64), *parts]))
 
 
 def _index(folder: Path, lang: str, found: Found) -> Index:
@@ -154,8 +180,8 @@ def _mask(flags: np.ndarray) -> pa.Array:
     return pa.array(flags)
 
 
-def _look_up(index: Index, table: pa.Table, found: Found) -> Iterator[pa.Table]:
-    """The overlaps of one batch: queries, passages, then hard negatives."""
+def _look_up(index: Index, table: pa.Table, found: Found, counted_as: str = "{}") -> Iterator[pa.Table]:
+    """The overlaps of one batch: queries, passages, then hard negatives. `counted_as`: a source's name in counts."""
     import pyarrow as pa
 
     found.looked_up[index.lang] += len(table)
@@ -176,7 +202,7 @@ def _look_up(index: Index, table: pa.Table, found: Found) -> Iterator[pa.Table]:
                 "benchmark": match.benchmark,
                 "text_id": match.text_id,
             }
-            found.add(row, text, match)
+            found.add({**row, "source": counted_as.format(row["source"])}, text, match)
             rows.append(row)
     if rows:
         yield pa.Table.from_pylist(rows, schema=contracts.CONTAMINATED)
@@ -202,12 +228,16 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--collected", required=True, type=Path)
     parser.add_argument("--supplied", nargs="*", default=[], metavar="LANG=PATH")
     parser.add_argument("--validation", type=Path, help="collected/sources/<name>.parquet of the validation pairs")
+    parser.add_argument(
+        "--held-out", nargs="*", default=[], help="benchmarks of held-out text: dev pairs are not looked up in them"
+    )
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args(argv)
     found = Found()
-    tables = contaminated(args.text, args.collected, parse_paths(args.supplied), args.validation, found)
+    supplied = parse_paths(args.supplied)
+    tables = contaminated(args.text, args.collected, supplied, args.validation, found, held_out=args.held_out)
     record = made_from.record(
-        {}, text=args.text, collected=args.collected, supplied=parse_paths(args.supplied), validation=args.validation
+        {}, text=args.text, collected=args.collected, supplied=supplied, validation=args.validation
     )
     rows = write_parquet(args.output, tables, made_from.with_record(contracts.CONTAMINATED, record))
     write_json(args.output.with_suffix(".json"), {**found.record(), "made_from": record})

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import unicodedata
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -222,17 +222,26 @@ class Index:
         lang: The language.
         is_empty: Whether nothing is evaluated in it.
         others: The indexes of the other languages, in which wholes are looked up.
+        without: Benchmarks whose texts are passed over.
     """
 
     def __init__(
-        self, folder: Path, lang: str, options: OverlapOptions, *, is_empty: bool, others: Sequence[Index] = ()
+        self,
+        folder: Path,
+        lang: str,
+        options: OverlapOptions,
+        *,
+        is_empty: bool,
+        others: Sequence[Index] = (),
+        without: Collection[str] = (),
     ) -> None:
         self.folder, self.lang, self.options, self.is_empty, self.others = folder, lang, options, is_empty, others
+        self.without = without
         self._arrays: dict[str, np.ndarray] = {}
 
     @classmethod
-    def read(cls, folder: Path, lang: str) -> Index:
-        """The index of one language, beside those of all others.
+    def read(cls, folder: Path, lang: str, without: Collection[str] = ()) -> Index:
+        """The index of one language, beside those of all others; the texts of the benchmarks `without` do not count.
 
         Raises:
             DataError: There is no index in the folder, or its parts for this language are damaged.
@@ -240,9 +249,12 @@ class Index:
         record = read_json(folder / "index.json")
         if check_sums(folder) is None:
             raise DataError("The index of evaluation text has no checksums.", where=folder, remedy=made_again(folder))
-        options, languages = OverlapOptions.from_values(record["options"]), record["texts"]
-        others = [cls(folder, other, options, is_empty=False) for other in sorted(languages) if other != lang]
-        return cls(folder, lang, options, is_empty=lang not in languages, others=others)
+        options = OverlapOptions.from_values(record["options"])
+        languages = [name for name, of in record["texts"].items() if not without or set(of) - set(without)]
+        others = [
+            cls(folder, other, options, is_empty=False, without=without) for other in sorted(languages) if other != lang
+        ]
+        return cls(folder, lang, options, is_empty=lang not in languages, others=others, without=without)
 
     def find(self, text: str, side: str) -> Match | None:
         """See `find_many`, which is much faster for more than one text."""
@@ -288,8 +300,11 @@ class Index:
         known = is_in(wanted, whole) & np.array(comparable, dtype=bool)
         for number in np.flatnonzero(known).tolist():
             start, end = (int(np.searchsorted(whole, wanted[number], side=edge)) for edge in ("left", "right"))
-            same = np.flatnonzero(exact[start:end] == np.uint64(_exact_key(texts[number])))
-            at = start + int(same[0]) if len(same) else start
+            places = start + np.flatnonzero(self._counts(members[start:end]))
+            if not len(places):
+                continue
+            same = places[exact[places] == np.uint64(_exact_key(texts[number]))]
+            at = int(same[0] if len(same) else places[0])
             yield number, self._match(int(members[at]), "exact" if len(same) else "normalised", 1.0)
 
     def _by_ngrams(self, forms: Sequence[str], family: str) -> Iterator[tuple[int, Match]]:
@@ -319,11 +334,25 @@ class Index:
         measured = (np.maximum if family == QUERY else np.minimum)(own_sizes[training], sizes[evaluation])
         shares = shared / measured
         enough = (shares >= threshold) & (shared >= self.options.min_shared)
+        texts = self._array(family, "texts")
+        enough[enough] = self._counts(texts[evaluation[enough]])
         training, evaluation, shares = training[enough], evaluation[enough], shares[enough]
         order = np.lexsort((evaluation, -shares, training))
-        texts = self._array(family, "texts")
         for at in order[np.unique(training[order], return_index=True)[1]].tolist():
             yield int(training[at]), self._match(int(texts[evaluation[at]]), "ngram", float(shares[at]))
+
+    def _counts(self, numbers: np.ndarray) -> np.ndarray:
+        """Whether texts are of a benchmark that counts, (n,) bool."""
+        return self._countable[numbers] if self.without else np.ones(len(numbers), dtype=bool)
+
+    @cached_property
+    def _countable(self) -> np.ndarray:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        passed_over = pc.is_in(self._names["benchmark"], pa.array(sorted(self.without), pa.string()))
+        found: np.ndarray = pc.invert(passed_over).to_numpy()
+        return found
 
     def _match(self, number: int, overlap: str, share: float) -> Match:
         row = self._names.slice(number, 1).to_pylist()[0]

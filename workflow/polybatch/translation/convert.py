@@ -22,11 +22,13 @@ from polybatch.core.files import atomic_path, read_json, write_json
 from polybatch.core.languages import language
 from polybatch.core.sums import write_sums
 from polybatch.translation.corpus_scores import corpus_scores
+from polybatch.translation.distinct import check_collapse
 from polybatch.translation.examples import read_examples
 from polybatch.translation.options import DecodingOptions
 from polybatch.translation.translator import CARD, SENTENCEPIECE, Translator
 
 _CHECKED_SENTENCES = 20
+_LEAST_AGREEMENT = 0.75  # sums in another order turn one or two of 20 sentences; a wrong conversion turns all
 _KEPT_FILES = ("model.bin", "config.json", "shared_vocabulary.json")
 
 
@@ -46,14 +48,21 @@ def convert(model: Path, output: Path, quantization: str) -> None:
         )
 
 
-def measure(folder: Path, strings: dict[str, Path], directions: list[str], options: DecodingOptions) -> dict:
-    """direction -> {"bleu", "chrf", "count", "distinct_outputs"} on the strings held out as test."""
+def measure(
+    folder: Path, strings: dict[str, Path], directions: list[str], options: DecodingOptions, min_distinct: float
+) -> dict:
+    """direction -> {"bleu", "chrf", "count", "distinct_outputs"} on the strings held out as test.
+
+    Raises:
+        DataError: A direction has collapsed (`distinct.check_collapse`).
+    """
     scores = {}
     for direction in directions:
         examples = read_examples(strings, [direction], "test")
         distinct = {e.source: e for e in examples}
         translator = Translator(folder, direction, options)
         outputs = translator.translate_texts(list(distinct))
+        check_collapse(dict(zip(distinct, outputs, strict=True)), translator, min_distinct)
         references = [e.target for e in distinct.values()]
         scores[direction] = corpus_scores(outputs, references, language(direction.split("-")[1]).iso) | {
             "distinct_outputs": round(len(set(outputs)) / len(outputs), 4)
@@ -63,7 +72,11 @@ def measure(folder: Path, strings: dict[str, Path], directions: list[str], optio
 
 
 def check_agreement(model: Path, folder: Path, strings: dict[str, Path], direction: str) -> float:
-    """Share of sentences that CTranslate2 in float32 and transformers translate alike (greedy search)."""
+    """Share of sentences that CTranslate2 in float32 and transformers translate alike (greedy search).
+
+    Raises:
+        TrainingError: They are few: the conversion is wrong, and so would be every translation.
+    """
     import torch
     from transformers import M2M100ForConditionalGeneration, M2M100Tokenizer
 
@@ -86,7 +99,26 @@ def check_agreement(model: Path, folder: Path, strings: dict[str, Path], directi
     found = Translator(folder, direction, DecodingOptions(beam_size=1, max_length=100, device="cpu")).translate(
         sentences
     )
-    return sum(a == b for a, b in zip(expected, found, strict=True)) / len(sentences)
+    finished = (ids[:, 1:] == tokenizer.eos_token_id).any(1).tolist()
+    agreement = sum(map(_alike, expected, found, finished)) / len(sentences)
+    if agreement < _LEAST_AGREEMENT:
+        raise TrainingError(
+            "The converted translator does not translate as the trained one does.",
+            where=model,
+            expected=f"at least {_LEAST_AGREEMENT:.0%} of {len(sentences)} sentences translated alike ({direction})",
+            found=f"{agreement:.0%}",
+            remedy="train the translator anew (snakemake translators --forcerun train_translator); if that does not "
+            "help, the conversion is at fault: report it with the versions of ctranslate2 and transformers",
+        )
+    return agreement
+
+
+def _alike(expected: str, found: str, finished: bool) -> bool:
+    """Whether two translations are the same. One without an end was cut off, by either at its own count of tokens."""
+    if finished:
+        return expected == found
+    shorter, longer = sorted((expected.rstrip("\ufffd"), found.rstrip("\ufffd")), key=len)
+    return longer.startswith(shorter) and bool(longer) == bool(shorter)
 
 
 def card_markdown(card: dict[str, Any], command: str) -> str:
@@ -94,9 +126,9 @@ def card_markdown(card: dict[str, Any], command: str) -> str:
     rows = "\n".join(f"| {d} | {s['bleu']:.1f} | {s['chrf']:.1f} | {s['count']} |" for d, s in card["scores"].items())
     return f"""# {card["name"]}: a small translator for {", ".join(card["directions"])}
 
-Made by this pipeline's own rules `train_translator` and `convert_translator`, for running the default study
-where no pretrained translator is in reach. It knows the language of Home Assistant's interface and little else;
-for anything but the default study, name a pretrained translator in the config.
+Made by this pipeline's own rules `train_translator` and `convert_translator`, for studies
+where no pretrained translator is in reach. It knows the language of its training data ({card["data"]}) and little
+else; for other texts, name a pretrained translator in the config.
 
 | direction | BLEU | chrF2 | strings |
 |---|---|---|---|
@@ -121,6 +153,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--strings", nargs="+", required=True, metavar="LANG=PATH")
     parser.add_argument("--directions", nargs="+", required=True)
     parser.add_argument("--quantization", default="int8")
+    parser.add_argument("--min-distinct", type=float, default=0.5, help="as translation.min_distinct")
     parser.add_argument("--facts", required=True, type=json.loads, help="license, data, training, command: JSON")
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args(argv)
@@ -149,7 +182,7 @@ def main(argv: list[str] | None = None) -> None:
     with atomic_path(args.output) as partial:
         convert(args.model, partial, args.quantization)
         write_json(partial / CARD, card)
-        card["scores"] = measure(partial, strings, args.directions, decoding)
+        card["scores"] = measure(partial, strings, args.directions, decoding, args.min_distinct)
         write_json(partial / CARD, card)
         (partial / "README.md").write_text(card_markdown(card, command), "utf-8")
         write_sums(partial)

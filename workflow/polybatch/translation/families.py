@@ -36,6 +36,12 @@ FILES: dict[str, tuple[str, ...]] = {
 _SPECIAL = frozenset(("<s>", "</s>", "<pad>", "<unk>", "<mask>"))
 
 
+def family_fault(card: dict[str, Any]) -> str:
+    """What is wrong with the family that a translator's card names; "" if nothing is. Without one it is M2M100's."""
+    family = card.get("family", "m2m100")
+    return "" if family in FAMILIES else f"the family {family!r} is none of {', '.join(FAMILIES)}"
+
+
 def code(family: str, entry: Language) -> str:
     """A family's own code of a language; empty if it does not offer the language, or has none (marian)."""
     return {"m2m100": entry.m2m100, "nllb": entry.nllb, "mbart": entry.mbart, "t5": entry.madlad}.get(family, "")

@@ -12,7 +12,10 @@ from typing import Any
 
 from polybatch.config.user_files import path_fault
 from polybatch.config.values import Config, translator_entry, used_directions
+from polybatch.core.errors import DataError
+from polybatch.core.files import read_json
 from polybatch.core.option_faults import Fault, Way
+from polybatch.translation.families import family_fault
 
 
 def translation_faults(config: Config) -> Iterator[Fault]:
@@ -64,3 +67,14 @@ def _translator_faults(
             yield Fault(("path",), f"{entry['path']} is no translator folder: {text}")
         elif path_fault(os.path.join(entry["path"], "translator.json"), "file"):
             yield Fault(("path",), f"{entry['path']} is no translator folder (it has no translator.json)")
+        elif text := _card_fault(os.path.join(entry["path"], "translator.json")):
+            yield Fault(("path",), text)
+
+
+def _card_fault(path: str) -> str:
+    """What is wrong with a translator's card; "" if nothing is."""
+    try:
+        fault = family_fault(read_json(path))
+    except DataError as error:
+        return f"{path}: {error.problem} {error.found}"
+    return f"{path}: {fault}" if fault else ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter, defaultdict
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -84,22 +85,23 @@ class Statistics:
             result["round_trip"][side] = corpus_scores(
                 [row[f"{side}_back"] for row in rows], [row[f"english_{side}"] for row in rows], "en"
             )
-        known = [row for row in rows if row["pair_id"] in references]
+        known = self._distinct(side, references)
         if known:
             texts = [references[row["pair_id"]][side] for row in known]
             result["forward"][side] = corpus_scores([row[side] for row in known], texts, self.lang)
 
     def _comet(self, side: str, references: dict[str, dict], model: Path) -> dict[str, Any]:
         """Against the references if there are any, as `_score`; else by a model that does without."""
-        rows = self._distinct(side)
-        known = [row for row in rows if row["pair_id"] in references]
+        known = self._distinct(side, references)
         texts = [references[row["pair_id"]][side] for row in known] or None
-        judged = known or rows
+        judged = known or self._distinct(side)
         found = comet.scores([row[f"english_{side}"] for row in judged], [row[side] for row in judged], texts, model)
         return {"mean": round(sum(found) / len(found), 4), "count": len(found), "references": bool(texts)}
 
-    def _distinct(self, side: str) -> list[dict]:
-        return list({row[f"english_{side}"]: row for row in self._scored}.values())
+    def _distinct(self, side: str, among: Container[str] | None = None) -> list[dict]:
+        """A row for each distinct English text; with `among`, of the pairs of these ids alone."""
+        rows = [row for row in self._scored if among is None or row["pair_id"] in among]
+        return list({row[f"english_{side}"]: row for row in rows}.values())
 
 
 def _counted(reasons: Counter[str]) -> dict[str, Any]:

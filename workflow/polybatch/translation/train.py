@@ -12,6 +12,7 @@ Byte fallback keeps names that were never seen spellable.
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>"]  # CTranslate2 wants <pad> at id 1
 PAD, EOS = 1, 2
 _NUMBERED_PLACEHOLDERS = ["{1}", "{2}", "{3}", "{4}"]
+_DIVERGED = 1e4  # a cross-entropy that no vocabulary explains: that of chance is its logarithm, some 9
 
 
 def train_sentencepiece(examples: list[Example], options: TranslatorOptions, folder: Path) -> None:
@@ -137,6 +139,28 @@ def encode(examples: list[Example], tokenizer: Any, max_tokens: int) -> tuple[li
     return sources, targets
 
 
+def _batches(examples: list[Example], tokenizer: Any, options: TranslatorOptions, split: str) -> TokenBatches:
+    """The batches of a split; how many examples are too long is told.
+
+    Raises:
+        TrainingError: All of them are.
+    """
+    batches = TokenBatches(*encode(examples, tokenizer, options.max_tokens), options)
+    left_out = len(examples) - len(batches.sources)
+    if left_out:
+        what = "%s: %d of %d examples left out, longer than max_tokens (%d)"
+        stage.log.info(what, split, left_out, len(examples), options.max_tokens)
+    if not batches.sources:
+        raise TrainingError(
+            f"No {split} example is short enough to train a translator.",
+            expected=f"examples of at most {options.max_tokens} tokens on either side "
+            "(translator_training.<name>.options.max_tokens)",
+            found=f"{len(examples)} examples, all longer",
+            remedy="raise max_tokens, or vocab_size, with which a text has fewer tokens",
+        )
+    return batches
+
+
 def _ids(tokenizer: Any, text: str) -> list[int]:
     return [tokenizer.encoder[piece] for piece in tokenizer.sp_model.encode(text, out_type=str)]
 
@@ -219,8 +243,9 @@ def _trainer(
     last: Path | None,
 ) -> tuple[Any, TokenBatches]:
     """transformers' Trainer over token batches, with label smoothing in the loss, ready to go on after `last`."""
-    batches = TokenBatches(*encode(train, tokenizer, options.max_tokens), options)
-    dev_batches = TokenBatches(*encode(dev, tokenizer, options.max_tokens), options)
+    batches, dev_batches = (
+        _batches(examples, tokenizer, options, split) for examples, split in ((train, "train"), (dev, "dev"))
+    )
     first_step = state_of(last)["global_step"] if last else 0
 
     stream, trainer_class = _stream_class(), _trainer_class(batches, dev_batches, first_step, options)
@@ -311,6 +336,7 @@ def _arguments(options: TranslatorOptions, checkpoints: Path) -> Any:
         bf16=options.precision == "bf16",
         use_cpu=not torch.accelerator.is_available(),
         logging_steps=100,
+        logging_nan_inf_filter=False,  # else the mean of the losses before stands in the place of one that is no number
         prediction_loss_only=True,
         ignore_data_skip=True,
         report_to="none",
@@ -326,13 +352,20 @@ def _stop_when_diverged() -> Any:
     class StopWhenDiverged(TrainerCallback):
         """A loss that is no number ends the training with an error; nothing is saved from it."""
 
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            # The trainer logs before it evaluates and saves: no such state reaches a checkpoint or the model.
+            control.should_log |= control.should_save or control.should_evaluate
+
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-            loss = (logs or {}).get("loss")
-            if loss is not None and not float(loss) < 1e4:
-                raise TrainingError(
-                    f"Training diverged at step {state.global_step}: the loss is {loss}.",
-                    remedy="lower learning_rate or lengthen warmup_steps",
-                )
+            for name in ("loss", "grad_norm", "eval_loss"):
+                value = float((logs or {}).get(name, 0.0))
+                if not math.isfinite(value) or (name != "grad_norm" and value >= _DIVERGED):
+                    raise TrainingError(
+                        f"The training of the translator diverged: {name} is {value} at step {state.global_step}.",
+                        expected="a finite loss",
+                        found=str(value),
+                        remedy="lower learning_rate or lengthen warmup_steps (translator_training.<name>.options)",
+                    )
 
     return StopWhenDiverged()
 

@@ -27,7 +27,7 @@ from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_json
 from polybatch.core.languages import language, parse_direction
 from polybatch.core.sums import check_sums
-from polybatch.translation.families import FILES, tokenizer
+from polybatch.translation.families import FAMILIES, FILES, family_fault, tokenizer
 from polybatch.translation.options import AUTO, DecodingOptions
 
 SENTENCEPIECE = FILES["m2m100"][0]
@@ -58,8 +58,16 @@ class Work:
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """`translator.json` of a translator folder; a DataError says what is missing."""
+    """`translator.json` of a translator folder; a DataError says what is missing, or that its family is unknown."""
     card = read_json(folder / CARD) if (folder / CARD).exists() else {}
+    if family_fault(card):
+        raise DataError(
+            "A translator is of no known family.",
+            where=folder / CARD,
+            expected=f"family: one of {', '.join(FAMILIES)}; without one it is m2m100",
+            found=repr(card["family"]),
+            remedy="correct it: docs/translation.md lists the families and their files",
+        )
     needed = (CARD, "model.bin", *FILES[card.get("family", "m2m100")])
     missing = [name for name in needed if not (folder / name).exists()]
     if missing:

@@ -85,6 +85,21 @@ def test_long_texts_are_cut_around_the_answer_and_others_counted(records: dict[s
 
 @pytest.mark.parametrize(
     ("answers", "expected"),
+    [
+        (["ten men came home"], "town grew. (ten men came home)"),  # four of six words
+        (['ten men came home) "and then'], '(ten men came home) "and then"'),
+        (['town grew. (ten men came home) "and then" one'], "town grew. (ten men came home)"),  # too long: its start
+        (["10", "two"], '"and then" one two three four'),  # not the one inside 2010
+        (["the TOWN"], "In 2010 the town grew. (ten"),
+    ],
+)
+def test_a_window_holds_the_whole_answer_if_it_can(answers: list[str], expected: str) -> None:
+    text = 'In 2010 the town grew. (ten men came home) "and then" one two three four five six seven'
+    assert around_answer(text, answers, 6) == expected
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
     [(["six"], "four five six seven"), (["One"], "one two three four"), (["ten"], "seven eight nine ten")],
 )
 def test_a_window_stays_inside_the_text(answers: list[str], expected: str) -> None:

@@ -11,7 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from polybatch.collect.adapters.entity_questions import Bm25, EntityQuestions, Texts, holds_answer, mine, read_questions
+from polybatch.collect.adapters.entity_questions import (
+    Bm25,
+    EntityQuestions,
+    holds_answer,
+    mine,
+    read_questions,
+    stored,
+)
+from polybatch.collect.adapters.stored_texts import Texts
 from polybatch.core.errors import ConfigError, DataError
 
 PASSAGES = [
@@ -66,7 +74,7 @@ def test_answers_count_as_whole_words() -> None:
 
 def test_depth_bounds_the_search(tmp_path: Path) -> None:
     with Texts(tmp_path / "t") as texts:
-        index = Bm25(texts.fill(PASSAGES, 10))
+        index = Bm25(stored(PASSAGES, texts, 10))
         dropped: Counter[str] = Counter()
         assert list(mine([("football club Calbeck town", ["877"])], index, texts, 1, dropped)) == []
         assert dropped == {"no passage holds an answer": 1}
@@ -83,6 +91,21 @@ def test_archives_read_like_folders(questions: Path, tmp_path: Path) -> None:
     assert len(list(read_questions(questions, "train"))) == 4, "of .json and .jsonl of a relation one is read"
     with pytest.raises(DataError, match=r"no questions"):
         list(read_questions(archive, "dev"))
+
+
+def test_a_damaged_archive_is_told(tmp_path: Path) -> None:
+    archive = tmp_path / "dataset.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as handle:
+        handle.writestr("dataset/train/P1.train.json", json.dumps(QUESTIONS * 50))
+    whole = archive.read_bytes()
+    for at, new in ((60, b"\0" * 30), (whole.rindex(b"PK\1\2") + 46, b"\xff"), (whole.rindex(b"PK\1\2") + 10, b"\x63")):
+        archive.write_bytes(whole[:at] + new + whole[at + len(new) :])
+        with pytest.raises(DataError):  # bytes of a file, its name, and how it is compressed
+            list(read_questions(archive, "train"))
+    archive.write_bytes(whole[:60] + b"\0" * 30 + whole[90:])
+    with pytest.raises(DataError, match="An archive cannot be read") as caught:
+        list(read_questions(archive, "train"))
+    assert str(archive) in str(caught.value)
 
 
 def test_what_cannot_be_used_is_told(questions: Path, passages: Path, tmp_path: Path) -> None:

@@ -222,6 +222,33 @@ def test_rows_without_an_english_one_are_told_and_counted(tmp_path: Path, caplog
     assert "No row in de has an English row of its group" in fault(tmp_path, none)
 
 
+def test_groups_that_come_twice_are_told_among_the_other_faults(tmp_path: Path) -> None:
+    rows = [pair(lang="en", group="1"), pair(lang="de", group="1"), pair(query=""), pair(lang="de", group="1")]
+    told = fault(tmp_path, [*rows, pair(lang="en", group="1"), pair(lang="de", group="1")])
+    assert "4 row(s) of the source cannot be used" in told
+    places = ["line 3: empty query", "line 4: group '1' comes twice in de (first in line 2)"]
+    places += ["line 5: group '1' comes twice in en (first in line 1)", "line 6: group '1' comes twice in de"]
+    assert "; ".join(places) in told
+
+
+def test_translations_find_their_english_row_wherever_it_stands(tmp_path: Path) -> None:
+    order = [i * 7 % 50 for i in range(50)]
+    rows = [pair(lang=lang, group=f"g{i}", query=f"{lang} {i}") for lang in ("de", "en") for i in order]
+    order.sort()
+    rows += [pair(lang="fr", group=f"g{i}", query=f"fr {i}", passage="é") for i in order]
+    source = LocalSource({"name": "mine"}, write(tmp_path / "mine.jsonl", [*rows, pair(query="alone")]))
+    ids = {found.query.removeprefix("en "): found.pair_id for found in source.english()}
+    assert len(set(ids.values())) == 51
+    for lang in ("de", "fr"):
+        found = list(source.translations(lang))
+        assert len(found) == 50
+        assert all(one.pair_id == ids[one.query.removeprefix(f"{lang} ")] for one in found)
+        texts = list(source.strings(lang))
+        assert len(texts) == 100
+        assert {text.text for text in texts[1::2]} == {"é" if lang == "fr" else "Turns on the lamp."}
+        assert all(text.english[2:] == text.text[2:] for text in texts[::2])
+
+
 def test_formats_go_by_the_name_and_may_be_compressed(tmp_path: Path) -> None:
     question = {"id": 7, "question": "What turns on?", "answers": []}
     squad = {"data": [{"paragraphs": [{"context": "The lamp.", "qas": [question, {"id": 8, "question": "What?"}]}]}]}

@@ -13,6 +13,7 @@ Lin, Ahmad (arXiv 2408.10536, table 1), after their cleaning.
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -109,8 +110,9 @@ def around_answer(text: str, answers: Sequence[str], words: int) -> str | None:
 
     Args:
         text: The whole text.
-        answers: Answer strings; the first that occurs counts, upper and lower case apart only if it must.
-        words: Length wanted, the answer about in its middle; 0 leaves the text whole.
+        answers: Answer strings; the first that occurs at word boundaries counts, upper and lower case apart only if
+            it must.
+        words: Length wanted, the answer about in its middle, and whole if it is not longer; 0 leaves the text whole.
 
     Returns:
         The whole text if it is short enough; else the part, or None if no answer occurs in it.
@@ -118,20 +120,23 @@ def around_answer(text: str, answers: Sequence[str], words: int) -> str | None:
     pieces = text.split()
     if not words or len(pieces) <= words:
         return text
-    at = _position(text, answers)
-    if at is None:
+    found = _place(text, answers)
+    if found is None:
         return None
-    before = len(text[:at].split())
-    start = max(0, min(before - words // 2, len(pieces) - words))
+    before, end = (len(text[:at].split()) for at in found)
+    first = before - (found[0] > 0 and not text[found[0] - 1].isspace())  # the word in which the answer begins
+    start = min(max(before - words // 2, end - words), first)
+    start = max(0, min(start, len(pieces) - words))
     return " ".join(pieces[start : start + words])
 
 
-def _position(text: str, answers: Sequence[str]) -> int | None:
-    folded = text.lower()
-    for answer in filter(str.strip, answers):
-        for where, what in ((text, answer), (folded, answer.lower())):
-            if (at := where.find(what)) >= 0:
-                return at
+def _place(text: str, answers: Sequence[str]) -> tuple[int, int] | None:
+    """Where the first answer that occurs starts and ends; not inside a word, as "10" in "2010" is."""
+    for answer in filter(None, map(str.strip, answers)):
+        left, right = (r"\b" if re.match(r"\w", answer[at]) else "" for at in (0, -1))
+        for flags in (re.NOFLAG, re.IGNORECASE):
+            if found := re.search(f"{left}{re.escape(answer)}{right}", text, flags):
+                return found.span()
     return None
 
 

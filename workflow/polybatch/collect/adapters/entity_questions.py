@@ -15,16 +15,17 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
-from array import array
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from polybatch.collect.adapters.hub_data import hub_options
+from polybatch.collect.adapters.stored_texts import Texts
 from polybatch.collect.options import MiningOptions
 from polybatch.collect.source import Pair, ParallelText, pair_id
 from polybatch.core import json_text, stage, values
@@ -102,7 +103,7 @@ class EntityQuestions:
         dropped: Counter[str] = Counter()
         self.dropped = dropped
         with tempfile.TemporaryDirectory() as scratch, Texts(Path(scratch) / "passages") as texts:
-            index = Bm25(texts.fill(distinct_passages(self.passages), self.options.max_passages))
+            index = Bm25(stored(distinct_passages(self.passages), texts, self.options.max_passages))
             stage.log.info("%s: %d passages indexed", self.name, len(texts))
             questions = _distinct(read_questions(self.path, self._split), dropped)
             for question, passage in mine(questions, index, texts, self.options.depth, dropped):
@@ -176,40 +177,17 @@ class Bm25:
         return found
 
 
-class Texts:
-    """Texts by number, in a file; memory holds where each begins."""
-
-    def __init__(self, path: Path) -> None:
-        self._handle = path.open("w+b")
-        self._starts = array("q", [0])
-
-    def __enter__(self) -> Texts:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        self._handle.close()
-
-    def fill(self, texts: Iterable[str], limit: int) -> Iterator[str]:
-        """Adds texts and yields each; a ConfigError if there are more than `limit`."""
-        for text in texts:
-            if len(self) == limit:
-                raise ConfigError(
-                    "There are more passages to look questions up in than the limit allows.",
-                    expected=f"at most {limit} distinct passages (max_passages)",
-                    remedy="raise max_passages, at about 6.5 KB of memory each, or give fewer passages",
-                )
-            raw = text.encode("utf-8")
-            self._handle.write(raw)
-            self._starts.append(self._starts[-1] + len(raw))
-            yield text
-        self._handle.flush()
-
-    def __len__(self) -> int:
-        return len(self._starts) - 1
-
-    def __getitem__(self, number: int) -> str:
-        self._handle.seek(self._starts[number])
-        return self._handle.read(self._starts[number + 1] - self._starts[number]).decode("utf-8")
+def stored(passages: Iterable[str], texts: Texts, limit: int) -> Iterator[str]:
+    """Adds passages to `texts` and yields each; a ConfigError if there are more than `limit`."""
+    for passage in passages:
+        if len(texts) == limit:
+            raise ConfigError(
+                "There are more passages to look questions up in than the limit allows.",
+                expected=f"at most {limit} distinct passages (max_passages)",
+                remedy="raise max_passages, at about 6.5 KB of memory each, or give fewer passages",
+            )
+        texts.add(passage)
+        yield passage
 
 
 def distinct_passages(paths: Sequence[Path]) -> Iterator[str]:
@@ -282,10 +260,26 @@ def _question_files(path: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _zipped(path: Path, pattern: str) -> tuple[list[Any], Iterator[tuple[str, bytes]]]:
-    archive = zipfile.ZipFile(path)
+    with _told(path):
+        archive = zipfile.ZipFile(path)
     names = [Path(name) for name in archive.namelist()]
     found = _one_form([name for name in names if name.match(pattern) and "__MACOSX" not in name.parts])
-    return found, ((f"{path}: {name}", archive.read(name.as_posix())) for name in found)
+
+    def member(name: Path) -> tuple[str, bytes]:
+        with _told(path):
+            return f"{path}: {name}", archive.read(name.as_posix())
+
+    return found, map(member, found)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What a damaged archive raises becomes a DataError; RuntimeError is zipfile's word for one that it cannot read."""
+    try:
+        yield
+    except (OSError, EOFError, RuntimeError, UnicodeDecodeError, zipfile.BadZipFile, zlib.error) as error:
+        found = f"{type(error).__name__}: {error}"
+        raise DataError("An archive cannot be read.", where=path, found=found, remedy="fetch it again") from error
 
 
 def _one_form(paths: list[Path]) -> list[Path]:

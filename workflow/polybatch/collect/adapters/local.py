@@ -4,8 +4,9 @@ One row a pair: a query and its relevant passage. With a `lang` column the file 
 equal `group` are translations of one another. Without it every row is English. Faults in rows are told
 together, with their line numbers; nothing is dropped silently.
 
-The file is read once to be checked, and again whenever its pairs are asked for: in memory are a few bytes a row, and
-only where groups join translations.
+The file is read once to be checked, and again whenever its pairs are asked for. In memory are, where groups join
+translations, 8 bytes a row while it is checked, 16 an English row while translations are read and 24 while strings are,
+whose English texts lie in a file meanwhile.
 
 inputs: an entry of `source` or `sources` with `path`; the file
 outputs: pairs, translations and parallel strings (polybatch.collect.source.Source)
@@ -13,11 +14,13 @@ outputs: pairs, translations and parallel strings (polybatch.collect.source.Sour
 
 from __future__ import annotations
 
-from collections import Counter
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from polybatch.collect.adapters.local_groups import SHOWN, ByGroup, Groups, named
+from polybatch.collect.adapters.stored_texts import Texts
 from polybatch.collect.source import NO_ENGLISH, Pair, ParallelText, pair_id
 from polybatch.core import stage
 from polybatch.core.errors import ConfigError, DataError
@@ -42,7 +45,6 @@ _READERS: dict[str, Callable[[object, str], Any]] = {
     "hard_negatives": texts,
 }
 _SHOWN_COLUMNS = 20
-_SHOWN_GROUPS = 3
 _TEXTS = ("query", "passage")
 
 
@@ -92,22 +94,35 @@ class LocalSource:
 
     def translations(self, lang: str) -> Iterator[Pair]:
         """Rows in `lang` whose group has an English row; `left_out` counts the others."""
-        ids = {row["group"]: self._identity(row) for _, row in self._rows() if row["lang"] == "en"}
+        ids = ByGroup((row["group"], int(self._identity(row), 16)) for row in self._english_of_groups())
         without = 0
         for _, row in self._rows():
-            if row["lang"] == lang and row["group"] in ids:
-                yield self._pair(ids[row["group"]], row)
-            elif row["lang"] == lang:
+            if row["lang"] != lang:
+                continue
+            if (number := ids.get(row["group"])) is None:
                 without += 1
+            else:
+                yield self._pair(f"{number:016x}", row)
         self.left_out[lang] = {NO_ENGLISH: without} if without else {}
 
     def strings(self, lang: str) -> Iterator[ParallelText]:
         """Queries and passages with their translations: all the parallel text there is."""
-        english = {row["group"]: row for _, row in self._rows() if row["lang"] == "en"}
-        for _, row in self._rows():
-            if row["lang"] == lang and row["group"] in english:
-                for side in ("query", "passage"):
-                    yield ParallelText(english[row["group"]][side], row[side])
+        with tempfile.TemporaryDirectory() as scratch, Texts(Path(scratch) / "english") as english:
+
+            def stored() -> Iterator[tuple[str, int]]:
+                for row in self._english_of_groups():
+                    yield row["group"], len(english)
+                    for side in _TEXTS:
+                        english.add(row[side])
+
+            numbers = ByGroup(stored())
+            for _, row in self._rows():
+                if row["lang"] == lang and (number := numbers.get(row["group"])) is not None:
+                    for place, side in enumerate(_TEXTS):
+                        yield ParallelText(english[number + place], row[side])
+
+    def _english_of_groups(self) -> Iterator[dict[str, Any]]:
+        return (row for _, row in self._rows() if row["lang"] == "en" and row["group"])
 
     def _identity(self, english: dict[str, Any]) -> str:
         return pair_id(self.name, english["query"], english["passage"])
@@ -134,14 +149,14 @@ class LocalSource:
     def _check(self) -> set[str]:
         """The languages of the rows, or a DataError that lists the first faults and counts all."""
         faults = Faults(self.path)
-        groups = _Groups()
+        groups = Groups()
         languages: set[str] = set()
         where, marked, marks = "", 0, 0
         converted: list[str] = []
         for where, raw in self._raw_rows():
             try:
                 row = self._row(raw)
-                groups.add(row["group"], row["lang"], where)
+                groups.add(row["group"], row["lang"])
             except Fault as fault:
                 faults.add(where, str(fault))
                 continue
@@ -150,24 +165,40 @@ class LocalSource:
             converted += [f"{where}, {name} {shown(row[name])}" for name in _TEXTS if looks_converted(row[name])]
         if not where:
             raise DataError("The source file holds no row.", where=self.path)
+        if repeated := groups.repeated():
+            faults = self._faults_with_repeated(repeated)
         faults.tell(
             "{number} row(s) of the source cannot be used.",
             expected="in every row a query and a passage, texts that are not empty; with lang, a group for each pair",
             remedy="correct these rows, or say how the file is to be read: source.columns, format, delimiter, quote",
         )
-        groups.tell(self.path)
+        groups.tell(self.path, lambda: ((where, row["group"], row["lang"]) for where, row in self._rows()))
         if converted:
-            told = "; ".join(converted[:_SHOWN_GROUPS])
+            told = "; ".join(converted[:SHOWN])
             stage.log.warning(
                 "%s: %d texts look like printed missing values or lists, and are taken as they stand: %s%s",
                 self.path,
                 len(converted),
                 told,
-                "; ..." if len(converted) > _SHOWN_GROUPS else "",
+                "; ..." if len(converted) > SHOWN else "",
             )
         if marked:
             self.markup = {"rows": marked, "marks": marks}
         return languages
+
+    def _faults_with_repeated(self, repeated: set[tuple[int, str]]) -> Faults:
+        """All faults in the file's order; `repeated`: (hash, language) of groups that come twice."""
+        faults = Faults(self.path)
+        first: dict[tuple[int, str], str] = {}
+        for where, raw in self._raw_rows():
+            try:
+                row = self._row(raw)
+                key = (hash64(row["group"]), row["lang"])
+                if key in repeated and first.setdefault(key, where) != where:
+                    raise Fault(f"{named('group', row['group'])} comes twice in {row['lang']} (first in {first[key]})")
+            except Fault as fault:
+                faults.add(where, str(fault))
+        return faults
 
     def _row(self, raw: Row | Fault) -> dict[str, Any]:
         """The row by our column names, texts as a person reads them.
@@ -261,74 +292,6 @@ def _format(spec: dict[str, Any], path: Path) -> str:
     return str(form)
 
 
-class _Groups:
-    """Which groups have an English row, and which rows are the translation of none. In memory: a key for each row."""
-
-    def __init__(self) -> None:
-        self._seen: dict[tuple[int, str], str] = {}
-        self._english: set[int] = set()
-        self._alike: dict[int, str] = {}  # of the English ones: what they are but for spaces and zeros
-
-    def add(self, group: str, lang: str, where: str) -> None:
-        if not group:
-            return
-        key = (hash64(group), lang)
-        if key in self._seen:
-            first = self._seen[key]
-            raise Fault(f"{_named('group', group)} comes twice in {lang} (first in {first})")
-        self._seen[key] = where if lang == "en" else f"{where}\t{group}"
-        if lang == "en":
-            self._english.add(key[0])
-            self._alike[hash64(_alike(group))] = group
-
-    def tell(self, path: Path) -> None:
-        """Warns of the rows that are the translation of none.
-
-        Raises:
-            DataError: They are all the rows of a language.
-        """
-        of_lang = Counter(lang for _, lang in self._seen if lang != "en")
-        without: dict[str, list[str]] = {}
-        for (key, lang), where in self._seen.items():
-            if lang != "en" and key not in self._english:
-                without.setdefault(lang, []).append(where)
-        for lang, places in without.items():
-            told = "; ".join(map(self._orphan, places[:_SHOWN_GROUPS]))
-            more = f"; and {len(places) - _SHOWN_GROUPS} more" if len(places) > _SHOWN_GROUPS else ""
-            if len(places) == of_lang[lang]:
-                raise DataError(
-                    f"No row in {lang} has an English row of its group.",
-                    where=path,
-                    found=f"{len(places)} row(s): {told}{more}",
-                    remedy="write the groups alike in all languages, or take these rows out",
-                )
-            stage.log.warning(
-                "%s: %d of %d rows in %s have no English row of their group and are left out: %s%s",
-                path,
-                len(places),
-                of_lang[lang],
-                lang,
-                told,
-                more,
-            )
-
-    def _orphan(self, entry: str) -> str:
-        where, _, group = entry.partition("\t")
-        near = self._alike.get(hash64(_alike(group)))
-        hint = f", while an English row has {near!a}" if near else ""
-        return f"{where}, {_named('group', group)}{hint}"
-
-
 def _listed(raw: Row) -> str:
     names = [name[:60] if name.isprintable() else f"{name[:60]!a}" for name in raw]
     return ", ".join(names[:_SHOWN_COLUMNS]) + (", ..." if len(names) > _SHOWN_COLUMNS else "")
-
-
-def _named(name: str, value: str) -> str:
-    return f"{name} {value!a}" if value != value.strip() or not value.isprintable() else f"{name} {value!r}"
-
-
-def _alike(group: str) -> str:
-    """An id without what spreadsheets change: spaces, zeros in front, ".0" behind, case."""
-    plain = clean_text(group).casefold()
-    return plain.removesuffix(".0").lstrip("0") or plain
