@@ -344,6 +344,28 @@ def test_a_depth_cuts_every_list(tmp_path: Path, benchmark: Path) -> None:
     assert np.allclose(cut.value, full.value)  # nothing beyond rank 10 counts in either
 
 
+def test_copies_tie_in_the_pool_and_in_cut_lists_as_in_full_ones(tmp_path: Path) -> None:
+    """A text that stands in two languages is a copy too: interface strings are often left in English."""
+    benchmark, rng = tmp_path / "copies", np.random.default_rng(0)
+    of = {lang: rng.integers(0, 40, 700) for lang in ("en", "de")}
+    distinct, queries = unit(rng.standard_normal((40, 384))), unit(rng.standard_normal((90, 384)))
+    for lang, rows in of.items():
+        write_side(benchmark, "queries", lang, [(f"q{i}-{lang}", f"query {i}", "") for i in range(len(queries))])
+        write_side(benchmark, "corpus", lang, [(f"p{i:03d}-{lang}", f"text {row}", "") for i, row in enumerate(rows)])
+    write_qrels(benchmark, [(f"q{i}-{a}", f"p{i:03d}-{b}", 1) for a in of for b in of for i in range(len(queries))])
+    corpus = {lang: distinct[rows] for lang, rows in of.items()}
+    write_embeddings(tmp_path / "embeddings", benchmark, {"queries": dict.fromkeys(of, queries), "corpus": corpus})
+    build_indexes(tmp_path / "embeddings", list(of), "Flat", IndexOptions(), tmp_path / "index")
+    exact = (queries.astype(np.float64) @ np.concatenate([*corpus.values()]).T.astype(np.float64)).astype(np.float32)
+    ids = np.array([f"p{i:03d}-{lang}" for lang in of for i in range(700)])
+    expected = [sorted(sorted(ids, reverse=True), key=dict(zip(ids, -row, strict=True)).get)[:60] for row in exact]
+    for depth in (60, "all"):
+        options = {"settings": ["multilingual"], "metrics": ["mrr@10", "recall@60"], "top_k": 60, "depth": depth}
+        _, _, lists = run(tmp_path, benchmark, **options)
+        english = lists[lists.query_id.str.endswith("-en")].passage_id.to_numpy().reshape(len(queries), 60)
+        assert english.tolist() == expected, depth
+
+
 def test_tables_are_made_ahead_in_their_order_and_faults_are_told() -> None:
     def failing() -> Iterator[int]:
         yield 1

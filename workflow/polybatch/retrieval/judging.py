@@ -20,6 +20,7 @@ from polybatch.core import stage
 from polybatch.core.contracts import POOL
 from polybatch.core.errors import DataError
 from polybatch.retrieval import by_ranx
+from polybatch.retrieval.keys import ALL, NO_PASSAGE, numbers_of
 from polybatch.retrieval.language_bias import Pool, bias_values, language_shares, share_depths
 from polybatch.retrieval.metrics import (
     LANGUAGE_SHARE,
@@ -33,7 +34,6 @@ from polybatch.retrieval.metrics import (
 )
 from polybatch.retrieval.options import ScoreOptions
 from polybatch.retrieval.rank_correlation import correlation_depths, rank_correlations
-from polybatch.retrieval.ranking import ALL, NO_PASSAGE, numbers_of
 from polybatch.retrieval.searchable import Collection, Ranking
 from polybatch.retrieval.token_f1 import token_f1
 

@@ -32,9 +32,9 @@ from polybatch.core.errors import ConfigError
 from polybatch.core.files import atomic_path, write_parquet, write_rows
 from polybatch.retrieval import by_ranx, faiss_builds, trec
 from polybatch.retrieval.judging import Cell, languages_of_pool, score
+from polybatch.retrieval.keys import numbers_of, scores_of
 from polybatch.retrieval.metrics import PADDING, POOL_SHARE, ranx_metrics
 from polybatch.retrieval.options import ScoreOptions
-from polybatch.retrieval.ranking import numbers_of, scores_of
 from polybatch.retrieval.searchable import Collection, open_collection
 
 if TYPE_CHECKING:

@@ -18,20 +18,11 @@ from polybatch.core.device import given_cards
 from polybatch.core.errors import DataError
 from polybatch.core.files import read_json, sha256_file
 from polybatch.embedding.vectors import open_vectors, read_vectors
+from polybatch.retrieval import near_ties
 from polybatch.retrieval.flat_index import EXACT, flat_vectors
+from polybatch.retrieval.keys import ALL, best, merge, numbers_of, without
 from polybatch.retrieval.metrics import PADDING, relevant_ranks
-from polybatch.retrieval.ranking import (
-    ALL,
-    Shard,
-    best,
-    copy_on_card,
-    count_before,
-    merge,
-    number_passages,
-    numbers_of,
-    set_search_parameters,
-    without,
-)
+from polybatch.retrieval.ranking import Shard, copy_on_card, count_before, number_passages, set_search_parameters
 
 if TYPE_CHECKING:
     import faiss
@@ -93,17 +84,27 @@ class Collection:
             return self._rank_by_counting(query_lang, rows, searched, corpora, top)
         keys = {lang: self.search(query_lang, rows, lang, depth) for lang in searched}
         if POOL in corpora:
-            keys[POOL] = merge(list(keys.values()), depth)
+            keys[POOL] = self._pooled(list(keys.values()), self.queries[query_lang][rows], depth)
         return {
             lang: Ranking(keys[lang], relevant_ranks(numbers_of(keys[lang]), self.judged[query_lang, lang][0][rows]))
             for lang in corpora
         }
 
+    def _pooled(self, lists: Sequence[np.ndarray], queries: np.ndarray, depth: int | str) -> np.ndarray:
+        """The ranking of the pool, from (n, k) keys of each language: copies of a text in two of them tie too."""
+        if depth == ALL or any(shard.on_card or not shard.exact for shard in self.shards.values()):
+            return merge(lists, depth)
+        return near_ties.settled(merge(lists, ALL), queries, self.vectors_of, near_ties.margin(queries), int(depth))
+
     def _rank_by_counting(
         self, query_lang: str, rows: slice, searched: Sequence[str], corpora: Sequence[str], top: int
     ) -> dict[str, Ranking]:
         """Full rankings without sorting them: all inner products once, for all corpora together."""
-        scores = {lang: self._scores(query_lang, rows, lang) for lang in searched}
+        scores = {lang: self.shards[lang].scores(self.queries[query_lang][rows]) for lang in searched}
+        for lang, mine, other, theirs in self._copies_of_languages if POOL in corpora else ():
+            scores[lang][:, mine] = scores[other][:, theirs]
+        for lang, of_lang in scores.items():
+            self._exclude(of_lang, query_lang, rows, lang)
         keys = {lang: best(of_lang, self.shards[lang].numbers, top) for lang, of_lang in scores.items()}
         if POOL in corpora:
             keys[POOL] = merge(list(keys.values()), top)
@@ -113,17 +114,41 @@ class Collection:
             found[lang] = Ranking(keys[lang], self._count_ranks(among, self.judged[query_lang, lang][0][rows]))
         return found
 
-    def _scores(self, query_lang: str, rows: slice, corpus_lang: str) -> np.ndarray:
-        """(n, passages) float32; minus infinity for the passages that are excluded for a query."""
+    def _exclude(self, scores: np.ndarray, query_lang: str, rows: slice, corpus_lang: str) -> None:
+        """Gives minus infinity to the passages that are excluded for a query, in (n, passages) scores."""
         import numpy as np
 
-        scores = self.shards[corpus_lang].scores(self.queries[query_lang][rows])
         if query_lang in self.excluded:
             excluded = self.excluded[query_lang][rows]
             langs, places = self._places
             queries, columns = np.nonzero(langs[excluded] == list(self.shards).index(corpus_lang))
             scores[queries, places[excluded[queries, columns]]] = -np.inf
-        return scores
+
+    @cached_property
+    def _copies_of_languages(self) -> list[tuple[str, np.ndarray, str, np.ndarray]]:
+        """(language, its rows, another language, rows there) of texts that stand in both, with one vector.
+
+        As an interface's strings that nobody translated. Their scores are of different products of matrices, and would
+        differ in the last bits (see near_ties.py). A text that was embedded twice may have two vectors: then not.
+        """
+        import numpy as np
+        import pyarrow as pa
+
+        texts = pa.chunked_array([shard.read_texts() for shard in self.shards.values()])
+        codes = np.concatenate([chunk.indices.to_numpy() for chunk in texts.dictionary_encode().chunks])
+        _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+        first = first[inverse]
+        starts = np.cumsum([0, *(len(shard.numbers) for shard in self.shards.values())])
+        langs, found = list(self.shards), []
+        for lang, start, end in zip(langs, starts, starts[1:], strict=False):
+            owner = np.searchsorted(starts, first[start:end], side="right") - 1
+            for code in np.unique(owner[first[start:end] < start]):
+                mine = np.flatnonzero(owner == code)
+                theirs = first[start:end][mine] - starts[code]
+                one, other = self.shards[lang].vectors_at(mine), self.shards[langs[code]].vectors_at(theirs)
+                same = (one == other).all(axis=1)
+                found.append((lang, mine[same], langs[code], theirs[same]))
+        return found
 
     def _count_ranks(self, scores: Mapping[str, np.ndarray], passages: np.ndarray) -> np.ndarray:
         """(n, R) int64: the ranks of passages in the pool of some corpora, see Ranking."""

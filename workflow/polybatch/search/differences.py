@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from polybatch.core.contracts import POOL
 from polybatch.core.errors import ConfigError
+from polybatch.retrieval.keys import best, merge, numbers_of, without
 from polybatch.retrieval.metrics import PADDING
-from polybatch.retrieval.ranking import best, merge, numbers_of, without
 from polybatch.search.questions import Own
 from polybatch.search.retriever import Retriever
 

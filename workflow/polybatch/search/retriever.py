@@ -25,8 +25,9 @@ from polybatch.embedding.options import EncodeOptions
 from polybatch.embedding.vectors import VectorFile, open_vectors
 from polybatch.posthoc.projections import OTHER as OTHER_LANGUAGE
 from polybatch.posthoc.saved import VECTORS as LANGUAGE_VECTORS
+from polybatch.retrieval.keys import NO_PASSAGE, numbers_of, pack, scores_of
 from polybatch.retrieval.metrics import PADDING
-from polybatch.retrieval.ranking import NO_PASSAGE, Shard, numbers_of, pack, scores_of
+from polybatch.retrieval.ranking import Shard
 from polybatch.retrieval.searchable import Collection, open_collection
 from polybatch.search.indexed import Indexed
 
