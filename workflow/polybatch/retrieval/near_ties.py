@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 # Half the distance from 1 to the next float32.
 _ROUNDING = 2.0**-24
 # The error of a sum of n products is at most n roundings, and hardly ever above this many times sqrt(n) of them: less
-# than once in a thousand if each rounding is as bad as it can be, and most are far from that, being of partial sums that
-# only grow to the whole (Higham and Mary, "A New Approach to Probabilistic Rounding Error Analysis", 2019).
+# than once in a thousand if each rounding is as bad as it can be, and most are far from that, being of partial sums
+# (Higham and Mary, "A New Approach to Probabilistic Rounding Error Analysis", 2019).
 _OF_ROOT = 4
 # Numbers of vectors that are held at a time, in float64: 1 MB, which stays in the cache.
 _MOST_NUMBERS = 2**17

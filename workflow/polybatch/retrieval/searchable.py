@@ -12,7 +12,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polybatch.benchmarks.benchmark import Benchmark, Texts, load
+from polybatch.benchmarks.benchmark import Benchmark, load
 from polybatch.core.contracts import POOL
 from polybatch.core.device import given_cards
 from polybatch.core.errors import DataError
@@ -20,7 +20,9 @@ from polybatch.core.files import read_json, sha256_file
 from polybatch.embedding.vectors import open_vectors, read_vectors
 from polybatch.retrieval import near_ties
 from polybatch.retrieval.flat_index import EXACT, flat_vectors
+from polybatch.retrieval.judgements import exclusions, judgements
 from polybatch.retrieval.keys import ALL, best, merge, numbers_of, without
+from polybatch.retrieval.language_bias import Pool
 from polybatch.retrieval.metrics import PADDING, relevant_ranks
 from polybatch.retrieval.ranking import Shard, copy_on_card, count_before, number_passages, set_search_parameters
 
@@ -180,6 +182,27 @@ class Collection:
             langs[shard.numbers], places[shard.numbers] = code, np.arange(len(shard.numbers))
         return langs, places
 
+    @cached_property
+    def pool(self) -> Pool:
+        """The languages of all passages, int16; a language's number is its place among the shards."""
+        import numpy as np
+
+        absent = [len(self.benchmark.absent.get(lang, ())) for lang in self.shards]
+        languages = np.empty(len(self.passage_ids) + sum(absent), np.int16)
+        for code, shard in enumerate(self.shards.values()):
+            languages[shard.numbers] = code
+        languages[len(self.passage_ids) :] = np.repeat(np.arange(len(absent)), absent)
+        sizes = np.array([len(shard.numbers) for shard in self.shards.values()])
+        return Pool(languages, sizes / sizes.sum())
+
+    def lost(self, query_lang: str, queries: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+        """(n, R) bool: of the queries' relevant passages, those that no corpus holds or that are excluded for them."""
+        gone: np.ndarray = relevant >= len(self.passage_ids)
+        if query_lang in self.excluded:
+            excluded = self.excluded[query_lang][queries]
+            gone |= (relevant != PADDING) & (relevant[:, :, None] == excluded[:, None]).any(axis=2)
+        return gone
+
     def vectors_of(self, passages: np.ndarray) -> np.ndarray:
         """(len(passages), dim) float32: the embeddings of passages that corpora hold, by their numbers."""
         import numpy as np
@@ -260,8 +283,8 @@ def open_collection(
         lang: read_vectors(embeddings / "queries" / f"{lang}.npy", embedded["queries"][lang])
         for lang in benchmark.queries
     }
-    judged = _judgements(benchmark, passage_ids, shards)
-    return Collection(benchmark, queries, shards, passage_ids, judged, _exclusions(benchmark, passage_ids))
+    judged = judgements(benchmark, passage_ids, shards)
+    return Collection(benchmark, queries, shards, passage_ids, judged, exclusions(benchmark, passage_ids))
 
 
 def _read_index(path: Path, search_parameters: str, depth: int | str) -> tuple[faiss.Index, faiss.Index | None]:
@@ -314,68 +337,3 @@ def _require_same_vectors(folder: Path, indexed: dict[str, Any], embedded: dict[
             found="missing, outdated or damaged: " + " ".join(other),
             remedy="run polybatch.retrieval.index on these embeddings again",
         )
-
-
-def _judgements(
-    benchmark: Benchmark, passage_ids: pa.Array, shards: dict[str, Shard]
-) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    qrels = benchmark.qrels
-    absent = pa.chunked_array([*benchmark.absent.values()], pa.string())
-    passages = pc.index_in(qrels["passage_id"], pa.chunked_array([passage_ids, *absent.chunks])).to_numpy()
-    relevance = qrels["relevance"].to_numpy()
-    lang_of = np.empty(len(passage_ids) + len(absent), np.int64)
-    start = len(passage_ids)
-    for code, (lang, shard) in enumerate(shards.items()):
-        lang_of[shard.numbers] = code
-        missing = len(benchmark.absent.get(lang, ()))
-        lang_of[start : start + missing] = code
-        start += missing
-    judged = {}
-    for query_lang, texts in benchmark.queries.items():
-        rows = _rows_of(qrels, texts)
-        for code, corpus_lang in enumerate([*shards, POOL]):
-            mine = (rows >= 0) & ((lang_of[passages] == code) | (corpus_lang == POOL))
-            judged[query_lang, corpus_lang] = pad_judgements(rows[mine], passages[mine], relevance[mine], len(texts))
-    return judged
-
-
-def _exclusions(benchmark: Benchmark, passage_ids: pa.Array) -> dict[str, np.ndarray]:
-    import numpy as np
-    import pyarrow.compute as pc
-
-    passages = pc.index_in(benchmark.excluded["passage_id"], passage_ids).to_numpy()
-    excluded = {}
-    for lang, texts in benchmark.queries.items():
-        rows = _rows_of(benchmark.excluded, texts)
-        mine = rows >= 0
-        if mine.any():
-            excluded[lang] = pad_judgements(rows[mine], passages[mine], np.ones(mine.sum(), np.int64), len(texts))[0]
-    return excluded
-
-
-def _rows_of(table: pa.Table, texts: Texts) -> np.ndarray:
-    """The rows of `texts` that the column query_id names, PADDING for queries of other languages."""
-    import pyarrow.compute as pc
-
-    rows: np.ndarray = pc.fill_null(pc.index_in(table["query_id"], texts.ids), PADDING).to_numpy()
-    return rows
-
-
-def pad_judgements(
-    rows: np.ndarray, passages: np.ndarray, relevance: np.ndarray, queries: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Turns a list of judgements (query row, passage, relevance) into two (queries, R) arrays, see metrics.py."""
-    import numpy as np
-
-    order = np.lexsort((passages, -relevance, rows))
-    rows, passages, relevance = rows[order], passages[order], relevance[order]
-    counts = np.bincount(rows, minlength=queries)
-    columns = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-    shape = (queries, max(1, int(counts.max(initial=0))))
-    padded, grades = np.full(shape, PADDING, np.int64), np.zeros(shape, np.int64)
-    padded[rows, columns], grades[rows, columns] = passages, relevance
-    return padded, grades
