@@ -55,6 +55,19 @@ def test_an_index_finds_its_own_vectors(embeddings: Path) -> None:
     assert [record["corpus"][lang]["rows"] for lang in LANGUAGES] == [ROWS, ROWS]
 
 
+@pytest.mark.parametrize(("given", "taken"), [(None, 3), (2, 2), (8, 3)])
+def test_no_more_threads_build_an_index_than_the_job_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: int | None, taken: int
+) -> None:
+    wanted = []
+    of_faiss = faiss.omp_set_num_threads
+    monkeypatch.setattr(faiss, "omp_set_num_threads", lambda number: wanted.append(number) or of_faiss(number))
+    before = faiss.omp_get_max_threads()
+    vectors = on_disk(tmp_path, unit(np.random.default_rng(0).standard_normal((50, 8))))
+    build_index(vectors, "HNSW8", IndexOptions.from_values({"threads": 3}), given)
+    assert wanted == [taken, before]
+
+
 def test_only_what_changed_is_built(embeddings: Path) -> None:
     assert build(embeddings, ["en"]) == {"built": 1, "kept": 0}
     assert build(embeddings) == {"built": 1, "kept": 1}

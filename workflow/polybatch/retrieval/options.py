@@ -38,7 +38,10 @@ class IndexOptions(Options):
         "", "FAISS parameters set before vectors are added, such as `efConstruction=200`.", otherwise="empty"
     )
     threads: int = option(
-        1, "While building. With more than one, a graph index (HNSW) may differ from run to run.", ge=1
+        1,
+        "While building, and at most those that the job gets. With more than one, a graph index (HNSW) may differ from "
+        "run to run.",
+        ge=1,
     )
 
 
