@@ -133,6 +133,13 @@ def test_passages_that_an_index_does_not_find_are_left_out() -> None:
     assert (numbers_of(probing_one_list.search(queries, "all")) >= 0).all()
 
 
+def test_what_faiss_says_of_a_search_is_told() -> None:
+    searched = shard(unit(np.random.default_rng(0).standard_normal((200, 8))), factory="IVF4,Flat")
+    set_search_parameters(searched.index, "nprobe=0")
+    with pytest.raises(ConfigError, match="nprobe > 0"):
+        searched.search(np.eye(8, dtype=np.float32), 10)
+
+
 def test_an_unknown_search_parameter_is_told() -> None:
     with pytest.raises(ConfigError, match="efSearch=5"):
         set_search_parameters(shard(np.eye(4, dtype=np.float32)).index, "efSearch=5")

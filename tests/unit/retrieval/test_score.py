@@ -457,7 +457,7 @@ def test_what_an_index_loses_is_said_with_the_scores(
 
 def test_a_depth_cuts_every_list(tmp_path: Path, benchmark: Path) -> None:
     random_embeddings(tmp_path, benchmark, LANGUAGES)
-    cut, _, lists = run(tmp_path, benchmark, depth=10, metrics=["ndcg@10", "recall@100"])
+    cut, _, lists = run(tmp_path, benchmark, depth=10, metrics=["ndcg@10", "recall@10"])
     assert lists["rank"].max() == 10
     full, _, _ = run(tmp_path, benchmark, metrics=["ndcg@10", "recall@10"])
     assert np.allclose(cut.value, full.value)  # nothing beyond rank 10 counts in either
@@ -529,6 +529,11 @@ def test_excluded_passages_have_no_rank(tmp_path: Path, benchmark: Path, depth: 
     ("options", "words"),
     [
         ({"depth": 100}, "rank_distance and last_relevant_rank and own_language_first needs depth"),
+        (
+            {"depth": 10, "metrics": ["map", "recall@100", "ndcg@20-l2"]},
+            "recall@100 and ndcg@20-l2 would .* depth 10: .*100",
+        ),
+        ({"depth": 10, "metrics": ["map", "tlr@20"]}, "tlr@20 would look at the first 10"),
         ({"depth": "full"}, "depth: must be all or a whole number from 1, not 'full'"),
         ({"metrics": ["map", "MAP", "map"]}, "metrics.1: 'MAP' is no metric"),
         ({"settings": []}, "settings: must not be empty"),
@@ -538,6 +543,13 @@ def test_excluded_passages_have_no_rank(tmp_path: Path, benchmark: Path, depth: 
 def test_unusable_options_are_refused(options: dict, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         ScoreOptions.from_values(options)
+
+
+def test_metrics_that_a_depth_is_enough_for_are_taken() -> None:
+    """Those of language bias are none of a setting without the pool."""
+    metrics = ["map", "mrr", "ndcg@100-l2", "language_share@200"]
+    assert ScoreOptions.from_values({"depth": 100, "metrics": metrics, "settings": ["monolingual"]}).metrics == metrics
+    assert ScoreOptions.from_values({"depth": 200, "metrics": metrics}).depth == 200
 
 
 def test_embeddings_of_other_texts_are_refused(tmp_path: Path, benchmark: Path) -> None:

@@ -25,7 +25,7 @@ from polybatch.core.files import atomic_path, read_json, sha256_file, write_json
 from polybatch.embedding.vectors import VectorFile, open_vectors, remove_other_languages, up_to_date_record
 from polybatch.retrieval import faiss_builds
 from polybatch.retrieval.flat_index import ROWS_AT_A_TIME, write_flat
-from polybatch.retrieval.options import EXACT, IndexOptions
+from polybatch.retrieval.options import EXACT, IndexOptions, faiss_reason
 
 if TYPE_CHECKING:
     import faiss
@@ -154,8 +154,8 @@ def _sample(vectors: VectorFile, index: faiss.Index) -> np.ndarray:
 
 
 def _told(error: RuntimeError, factory: str, options: IndexOptions, rows: int, dim: int) -> ConfigError | DataError:
-    """What FAISS threw, in terms of the configuration. Its message ends with the reason, after the C++ place."""
-    reason = str(error).rpartition(": ")[2].strip() or str(error)
+    """What FAISS threw, in terms of the configuration."""
+    reason = faiss_reason(error)
     if "training points" in reason:
         return DataError(
             f"There are too few passages to train the index {factory!r}.",

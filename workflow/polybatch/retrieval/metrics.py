@@ -64,6 +64,11 @@ def is_rank_metric(name: str) -> bool:
     return bool(_RANK_METRIC.fullmatch(name))
 
 
+def cut_off(name: str) -> int:
+    """The k of a metric's name, as in ndcg@10 or ndcg@10-l2; 0 where there is none."""
+    return int(name.partition("@")[2].partition("-l")[0] or 0)
+
+
 def least_relevance(name: str) -> int:
     """From which relevance on a passage is relevant to one of ranx's metrics: 2 for ndcg@10-l2, 1 without a suffix."""
     return int(name.partition("-l")[2] or 1)

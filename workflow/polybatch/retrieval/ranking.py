@@ -21,6 +21,7 @@ from polybatch.embedding.vectors import VectorFile
 from polybatch.retrieval import near_ties
 from polybatch.retrieval.keys import ALL, at_least, best, least_of_best, merge, pack, scores_of
 from polybatch.retrieval.metrics import PADDING
+from polybatch.retrieval.options import faiss_reason
 
 if TYPE_CHECKING:
     import faiss
@@ -153,7 +154,15 @@ class Shard:
         on_card = self.on_card is not None and k <= _DEEPEST_ON_CARD
         if self.exact and not on_card:
             return best(self.scores(queries), self.numbers, k) if depth == ALL else self.search_vectors(queries, k)
-        scores, rows = (self.on_card if on_card else self.index).search(queries, k)  # type: ignore[union-attr]
+        try:
+            scores, rows = (self.on_card if on_card else self.index).search(queries, k)  # type: ignore[union-attr]
+        except RuntimeError as error:
+            raise ConfigError(
+                f"FAISS cannot search an index for lists of {k}.",
+                expected="an index and search parameters that go together, for example nprobe of 1 and more",
+                found=faiss_reason(error),
+                remedy="change `search_parameters`, `depth` or the index, and run again",
+            ) from error
         keys = pack(scores, np.where(rows < 0, PADDING, self.numbers[rows]))
         keys.sort(axis=1)
         return keys
