@@ -102,9 +102,7 @@ class Collection:
         self, query_lang: str, rows: slice, searched: Sequence[str], corpora: Sequence[str], top: int
     ) -> dict[str, Ranking]:
         """Full rankings without sorting them: all inner products once, for all corpora together."""
-        scores = {lang: self.shards[lang].scores(self.queries[query_lang][rows]) for lang in searched}
-        for lang, mine, other, theirs in self._copies_of_languages if POOL in corpora else ():
-            scores[lang][:, mine] = scores[other][:, theirs]
+        scores = self.scores(self.queries[query_lang][rows], searched)
         for lang, of_lang in scores.items():
             self._exclude(of_lang, query_lang, rows, lang)
         keys = {lang: best(of_lang, self.shards[lang].numbers, top) for lang, of_lang in scores.items()}
@@ -115,6 +113,19 @@ class Collection:
             among = scores if lang == POOL else {lang: scores[lang]}
             found[lang] = Ranking(keys[lang], self._count_ranks(among, self.judged[query_lang, lang][0][rows]))
         return found
+
+    def scores(self, queries: np.ndarray, corpora: Sequence[str]) -> dict[str, np.ndarray]:
+        """Language -> (n, passages) float32 inner products, see `Shard.scores`; where all languages are compared, those
+        of copies in two of them are equal too.
+
+        Args:
+            queries: (n, dim) float32 of length 1.
+            corpora: Languages.
+        """
+        scores = {lang: self.shards[lang].scores(queries) for lang in corpora}
+        for lang, mine, other, theirs in self._copies_of_languages if len(corpora) == len(self.shards) else ():
+            scores[lang][:, mine] = scores[other][:, theirs]
+        return scores
 
     def _exclude(self, scores: np.ndarray, query_lang: str, rows: slice, corpus_lang: str) -> None:
         """Gives minus infinity to the passages that are excluded for a query, in (n, passages) scores."""

@@ -172,8 +172,9 @@ class Retriever:
         import numpy as np
 
         keys = np.empty(len(self.collection.passage_ids), np.uint64)
-        for shard in self.collection.shards.values():
-            keys[shard.numbers] = pack(shard.scores(asked.vector[None])[0], shard.numbers)
+        for lang, scores in self.collection.scores(asked.vector[None], self.languages).items():
+            numbers = self.collection.shards[lang].numbers
+            keys[numbers] = pack(scores[0], numbers)
         keys[asked.excluded] = NO_PASSAGE
         return Ranked(keys, self.language_of)
 
