@@ -190,11 +190,9 @@ class Shard:
         depth, margin = min(depth, len(self.numbers)), near_ties.margin(queries)
         kept = np.empty((len(queries), 0), np.uint64)
         for start, block in self._blocks():
-            scores = _finite(queries @ block.T)
-            least = scores_of(kept[:, depth - 1]) if kept.shape[1] >= depth else least_of_best(scores, depth)
-            found = at_least(
-                scores, self.numbers[start : start + len(block)], None if least is None else least - margin
-            )
+            last = kept[:, depth - 1] if kept.shape[1] >= depth else None
+            # Not named here: its scores would be held beside those of the next block.
+            found = _better(_finite(queries @ block.T), self.numbers[start : start + len(block)], depth, last, margin)
             kept = near_ties.reaching(merge([kept, found], ALL), depth, margin)
             if kept.shape[1] > _WIDEST * depth + _TIES:
                 kept = near_ties.settled(kept, queries, self.vectors_of, margin, depth)
@@ -227,6 +225,21 @@ class Shard:
             return
         for start in range(0, len(self.resident), _PASSAGES_AT_A_TIME):
             yield start, self.resident[start : start + _PASSAGES_AT_A_TIME]
+
+
+def _better(
+    scores: np.ndarray, numbers: np.ndarray, depth: int, last: np.ndarray | None, margin: np.float32
+) -> np.ndarray:
+    """(n, k) keys, in any order, of all (n, N) scores of a block that may be among the best.
+
+    Args:
+        scores, numbers: Of the block.
+        depth: Entries of a list.
+        last: (n,) keys, the last entries of the lists so far; None where they are shorter.
+        margin: How far below it a score may be.
+    """
+    least = least_of_best(scores, depth) if last is None else scores_of(last)
+    return at_least(scores, numbers, None if least is None else least - margin)
 
 
 def _finite(scores: np.ndarray) -> np.ndarray:
