@@ -221,7 +221,8 @@ def approximate(args: argparse.Namespace) -> dict[str, Any]:
     import numpy as np
 
     from polybatch.retrieval.index import build_index
-    from polybatch.retrieval.ranking import numbers_of, set_search_parameters
+    from polybatch.retrieval.keys import numbers_of
+    from polybatch.retrieval.ranking import set_search_parameters
 
     queries, shard = np.load(args.folder / "queries.npy"), shard_of(args.folder, args.rows)
     index = build_index(shard.vectors, args.factory, IndexOptions(threads=measure.cores()))

@@ -27,6 +27,7 @@ rule build_index:
         EVALUATION_GROUP
     conda:
         "../envs/retrieve.yaml"
+    threads: CONFIG["index"].get("threads", 1)
     resources:
         mem_mb=memory(2500, pretrained=16000),
         runtime=minutes(120),
@@ -38,7 +39,7 @@ rule build_index:
         folders=lambda w, output: folders(output),
     shell:
         "python -m polybatch.retrieval.index --embeddings {params.embeddings:q} --factory {params.factory:q} "
-        "--options {params.options:q} --output {params.folders:q} 2> {log:q}"
+        "--options {params.options:q} --threads {threads:q} --output {params.folders:q} 2> {log:q}"
 
 
 # Searches all settings at once and scores them: means, per-query values, and the top of every ranked list.

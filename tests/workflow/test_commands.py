@@ -134,7 +134,7 @@ def calls(tmp_path_factory: pytest.TempPathFactory, hostile: dict[str, str]) -> 
     study = toy(
         source=source,
         data_mark=hostile["mark"],
-        index={"factory": hostile["factory"]},
+        index={"factory": hostile["factory"], "threads": 2},
         tables={"published": [published.name]},
         translator_training={"mine": {"directions": ["en-de", "de-en"]}},
     )
@@ -217,6 +217,13 @@ def test_a_value_stands_behind_its_flag(
     assert calls[rule]
     for call in calls[rule]:
         assert hostile[key] in (*texts_in(call[call.index(flag) + 1]),)
+
+
+def test_a_job_asks_for_the_threads_that_an_index_is_built_with(calls: dict[str, list[list[str]]]) -> None:
+    """Elsewhere, Snakemake gives a job one, and a build with more would take them from other jobs."""
+    for call in calls["build_index"]:
+        assert call[call.index("--threads") + 1] == "2"
+        assert json.loads(call[call.index("--options") + 1])["threads"] == 2
 
 
 def test_every_part_of_every_command_is_quoted() -> None:

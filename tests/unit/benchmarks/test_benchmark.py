@@ -10,7 +10,7 @@ from small_benchmark import random_embeddings, write_parallel, write_qrels, writ
 from polybatch.benchmarks.benchmark import absent_schema, excluded_schema, load
 from polybatch.core.errors import DataError
 from polybatch.core.files import write_json, write_rows
-from polybatch.retrieval.ranking import numbers_of
+from polybatch.retrieval.keys import numbers_of
 from polybatch.retrieval.searchable import open_collection
 
 LANGUAGES = ["en", "de", "tr"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import faiss
@@ -53,6 +54,19 @@ def test_an_index_finds_its_own_vectors(embeddings: Path) -> None:
     record = json.loads((embeddings.parent / "index" / "index.json").read_text())
     assert record["factory"] == "Flat"
     assert [record["corpus"][lang]["rows"] for lang in LANGUAGES] == [ROWS, ROWS]
+
+
+@pytest.mark.parametrize(("given", "taken"), [(None, 3), (2, 2), (8, 3)])
+def test_no_more_threads_build_an_index_than_the_job_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: int | None, taken: int
+) -> None:
+    wanted = []
+    of_faiss = faiss.omp_set_num_threads
+    monkeypatch.setattr(faiss, "omp_set_num_threads", lambda number: wanted.append(number) or of_faiss(number))
+    before = faiss.omp_get_max_threads()
+    vectors = on_disk(tmp_path, unit(np.random.default_rng(0).standard_normal((50, 8))))
+    build_index(vectors, "HNSW8", IndexOptions.from_values({"threads": 3}), given)
+    assert wanted == [taken, before]
 
 
 def test_only_what_changed_is_built(embeddings: Path) -> None:
@@ -156,6 +170,31 @@ def test_parts_of_no_size_are_told_before_anything_is_trained(factory: str) -> N
     assert "the size 0" in index_fault(factory)
 
 
-@pytest.mark.parametrize("factory", ["IVF10,Flat", "HNSW32", "PCA80,Flat", "SQ8"])
-def test_other_parts_are_taken(factory: str) -> None:
+@pytest.mark.parametrize(
+    ("factory", "parameters", "words"),
+    [
+        ("IVF1,Flat", "nprobe=0", "nprobe > 0"),
+        ("IVF8,Flat", "nprobe=0", "nprobe > 0"),
+        ("IVF4096_HNSW32,Flat", "nprobe=0", "nprobe > 0"),
+        ("OPQ16,IVF65536,PQ16", "nprobe=0", "nprobe > 0"),
+        ("IDMap,Flat", "", "IDMap"),
+        ("IDMap2,IVF8,PQ8", "", "IDMap"),
+        ("Flat,RFlat", "k_factor_rf=0", "k_base"),
+    ],
+)
+def test_what_fails_when_an_index_is_used_is_told_before_any_is_built(
+    factory: str, parameters: str, words: str
+) -> None:
+    assert words in index_fault(factory, parameters)
+
+
+@pytest.mark.parametrize(
+    "factory",
+    ["IVF10,Flat", "HNSW32", "PCA80,Flat", "SQ8", "OPQ16,IVF65536_HNSW32,PQ16x4fs", "PQ32", "IVF4096(HNSW8),SQ8"],
+)
+def test_other_parts_are_taken_at_once(factory: str) -> None:
+    start = time.process_time()
     assert index_fault(factory) == ""
+    parameters = "nprobe=16" if "IVF" in factory else ""
+    assert index_fault(factory, parameters) == ""
+    assert time.process_time() - start < 1

@@ -13,21 +13,16 @@ from small_benchmark import unit
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import sha256_file
 from polybatch.embedding.vectors import open_vectors
-from polybatch.retrieval import ranking
+from polybatch.retrieval import near_ties, ranking
+from polybatch.retrieval.keys import best, merge, numbers_of, pack, scores_of, without
 from polybatch.retrieval.ranking import (
     Shard,
     _card_resources,
-    best,
     copy_on_card,
     count_before,
     first_copies,
-    merge,
     number_passages,
-    numbers_of,
-    pack,
-    scores_of,
     set_search_parameters,
-    without,
 )
 
 
@@ -79,6 +74,48 @@ def test_the_same_text_ties_whatever_the_last_bit_says() -> None:
     assert np.allclose(scores, queries @ corpus.T, atol=1e-6)
 
 
+def copies(distinct: int, rows: int, dim: int = 384) -> tuple[np.ndarray, np.ndarray]:
+    """(rows,) which of the distinct texts each row has, and the (rows, dim) vectors."""
+    rng = np.random.default_rng(7)
+    of = rng.integers(0, distinct, rows)
+    return of, np.ascontiguousarray(unit(rng.standard_normal((distinct, dim)))[of])
+
+
+def test_a_cut_list_is_the_beginning_of_the_full_one_however_many_copies_there_are() -> None:
+    of, vectors = copies(300, 9000)
+    numbers = np.random.default_rng(8).permutation(len(of))
+    searched = Shard(shard(vectors).index, numbers, lambda: pa.array([f"text {i}" for i in of]))
+    queries = unit(np.random.default_rng(9).standard_normal((257, 384)))
+    whole, full = numbers_of(searched.search(queries, 100)), numbers_of(searched.search(queries, "all"))
+    assert np.array_equal(whole, full[:, :100])
+    parts = [numbers_of(searched.search(part, 100)) for part in np.split(queries, [64, 128])]
+    assert np.array_equal(whole, np.concatenate(parts))
+
+
+def test_more_near_ties_than_a_list_has_places_are_ordered_as_they_pass_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a model gives all texts one vector: memory would else grow with the corpus."""
+    widths = []
+    reaching = near_ties.reaching
+    monkeypatch.setattr(near_ties, "reaching", lambda *args: widths.append(reaching(*args).shape[1]) or reaching(*args))
+    monkeypatch.setattr(ranking, "_PASSAGES_AT_A_TIME", 500)
+    monkeypatch.setattr(ranking, "_TIES", 100)
+    _, vectors = copies(1, 5000)
+    numbers = np.random.default_rng(8).permutation(5000)
+    queries = unit(np.random.default_rng(9).standard_normal((5, 384)))
+    found = Shard(shard(vectors).index, numbers, lambda: pa.array([])).search(queries, 10)
+    assert numbers_of(found).tolist() == [list(range(10))] * 5
+    assert max(widths) <= 510
+
+
+def test_of_passages_that_rounding_cannot_tell_apart_the_order_is_that_of_exact_scores() -> None:
+    rng = np.random.default_rng(3)
+    vectors = unit(unit(rng.standard_normal((1, 384))) + 3e-8 * rng.standard_normal((2000, 384)))
+    queries = unit(vectors[:1] + rng.standard_normal((70, 384)) / 20)
+    exact = (queries.astype(np.float64) @ vectors.astype(np.float64).T).astype(np.float32)
+    found = numbers_of(shard(vectors).search(queries, 50))
+    assert np.array_equal(found, numbers_of(best(exact, np.arange(2000), 50)))
+
+
 def test_passages_that_an_index_does_not_find_are_left_out() -> None:
     rng = np.random.default_rng(2)
     corpus, queries = unit(rng.standard_normal((200, 8))), unit(rng.standard_normal((20, 8)))
@@ -94,6 +131,13 @@ def test_passages_that_an_index_does_not_find_are_left_out() -> None:
         assert (np.diff(scores[row, : len(found)]) <= 0).all()
     set_search_parameters(probing_one_list.index, "nprobe=4")
     assert (numbers_of(probing_one_list.search(queries, "all")) >= 0).all()
+
+
+def test_what_faiss_says_of_a_search_is_told() -> None:
+    searched = shard(unit(np.random.default_rng(0).standard_normal((200, 8))), factory="IVF4,Flat")
+    set_search_parameters(searched.index, "nprobe=0")
+    with pytest.raises(ConfigError, match="nprobe > 0"):
+        searched.search(np.eye(8, dtype=np.float32), 10)
 
 
 def test_an_unknown_search_parameter_is_told() -> None:

@@ -15,12 +15,15 @@ from small_benchmark import random_embeddings, unit, write_embeddings, write_par
 
 from polybatch.benchmarks.benchmark import absent_schema, excluded_schema
 from polybatch.core import contracts
+from polybatch.core.contracts import SETTINGS
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import read_parquet, write_rows
 from polybatch.retrieval.index import build_indexes
+from polybatch.retrieval.judgements import pad_judgements
+from polybatch.retrieval.judging import score
 from polybatch.retrieval.options import IndexOptions, ScoreOptions
 from polybatch.retrieval.score import made_ahead, main
-from polybatch.retrieval.searchable import pad_judgements
+from polybatch.retrieval.searchable import open_collection
 
 LANGUAGES = ["en", "de", "tr"]
 QUERIES, PASSAGES = 7, 30
@@ -203,6 +206,122 @@ def test_unjudged_queries_are_left_out_and_counted(tmp_path: Path, benchmark: Pa
     assert shares.tolist() == pytest.approx([1, 1, 1])
 
 
+@pytest.mark.parametrize(
+    ("metrics", "settings", "values"),
+    [
+        (["rank_distance"], list(SETTINGS), {"rank_distance"}),
+        (["mrc@10"], ["multilingual"], {"mrc@10"}),
+        (["language_share@10"], ["multilingual"], set()),
+        (["token_f1"], ["multilingual"], set()),
+    ],
+    ids=str,
+)
+def test_cells_without_a_value_of_any_query_are_no_fault(
+    tmp_path: Path, benchmark: Path, metrics: list, settings: list, values: set
+) -> None:
+    """Metrics of another setting, of the shares of languages alone, or of a comparison at the end."""
+    if metrics == ["token_f1"]:
+        for lang in LANGUAGES:
+            rows = [
+                {"query_id": f"q{i}-{lang}", "lang": lang, "text": f"query {i}", "group": f"g{i}"} for i in range(7)
+            ]
+            write_rows(
+                benchmark / f"queries/{lang}.parquet", [{**r, "answers": ["a"]} for r in rows], contracts.QUERIES
+            )
+    random_embeddings(tmp_path, benchmark, LANGUAGES)
+    scores, per_query, lists = run(tmp_path, benchmark, metrics=metrics, settings=settings)
+    assert set(per_query.metric) == values
+    assert set(scores.metric) == values | (
+        {"language_share@10", "pool_share"} if "language_share@10" in metrics else set()
+    )
+    assert len(lists)
+
+
+@pytest.mark.parametrize("how", ["held by no corpus", "excluded"])
+def test_queries_with_a_passage_that_cannot_be_found_have_no_rank_distance(
+    tmp_path: Path, benchmark: Path, how: str
+) -> None:
+    """They count in the other metrics, where the passage is never found."""
+    vectors = random_embeddings(tmp_path, benchmark, LANGUAGES)
+    gone = "gone" if how == "held by no corpus" else "p0-de"
+    judged = [(f"q{i}-{a}", f"p{i}-{b}", 1) for a in LANGUAGES for b in LANGUAGES for i in range(QUERIES)]
+    if how == "held by no corpus":
+        judged += [(f"q0-{lang}", gone, 1) for lang in LANGUAGES]
+        write_rows(benchmark / "absent.parquet", [{"passage_id": gone, "lang": "de"}], absent_schema())
+    else:
+        pairs: list = [{"query_id": f"q0-{lang}", "passage_id": gone} for lang in LANGUAGES]
+        write_rows(benchmark / "excluded.parquet", pairs, excluded_schema())
+    write_qrels(benchmark, judged)
+    scores, per_query, _ = run(tmp_path, benchmark, settings=["multilingual"])
+    counted = scores.set_index(["query_lang", "metric"]).num_queries.to_dict()
+    values = per_query.set_index(["query_id", "metric"]).value
+    for lang in LANGUAGES:
+        rankings = plain_rankings(vectors, lang, LANGUAGES)
+        for metric in ("rank_distance", "last_relevant_rank"):
+            assert counted[lang, metric] == QUERIES - 1
+            assert (f"q0-{lang}", metric) not in values
+        ranks = [rankings[1].index(f"p1-{other}") + 1 for other in LANGUAGES]
+        assert values[f"q1-{lang}", "rank_distance"] == max(ranks) - min(ranks)
+        assert values[f"q1-{lang}", "last_relevant_rank"] == max(ranks)
+        left = [passage for passage in rankings[0] if how == "held by no corpus" or passage != gone]
+        found = {f"p0-{other}" for other in LANGUAGES} - {gone}
+        assert counted[lang, "map"] == QUERIES
+        whole = average_precision(left, found)
+        assert values[f"q0-{lang}", "map"] == pytest.approx(whole * len(found) / (len(found) + 1))
+        # With the German passage excluded, the own language has nothing to be first with in German.
+        assert counted[lang, "own_language_first"] == QUERIES - (lang == "de" and how == "excluded")
+
+
+def test_metrics_of_higher_relevance_leave_out_queries_without_such_a_passage(tmp_path: Path, benchmark: Path) -> None:
+    rng = np.random.default_rng(5)
+    relevance = {
+        i: {f"p{j}-en": int(rng.integers(1, 4)) for j in rng.choice(PASSAGES, 4, replace=False)} for i in range(6)
+    }
+    relevance |= {5: {"p1-en": 2, "p2-en": 1}, 6: {"p3-en": 1, "p4-en": 1}}
+    write_side(benchmark, "queries", "en", [(f"q{i}-en", f"query {i}", "") for i in range(QUERIES)])
+    write_side(benchmark, "corpus", "en", [(f"p{i}-en", f"passage {i}", "") for i in range(PASSAGES)])
+    write_qrels(
+        benchmark, [(f"q{i}-en", passage, grade) for i, of in relevance.items() for passage, grade in of.items()]
+    )
+    vectors = random_embeddings(tmp_path, benchmark, LANGUAGES)
+    embedded = {side: {"en": of_lang["en"]} for side, of_lang in vectors.items()}
+    write_embeddings(tmp_path / "embeddings", benchmark, embedded)
+    build_indexes(tmp_path / "embeddings", ["en"], "Flat", IndexOptions(), tmp_path / "index")
+    metrics = ["map", "recall@10", "ndcg@10"]
+    names = [f"{metric}{suffix}" for suffix in ("", "-l2", "-l3") for metric in metrics]
+    scores, per_query, _ = run(tmp_path, benchmark, settings=["monolingual"], metrics=names)
+    expected = {}
+    for i, ranking in enumerate(plain_rankings(vectors, "en", ["en"])):
+        for least, suffix in ((1, ""), (2, "-l2"), (3, "-l3")):
+            grades = {passage: grade for passage, grade in relevance[i].items() if grade >= least}
+            if grades:
+                dcg, ideal = (
+                    sum(grade / np.log2(place + 2) for place, grade in enumerate(order[:10]))
+                    for order in (
+                        [grades.get(passage, 0) for passage in ranking],
+                        sorted(grades.values(), reverse=True),
+                    )
+                )
+                recall = len(set(ranking[:10]) & set(grades)) / len(grades)
+                for metric, value in zip(
+                    metrics, (average_precision(ranking, set(grades)), recall, dcg / ideal), strict=True
+                ):
+                    expected[f"q{i}-en", metric + suffix] = value
+    assert per_query.set_index(["query_id", "metric"]).value.to_dict() == pytest.approx(expected)
+    counts = {metric: sum(name == metric for _, name in expected) for metric in names}
+    assert scores.set_index("metric").num_queries.to_dict() == counts
+    assert counts["map-l3"] < counts["map-l2"] < counts["map"] == QUERIES
+
+
+def test_the_languages_of_passages_are_looked_up_for_the_pool_alone(tmp_path: Path, benchmark: Path) -> None:
+    random_embeddings(tmp_path, benchmark, LANGUAGES)
+    collection = open_collection(tmp_path / "embeddings", tmp_path / "index", benchmark)
+    for settings, looked_up in ((["monolingual", "cross_lingual"], False), (["multilingual"], True)):
+        list(score(collection, ScoreOptions.from_values({"settings": settings})))
+        assert ("pool" in vars(collection)) == looked_up
+    assert collection.pool.languages.dtype == np.int16
+
+
 def test_a_setting_without_any_judged_query_is_an_error(tmp_path: Path) -> None:
     benchmark = tmp_path / "test"
     for lang in ("en", "de"):
@@ -338,10 +457,32 @@ def test_what_an_index_loses_is_said_with_the_scores(
 
 def test_a_depth_cuts_every_list(tmp_path: Path, benchmark: Path) -> None:
     random_embeddings(tmp_path, benchmark, LANGUAGES)
-    cut, _, lists = run(tmp_path, benchmark, depth=10, metrics=["ndcg@10", "recall@100"])
+    cut, _, lists = run(tmp_path, benchmark, depth=10, metrics=["ndcg@10", "recall@10"])
     assert lists["rank"].max() == 10
     full, _, _ = run(tmp_path, benchmark, metrics=["ndcg@10", "recall@10"])
     assert np.allclose(cut.value, full.value)  # nothing beyond rank 10 counts in either
+
+
+def test_copies_tie_in_the_pool_and_in_cut_lists_as_in_full_ones(tmp_path: Path) -> None:
+    """A text that stands in two languages is a copy too: interface strings are often left in English."""
+    benchmark, rng = tmp_path / "copies", np.random.default_rng(0)
+    of = {lang: rng.integers(0, 40, 700) for lang in ("en", "de")}
+    distinct, queries = unit(rng.standard_normal((40, 384))), unit(rng.standard_normal((90, 384)))
+    for lang, rows in of.items():
+        write_side(benchmark, "queries", lang, [(f"q{i}-{lang}", f"query {i}", "") for i in range(len(queries))])
+        write_side(benchmark, "corpus", lang, [(f"p{i:03d}-{lang}", f"text {row}", "") for i, row in enumerate(rows)])
+    write_qrels(benchmark, [(f"q{i}-{a}", f"p{i:03d}-{b}", 1) for a in of for b in of for i in range(len(queries))])
+    corpus = {lang: distinct[rows] for lang, rows in of.items()}
+    write_embeddings(tmp_path / "embeddings", benchmark, {"queries": dict.fromkeys(of, queries), "corpus": corpus})
+    build_indexes(tmp_path / "embeddings", list(of), "Flat", IndexOptions(), tmp_path / "index")
+    exact = (queries.astype(np.float64) @ np.concatenate([*corpus.values()]).T.astype(np.float64)).astype(np.float32)
+    ids = np.array([f"p{i:03d}-{lang}" for lang in of for i in range(700)])
+    expected = [sorted(sorted(ids, reverse=True), key=dict(zip(ids, -row, strict=True)).get)[:60] for row in exact]
+    for depth in (60, "all"):
+        options = {"settings": ["multilingual"], "metrics": ["mrr@10", "recall@60"], "top_k": 60, "depth": depth}
+        _, _, lists = run(tmp_path, benchmark, **options)
+        english = lists[lists.query_id.str.endswith("-en")].passage_id.to_numpy().reshape(len(queries), 60)
+        assert english.tolist() == expected, depth
 
 
 def test_tables_are_made_ahead_in_their_order_and_faults_are_told() -> None:
@@ -388,6 +529,11 @@ def test_excluded_passages_have_no_rank(tmp_path: Path, benchmark: Path, depth: 
     ("options", "words"),
     [
         ({"depth": 100}, "rank_distance and last_relevant_rank and own_language_first needs depth"),
+        (
+            {"depth": 10, "metrics": ["map", "recall@100", "ndcg@20-l2"]},
+            "recall@100 and ndcg@20-l2 would .* depth 10: .*100",
+        ),
+        ({"depth": 10, "metrics": ["map", "tlr@20"]}, "tlr@20 would look at the first 10"),
         ({"depth": "full"}, "depth: must be all or a whole number from 1, not 'full'"),
         ({"metrics": ["map", "MAP", "map"]}, "metrics.1: 'MAP' is no metric"),
         ({"settings": []}, "settings: must not be empty"),
@@ -397,6 +543,13 @@ def test_excluded_passages_have_no_rank(tmp_path: Path, benchmark: Path, depth: 
 def test_unusable_options_are_refused(options: dict, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         ScoreOptions.from_values(options)
+
+
+def test_metrics_that_a_depth_is_enough_for_are_taken() -> None:
+    """Those of language bias are none of a setting without the pool."""
+    metrics = ["map", "mrr", "ndcg@100-l2", "language_share@200"]
+    assert ScoreOptions.from_values({"depth": 100, "metrics": metrics, "settings": ["monolingual"]}).metrics == metrics
+    assert ScoreOptions.from_values({"depth": 200, "metrics": metrics}).depth == 200
 
 
 def test_embeddings_of_other_texts_are_refused(tmp_path: Path, benchmark: Path) -> None:

@@ -15,7 +15,7 @@ from polybatch.config.study_paths import StudyPaths
 from polybatch.core import contracts
 from polybatch.core.errors import DataError
 from polybatch.core.files import read_json, write_json, write_rows
-from polybatch.retrieval.ranking import ALL, numbers_of
+from polybatch.retrieval.keys import ALL, numbers_of
 from polybatch.retrieval.searchable import open_collection
 from polybatch.search.indexed import Indexed, read_study
 from polybatch.search.retriever import Asked, Retriever, open_retriever

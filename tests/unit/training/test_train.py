@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from toy_training import ELABORATE, HYBRID, LANGS, OPTIONS, command, killed_at, make_study, options, run, text, weights
 
-from polybatch.core import checkpoints
+from polybatch.core import checkpoints, digest
 from polybatch.core.errors import ConfigError, DataError, TrainingError
 from polybatch.core.files import read_json, write_json
 from polybatch.core.sums import write_sums
@@ -252,10 +252,29 @@ def test_buckets_by_themselves_are_for_a_processor_that_pads(changes, width):
     assert on_this_machine(options(**changes)).bucket_width == width
 
 
-@pytest.mark.parametrize("changes", [{"precision": "bf16"}, {"gradient_checkpointing": True}], ids=str)
-def test_precision_and_memory_options_train(study, tmp_path, changes):
-    _, result, _ = run(study, tmp_path, options(max_steps=6, **changes))
-    assert result["steps"] == 6
+def test_gradient_checkpointing_computes_what_is_in_the_layers_twice(study, tmp_path):
+    import torch
+    from transformers.models.bert.modeling_bert import BertAttention
+
+    passes = []
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(
+        lambda module, _: passes.append(module.training) if isinstance(module, BertAttention) else None
+    )
+    counts, trained = [], []
+    try:
+        for again in (False, True):
+            passes.clear()
+            settings = options(max_steps=6, gradient_checkpointing=again)
+            trained.append(run(study, tmp_path / str(again), settings, encoder="without_dropout")[0].state_dict())
+            counts.append((sum(passes), len(passes) - sum(passes)))
+    finally:
+        hook.remove()
+    (once, validation), (twice, same) = counts
+    # Of both sides of each step; the passes that measure memory are without.
+    assert twice - once == 2 * 6 and once >= 2 * 6
+    assert validation == same > 0
+    for name, tensor in trained[0].items():
+        torch.testing.assert_close(trained[1][name], tensor, rtol=1e-4, atol=1e-5)
 
 
 def test_the_command_writes_a_model_that_says_what_it_is(study, tmp_path):
@@ -415,6 +434,39 @@ def test_a_training_goes_on_where_other_processes_prepare_batches(study, tmp_pat
         return fingerprint_of(parse(command(study, tmp_path, options=json.dumps(options(**changes).as_dict()))), model)
 
     assert fingerprint(num_workers=0) == fingerprint(num_workers=3) != fingerprint(batch_size=4)
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A copy of the code, of which digests are taken anew."""
+    copied = tmp_path / "polybatch"
+    shutil.copytree(Path(digest.__file__).parents[1], copied, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(digest, "_PACKAGE", copied)
+    cached = (digest._closure, digest._module, digest._parsed_modules)
+
+    def anew():
+        for function in cached:
+            function.cache_clear()
+
+    anew()
+    yield copied, anew
+    anew()
+
+
+@pytest.mark.parametrize(
+    ("edit", "other"), [("# a comment", False), ("def draw(): ...", True)], ids=["a comment", "code"]
+)
+@pytest.mark.parametrize("module", ["batch_sampler", "objectives/infonce"])
+def test_checkpoints_are_of_the_code_that_made_them(study, tmp_path, package, module, edit, other):
+    model = load_encoder(str(study / "encoder"))
+    args = parse(command(study, tmp_path))
+    before = fingerprint_of(args, model)
+    copied, anew = package
+    with open(copied / f"training/{module}.py", "a") as handle:
+        handle.write(f"\n{edit}\n")
+    anew()
+    after = fingerprint_of(args, model)
+    assert {name for name in before if before[name] != after[name]} == ({"code"} if other else set())
 
 
 def test_a_fingerprint_sees_every_file_of_a_folder(tmp_path):

@@ -1,6 +1,6 @@
 """Which checkpoints a training may continue from, and the weights in them.
 
-A folder of checkpoints carries the fingerprint of what made them (data, encoder, options, seed, versions).
+A folder of checkpoints carries the fingerprint of what made them (data, encoder, options, seed, code, versions).
 Checkpoints with another fingerprint are removed, and so is one that a killed process left half written: its checksums,
 which are written last, are missing. One that differs from its checksums is set aside, and the one before it serves.
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,8 +103,14 @@ class VectorFile:
         """Some of them, in any order: (len(rows), dim) float32. Reads of the file what they take."""
         import numpy as np
 
-        array = np.memmap(self.path, self.dtype, "r", self.offset, (self.rows, self.dim))
-        return np.ascontiguousarray(array[rows], np.float32)
+        return np.ascontiguousarray(self._in_file[rows], np.float32)
+
+    @cached_property
+    def _in_file(self) -> np.ndarray:
+        """Mapped once: to map it anew takes as long as to read fifty of them."""
+        import numpy as np
+
+        return np.asarray(np.memmap(self.path, self.dtype, "r", self.offset, (self.rows, self.dim)))
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Some of them, by rising row numbers: (len(rows), dim) float32. Reads the file from its start to its end."""

@@ -25,7 +25,7 @@ from polybatch.core.files import atomic_path, read_json, sha256_file, write_json
 from polybatch.embedding.vectors import VectorFile, open_vectors, remove_other_languages, up_to_date_record
 from polybatch.retrieval import faiss_builds
 from polybatch.retrieval.flat_index import ROWS_AT_A_TIME, write_flat
-from polybatch.retrieval.options import EXACT, IndexOptions
+from polybatch.retrieval.options import EXACT, IndexOptions, faiss_reason
 
 if TYPE_CHECKING:
     import faiss
@@ -39,7 +39,13 @@ _POINTS_PER_CENTROID = 39
 
 
 def build_indexes(
-    embeddings: Path, languages: Sequence[str], factory: str, options: IndexOptions, output: Path
+    embeddings: Path,
+    languages: Sequence[str],
+    factory: str,
+    options: IndexOptions,
+    output: Path,
+    *,
+    threads: int | None = None,
 ) -> dict[str, int]:
     """Brings the indexes of one set of embeddings up to date.
 
@@ -49,6 +55,7 @@ def build_indexes(
         factory: A FAISS factory string: Flat (exact), IVF64,Flat, HNSW32, PQ32x4, ...
         options: See IndexOptions.
         output: index/<run>/<name>.
+        threads: That there are, at most; None for as many as the options say.
 
     Returns:
         {"built": indexes written, "kept": indexes that were up to date}.
@@ -85,7 +92,7 @@ def build_indexes(
         counts["built" if record is None else "kept"] += 1
         if record is None:
             vectors = open_vectors(embeddings / "corpus" / f"{lang}.npy", corpus[lang])
-            record = _write_index(vectors, options, path, wanted)
+            record = _write_index(vectors, options, path, wanted, threads)
         records[lang] = record
     given = made_from.record({"factory": factory, **options.given()}, embeddings=embeddings / "embeddings.json")
     index = {"languages": list(languages), "factory": factory, "corpus": records, "made_from": given}
@@ -93,7 +100,7 @@ def build_indexes(
     return counts
 
 
-def build_index(vectors: VectorFile, factory: str, options: IndexOptions) -> faiss.Index:
+def build_index(vectors: VectorFile, factory: str, options: IndexOptions, threads: int | None = None) -> faiss.Index:
     """Trains an index if its kind needs training, and adds the vectors in their order, block by block.
 
     More than 65,536 vectors, and more than 256 a list of an inverted file, are not trained on: then a sample is, evenly
@@ -103,11 +110,12 @@ def build_index(vectors: VectorFile, factory: str, options: IndexOptions) -> fai
         vectors: Of length 1.
         factory: A FAISS factory string.
         options: See IndexOptions.
+        threads: That there are, at most; None for as many as the options say.
     """
     import faiss
 
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(options.threads)
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(min(options.threads, threads or options.threads))
     try:
         index = _new_index(vectors.dim, factory, options)
         if not index.is_trained:
@@ -117,7 +125,7 @@ def build_index(vectors: VectorFile, factory: str, options: IndexOptions) -> fai
     except RuntimeError as error:
         raise _told(error, factory, options, vectors.rows, vectors.dim) from error
     finally:
-        faiss.omp_set_num_threads(threads)
+        faiss.omp_set_num_threads(before)
     if index.ntotal != vectors.rows:
         raise DataError(
             "FAISS did not add every vector.", expected=f"{vectors.rows} rows", found=f"{index.ntotal} rows"
@@ -146,8 +154,8 @@ def _sample(vectors: VectorFile, index: faiss.Index) -> np.ndarray:
 
 
 def _told(error: RuntimeError, factory: str, options: IndexOptions, rows: int, dim: int) -> ConfigError | DataError:
-    """What FAISS threw, in terms of the configuration. Its message ends with the reason, after the C++ place."""
-    reason = str(error).rpartition(": ")[2].strip() or str(error)
+    """What FAISS threw, in terms of the configuration."""
+    reason = faiss_reason(error)
     if "training points" in reason:
         return DataError(
             f"There are too few passages to train the index {factory!r}.",
@@ -162,7 +170,9 @@ def _told(error: RuntimeError, factory: str, options: IndexOptions, rows: int, d
     )
 
 
-def _write_index(vectors: VectorFile, options: IndexOptions, path: Path, made_from: dict[str, Any]) -> dict[str, Any]:
+def _write_index(
+    vectors: VectorFile, options: IndexOptions, path: Path, made_from: dict[str, Any], threads: int | None
+) -> dict[str, Any]:
     import faiss
 
     factory = made_from["factory"]
@@ -170,7 +180,7 @@ def _write_index(vectors: VectorFile, options: IndexOptions, path: Path, made_fr
         if factory == EXACT and not options.build_parameters:
             write_flat(vectors, partial)
         else:
-            faiss.write_index(build_index(vectors, factory, options), str(partial))
+            faiss.write_index(build_index(vectors, factory, options, threads), str(partial))
     record = {**made_from, "rows": vectors.rows, "dim": vectors.dim, "sha256": sha256_file(path)}
     write_json(path.with_suffix(".json"), record)
     stage.log.info("%s: %d vectors, %s", path, vectors.rows, factory)
@@ -183,6 +193,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--languages", nargs="*", default=[], help="default: all that the embeddings hold")
     parser.add_argument("--factory", default="Flat", help="a FAISS factory string")
     parser.add_argument("--options", default="{}", type=IndexOptions.from_json, help="IndexOptions, as JSON")
+    parser.add_argument("--threads", type=int, help="that the job has, at most; default: as the options say")
     parser.add_argument("--output", required=True, type=Path, nargs="+", help="one folder for each benchmark")
     args = parser.parse_args(argv)
 
@@ -195,7 +206,7 @@ def main(argv: list[str] | None = None) -> None:
         )
     for embeddings, output in zip(args.embeddings, args.output, strict=True):
         languages = args.languages or list(read_json(embeddings / "embeddings.json")["corpus"])
-        counts = build_indexes(embeddings, languages, args.factory, args.options, output)
+        counts = build_indexes(embeddings, languages, args.factory, args.options, output, threads=args.threads)
         stage.log.info("%s: %d index(es) built, %d up to date", output, counts["built"], counts["kept"])
 
 

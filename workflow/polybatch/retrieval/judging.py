@@ -20,7 +20,8 @@ from polybatch.core import stage
 from polybatch.core.contracts import POOL
 from polybatch.core.errors import DataError
 from polybatch.retrieval import by_ranx
-from polybatch.retrieval.language_bias import Pool, bias_values, language_shares, share_depths
+from polybatch.retrieval.keys import ALL, NO_PASSAGE, numbers_of
+from polybatch.retrieval.language_bias import bias_values, language_shares, share_depths
 from polybatch.retrieval.metrics import (
     LANGUAGE_SHARE,
     PADDING,
@@ -29,11 +30,11 @@ from polybatch.retrieval.metrics import (
     cells_of,
     is_bias_metric,
     is_rank_metric,
+    least_relevance,
     setting_of,
 )
 from polybatch.retrieval.options import ScoreOptions
 from polybatch.retrieval.rank_correlation import correlation_depths, rank_correlations
-from polybatch.retrieval.ranking import ALL, NO_PASSAGE, numbers_of
 from polybatch.retrieval.searchable import Collection, Ranking
 from polybatch.retrieval.token_f1 import token_f1
 
@@ -192,7 +193,7 @@ class _Judge:
             )
         self.by_rank = [name for name in options.metrics if is_rank_metric(name)]
         self.bias = [name for name in options.metrics if setting == "multilingual" and is_bias_metric(name)]
-        self.pool = languages_of_pool(collection)
+        self.collection, self.query_lang = collection, query_lang
         self.own = list(collection.shards).index(query_lang) if query_lang in collection.shards else -1
         self.answers = (
             None
@@ -230,14 +231,20 @@ class _Judge:
             self.settle()
         values = {}
         if self.bias:
-            values = bias_values(ranking, relevant, relevance, self.pool, own=self.own, metrics=self.bias, ranks=ranks)
+            values = bias_values(
+                *(ranking, relevant, relevance, self.collection.pool),
+                own=self.own,
+                metrics=self.bias,
+                ranks=ranks,
+                lost=self.collection.lost(self.query_lang, at, relevant),
+            )
         if self.answers is not None:
             values[TOKEN_F1] = self.answers.token_f1(at, ranking[:, 0])
         for metric, of_metric in values.items():
             self._column(self.cell.values, metric)[at] = of_metric
         for depth in share_depths(self.bias):
-            column = self._column(self.cell.shares, f"{LANGUAGE_SHARE}@{depth}", len(self.pool.shares))
-            column[at] = language_shares(ranking, self.pool, depth)
+            shares = language_shares(ranking, self.collection.pool, depth)
+            self._column(self.cell.shares, f"{LANGUAGE_SHARE}@{depth}", shares.shape[1])[at] = shares
 
     def settle(self) -> None:
         """Fills in what waits for ranx."""
@@ -247,25 +254,12 @@ class _Judge:
             at, ranks, relevant, relevance = map(np.concatenate, zip(*self._waiting, strict=True))
             self._waiting, self._ranks_waiting = [], 0
             for metric, of_metric in by_ranx.rank_values(ranks, relevant, relevance, self.by_rank).items():
-                self.cell.values[metric][at] = of_metric
+                self.cell.values[metric][at] = np.where(relevance[:, 0] < least_relevance(metric), np.nan, of_metric)
 
     def _column(self, columns: dict[str, np.ndarray], metric: str, *width: int) -> np.ndarray:
         import numpy as np
 
         return columns.setdefault(metric, np.full((len(self.cell.top), *width), np.nan))
-
-
-def languages_of_pool(collection: Collection) -> Pool:
-    """The languages of all passages; a language's number is its place among the shards."""
-    import numpy as np
-
-    absent = [len(collection.benchmark.absent.get(lang, ())) for lang in collection.shards]
-    languages = np.empty(len(collection.passage_ids) + sum(absent), np.int64)
-    for code, shard in enumerate(collection.shards.values()):
-        languages[shard.numbers] = code
-    languages[len(collection.passage_ids) :] = np.repeat(np.arange(len(absent)), absent)
-    sizes = np.array([len(shard.numbers) for shard in collection.shards.values()])
-    return Pool(languages, sizes / sizes.sum())
 
 
 class _Answers:

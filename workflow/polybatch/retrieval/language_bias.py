@@ -52,8 +52,8 @@ class Pool:
     """The languages of a pool.
 
     Attributes:
-        languages: (passages,) int64, the language of each passage; passages that are judged but held by no corpus may
-            stand behind the others.
+        languages: (passages,) whole numbers, the language of each passage; passages that are judged but held by no
+            corpus may stand behind the others.
         shares: (L,) float64, the share of each language among the passages that can be retrieved.
     """
 
@@ -70,6 +70,7 @@ def bias_values(
     own: int,
     metrics: Sequence[str],
     ranks: np.ndarray | None = None,
+    lost: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """All bias metrics of one block of queries, but for the shares.
 
@@ -80,27 +81,40 @@ def bias_values(
         own: The queries' language, or -1.
         metrics: Names among those that `is_bias_metric` knows; shares are passed over.
         ranks: (n, R) of the relevant passages in the full ranking, where they are known; see `relevant_ranks`.
+        lost: (n, R) bool, relevant passages that no ranking of their query can hold. They count as never found. A rank
+            distance and a last rank are not known then, and whether the own language comes first is a matter of the
+            others.
 
     Returns:
-        metric -> (n,) float64. Metrics that ask for passages in the query's own language are left out where `own`
-        is -1.
+        metric -> (n,) float64, NaN where there is no value. Metrics that ask for passages in the query's own language
+        are left out where `own` is -1.
     """
+    import numpy as np
+
     languages, values = pool.languages, {}
     ranks = relevant_ranks(ranking, relevant) if ranks is None else ranks
+    lost = np.zeros(relevant.shape, bool) if lost is None else lost
+    whole = np.logical_not(np.any(lost, axis=1))
+
+    def of_whole(found: np.ndarray) -> np.ndarray:
+        column = np.full(len(whole), np.nan)
+        column[whole] = found
+        return column
+
     if RANK_DISTANCE in metrics:
-        values[RANK_DISTANCE] = rank_distance(ranking, relevant, ranks)
+        values[RANK_DISTANCE] = of_whole(rank_distance(ranking[whole], relevant[whole], ranks[whole]))
     for metric in metrics:
         name, _, depth = metric.partition("@")
         if name == LANGUAGE_DISTANCE:
             values[metric] = distance_from_pool(ranking, pool, int(depth))
         elif name == LAST_RANK:
-            values[metric] = last_relevant_rank(ranks, relevant)
+            values[metric] = of_whole(last_relevant_rank(ranks[whole], relevant[whole]))
         elif name == OTHER_RECALL:
             values[metric] = other_language_recall(ranks, relevant, languages, own=own, depth=int(depth))
         elif name == OWN_NDCG and own >= 0:
             values[metric] = own_language_ndcg(ranks, relevant, relevance, languages, own=own, depth=int(depth))
         elif name == OWN_FIRST and own >= 0:
-            values[metric] = own_language_first(ranks, relevant, languages, own)
+            values[metric] = own_language_first(ranks, np.where(lost, PADDING, relevant), languages, own)
     if own >= 0 and set(FIRST_PASSAGE) & set(metrics):
         found = first_passage(ranking, relevant, languages, own)
         values |= {name: found[name] for name in FIRST_PASSAGE if name in metrics}

@@ -64,6 +64,16 @@ def is_rank_metric(name: str) -> bool:
     return bool(_RANK_METRIC.fullmatch(name))
 
 
+def cut_off(name: str) -> int:
+    """The k of a metric's name, as in ndcg@10 or ndcg@10-l2; 0 where there is none."""
+    return int(name.partition("@")[2].partition("-l")[0] or 0)
+
+
+def least_relevance(name: str) -> int:
+    """From which relevance on a passage is relevant to one of ranx's metrics: 2 for ndcg@10-l2, 1 without a suffix."""
+    return int(name.partition("-l")[2] or 1)
+
+
 def metric_fault(name: object) -> str | None:
     """What is wrong with a metric's name, and which names there are; None for a metric."""
     if isinstance(name, str) and is_metric(name):
@@ -174,7 +184,7 @@ def _require_all_ranked(ranks: np.ndarray, relevant: np.ndarray, metric: str) ->
     if unknown.any():
         raise DataError(
             f"The {metric.replace('_', ' ')} needs the full ranking.",
-            expected="every relevant passage ranked",
+            expected="every relevant passage ranked that a corpus holds",
             found=f"{int(unknown.sum())} of {len(ranks)} queries with a relevant passage that was not retrieved",
             remedy="score with depth `all` on a Flat index (an IVF index: probe every list), or leave "
             f"{metric} out of the metrics",

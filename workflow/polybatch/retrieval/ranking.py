@@ -1,13 +1,7 @@
-"""Ranked lists from FAISS indexes or from all inner products, their merging, and ranks without a ranked list.
+"""Ranked lists from FAISS indexes or from all inner products, and ranks without a ranked list.
 
 inputs: vectors, or FAISS indexes, of each language's corpus
-outputs: keys of ranked lists, ranks of given passages
-
-An entry of a ranked list is one uint64 key: the high half falls as the score rises, the low half is the passage's
-number. Sorting keys sorts by score, best first, and equal scores by number; numbers fall as the passage ids rise,
-because trec_eval ranks equal scores so, and mteb with it. One vectorised sort of whole blocks does that, and merging
-lists is sorting them together. The greatest key stands for "no passage": FAISS fills lists that it could not complete,
-and such an entry must never become a passage.
+outputs: keys of ranked lists (keys.py), ranks of given passages
 
 A rank needs no sorting: it is one more than the number of passages that stand before.
 """
@@ -24,17 +18,16 @@ from polybatch.core import stage
 from polybatch.core.device import given_cards
 from polybatch.core.errors import ConfigError, DataError
 from polybatch.embedding.vectors import VectorFile
+from polybatch.retrieval import near_ties
+from polybatch.retrieval.keys import ALL, at_least, best, least_of_best, merge, pack, scores_of
 from polybatch.retrieval.metrics import PADDING
+from polybatch.retrieval.options import faiss_reason
 
 if TYPE_CHECKING:
     import faiss
     import numpy as np
     import pyarrow as pa
 
-ALL = "all"
-NO_PASSAGE = 2**64 - 1
-_HALF = 32
-_SIGN = 0x8000_0000
 # The longest list that FAISS selects on a card (GPU_MAX_SELECTION_K in its gpu/utils/DeviceDefs.cuh).
 _DEEPEST_ON_CARD = 2048
 # Corpora up to this size stay in memory; greater ones are read again for each block of queries.
@@ -43,77 +36,8 @@ _RESIDENT_BYTES = 64 * 2**20
 _PASSAGES_AT_A_TIME = 4096
 # Comparing a row with so many scores takes as long as one of the steps of sorting it, of which there are log2(N).
 _COMPARISONS_OF_A_SORT = 3
-
-
-def pack(scores: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Keys of the given float32 scores and passage numbers below 2**32 - 1; a negative number is no passage."""
-    import numpy as np
-
-    bits = (scores.astype(np.float32) + np.float32(0.0)).view(np.uint32)  # adding zero makes -0.0 equal to 0.0
-    rising = np.where(bits & _SIGN, ~bits, bits | np.uint32(_SIGN))
-    keys = (~rising).astype(np.uint64) << np.uint64(_HALF) | numbers.astype(np.uint32)
-    return np.where(numbers < 0, np.uint64(NO_PASSAGE), keys)
-
-
-def numbers_of(keys: np.ndarray) -> np.ndarray:
-    """The passage numbers of keys, int64; PADDING where there is no passage."""
-    import numpy as np
-
-    return np.where(keys == NO_PASSAGE, PADDING, (keys & np.uint64(0xFFFF_FFFF)).astype(np.int64))
-
-
-def scores_of(keys: np.ndarray) -> np.ndarray:
-    """The float32 scores of keys; without meaning where there is no passage."""
-    import numpy as np
-
-    rising = ~(keys >> np.uint64(_HALF)).astype(np.uint32)
-    return np.where(rising & _SIGN, rising ^ np.uint32(_SIGN), ~rising).view(np.float32)
-
-
-def merge(lists: Sequence[np.ndarray], depth: int | str) -> np.ndarray:
-    """The ranking of the union of disjoint corpora, from (n, k) keys of each."""
-    import numpy as np
-
-    merged = np.sort(np.concatenate(lists, axis=1), axis=1)
-    return merged if depth == ALL else merged[:, : int(depth)]
-
-
-def best(scores: np.ndarray, numbers: np.ndarray, depth: int, least: np.ndarray | None = None) -> np.ndarray:
-    """The best passages of each query, from all scores, without sorting them all.
-
-    Args:
-        scores: (n, N) float32; minus infinity is no passage.
-        numbers: (N,) the passages' numbers.
-        depth: Entries a list.
-        least: (n,) float32: scores below are not wanted, whatever the depth.
-
-    Returns:
-        (n, k) keys, best first; k is at most the depth. Lists of fewer passages end with NO_PASSAGE.
-    """
-    import numpy as np
-
-    queries, passages = scores.shape
-    if least is None and depth < passages:
-        least = np.partition(scores, passages - depth, axis=1)[:, passages - depth]
-    if least is None:
-        keys = pack(scores, np.where(np.isneginf(scores), PADDING, numbers))
-    else:
-        places = np.flatnonzero(scores >= least[:, None])
-        rows, columns = np.divmod(places, passages)
-        found = scores.ravel()[places] if scores.flags.c_contiguous else scores[rows, columns]
-        keys = _lists(rows, pack(found, np.where(np.isneginf(found), PADDING, numbers[columns])), queries)
-    keys.sort(axis=1)
-    return keys[:, :depth]
-
-
-def _lists(rows: np.ndarray, keys: np.ndarray, queries: int) -> np.ndarray:
-    """(queries, longest list) keys, from keys in the order of their rows."""
-    import numpy as np
-
-    counts = np.bincount(rows, minlength=queries)
-    lists = np.full((queries, int(counts.max(initial=0))), NO_PASSAGE, np.uint64)
-    lists[rows, np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)] = keys
-    return lists
+# Near ties at the end of a list are kept until it is this many times as long as wanted, and longer by a block's worth.
+_WIDEST, _TIES = 2, 1024
 
 
 def count_before(
@@ -165,21 +89,6 @@ def _true_in_rows(mask: np.ndarray) -> np.ndarray:
 
     counts: np.ndarray = np.bitwise_count(np.packbits(mask, axis=1)).sum(axis=1, dtype=np.int64)
     return counts
-
-
-def without(keys: np.ndarray, numbers: np.ndarray, depth: int | str) -> np.ndarray:
-    """Takes passages out of rankings.
-
-    Args:
-        keys: (n, k) keys, best first; changed in place.
-        numbers: (n, E) passages to take out of each ranking, padded with PADDING.
-        depth: Entries a list afterwards, or "all".
-    """
-    ranked = numbers_of(keys)
-    for column in numbers.T:
-        keys[(ranked == column[:, None]) & (column != PADDING)[:, None]] = NO_PASSAGE
-    keys.sort(axis=1)
-    return keys if depth == ALL else keys[:, : int(depth)]
 
 
 @dataclass(frozen=True)
@@ -245,7 +154,15 @@ class Shard:
         on_card = self.on_card is not None and k <= _DEEPEST_ON_CARD
         if self.exact and not on_card:
             return best(self.scores(queries), self.numbers, k) if depth == ALL else self.search_vectors(queries, k)
-        scores, rows = (self.on_card if on_card else self.index).search(queries, k)  # type: ignore[union-attr]
+        try:
+            scores, rows = (self.on_card if on_card else self.index).search(queries, k)  # type: ignore[union-attr]
+        except RuntimeError as error:
+            raise ConfigError(
+                f"FAISS cannot search an index for lists of {k}.",
+                expected="an index and search parameters that go together, for example nprobe of 1 and more",
+                found=faiss_reason(error),
+                remedy="change `search_parameters`, `depth` or the index, and run again",
+            ) from error
         keys = pack(scores, np.where(rows < 0, PADDING, self.numbers[rows]))
         keys.sort(axis=1)
         return keys
@@ -265,18 +182,34 @@ class Shard:
     def search_vectors(self, queries: np.ndarray, depth: int) -> np.ndarray:
         """The exact best of the corpus, whatever the index: (n, k) keys as of `search`.
 
-        The vectors pass by in blocks, and of each block only what is better than the best so far is looked at. Memory
-        depends on queries and depth alone.
+        The vectors pass by in blocks, and of each block only what may be among the best is looked at. Memory depends on
+        queries and depth alone. Which queries and passages share a block has no say in the order (`near_ties`).
         """
         import numpy as np
 
-        depth = min(depth, len(self.numbers))
-        kept, least = np.full((len(queries), depth), NO_PASSAGE, np.uint64), None
+        depth, margin = min(depth, len(self.numbers)), near_ties.margin(queries)
+        kept = np.empty((len(queries), 0), np.uint64)
         for start, block in self._blocks():
-            numbers = self.numbers[start : start + len(block)]
-            kept = merge([kept, best(_finite(queries @ block.T), numbers, depth, least)], depth)
-            least = scores_of(kept[:, -1]) if start + len(block) >= depth else None
-        return kept
+            last = kept[:, depth - 1] if kept.shape[1] >= depth else None
+            # Not named here: its scores would be held beside those of the next block.
+            found = _better(_finite(queries @ block.T), self.numbers[start : start + len(block)], depth, last, margin)
+            kept = near_ties.reaching(merge([kept, found], ALL), depth, margin)
+            if kept.shape[1] > _WIDEST * depth + _TIES:
+                kept = near_ties.settled(kept, queries, self.vectors_of, margin, depth)
+        return near_ties.settled(kept, queries, self.vectors_of, margin, depth)
+
+    def vectors_of(self, passages: np.ndarray) -> np.ndarray:
+        """(len(passages), dim) float32: the vectors of passages, by their numbers."""
+        import numpy as np
+
+        order = self._by_number
+        return self.vectors_at(order[np.searchsorted(self.numbers, passages, sorter=order)])
+
+    @cached_property
+    def _by_number(self) -> np.ndarray:
+        import numpy as np
+
+        return np.argsort(self.numbers)
 
     def vectors_at(self, rows: np.ndarray) -> np.ndarray:
         """(len(rows), dim) float32: some of the corpus's vectors."""
@@ -292,6 +225,21 @@ class Shard:
             return
         for start in range(0, len(self.resident), _PASSAGES_AT_A_TIME):
             yield start, self.resident[start : start + _PASSAGES_AT_A_TIME]
+
+
+def _better(
+    scores: np.ndarray, numbers: np.ndarray, depth: int, last: np.ndarray | None, margin: np.float32
+) -> np.ndarray:
+    """(n, k) keys, in any order, of all (n, N) scores of a block that may be among the best.
+
+    Args:
+        scores, numbers: Of the block.
+        depth: Entries of a list.
+        last: (n,) keys, the last entries of the lists so far; None where they are shorter.
+        margin: How far below it a score may be.
+    """
+    least = least_of_best(scores, depth) if last is None else scores_of(last)
+    return at_least(scores, numbers, None if least is None else least - margin)
 
 
 def _finite(scores: np.ndarray) -> np.ndarray:

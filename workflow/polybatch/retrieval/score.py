@@ -12,7 +12,8 @@ en and fr over an English corpus, monolingual is en-en and cross-lingual is de-e
 corpus_lang; all other scores of the multilingual setting have corpus_lang "all".
 
 How rankings are made and judged: judging.py. A query without a relevant passage in the searched corpus counts neither
-as a hit nor as a miss: it is left out of the mean, and `num_queries` says how many were not.
+as a hit nor as a miss: it is left out of the mean, and `num_queries` says how many were not. With `-l2` in a metric's
+name, passages of relevance 1 are not relevant to it.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ from polybatch.core import contracts, made_from, stage
 from polybatch.core.errors import ConfigError
 from polybatch.core.files import atomic_path, write_parquet, write_rows
 from polybatch.retrieval import by_ranx, faiss_builds, trec
-from polybatch.retrieval.judging import Cell, languages_of_pool, score
+from polybatch.retrieval.judging import Cell, score
+from polybatch.retrieval.keys import numbers_of, scores_of
 from polybatch.retrieval.metrics import PADDING, POOL_SHARE, ranx_metrics
 from polybatch.retrieval.options import ScoreOptions
-from polybatch.retrieval.ranking import numbers_of, scores_of
 from polybatch.retrieval.searchable import Collection, open_collection
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def score_rows(cell: Cell, grid: dict[str, Any], collection: Collection) -> list
         means = np.nanmean(shares, axis=0)
         rows += [(lang, metric, float(mean), queries) for lang, mean in zip(collection.shards, means, strict=True)]
     if cell.shares:
-        pool = languages_of_pool(collection).shares
+        pool = collection.pool.shares
         rows += [(lang, POOL_SHARE, float(share), queries) for lang, share in zip(collection.shards, pool, strict=True)]
     return [
         {**grid, **place, "corpus_lang": corpus_lang, "metric": metric, "value": value, "num_queries": queries}
@@ -72,11 +73,11 @@ def score_rows(cell: Cell, grid: dict[str, Any], collection: Collection) -> list
 
 
 def per_query_table(cell: Cell, benchmark: Benchmark) -> pa.Table:
-    """A cell's rows of contracts.PER_QUERY: its judged queries."""
+    """A cell's rows of contracts.PER_QUERY: its judged queries; none where all metrics are of other settings."""
     import numpy as np
     import pyarrow as pa
 
-    texts, tables = benchmark.queries[cell.query_lang], []
+    texts, tables = benchmark.queries[cell.query_lang], [contracts.PER_QUERY.empty_table()]
     for metric, values in cell.values.items():
         rows = pa.array(np.flatnonzero(np.isfinite(values)))
         columns = [

@@ -12,26 +12,19 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polybatch.benchmarks.benchmark import Benchmark, Texts, load
+from polybatch.benchmarks.benchmark import Benchmark, load
 from polybatch.core.contracts import POOL
 from polybatch.core.device import given_cards
 from polybatch.core.errors import DataError
 from polybatch.core.files import read_json, sha256_file
 from polybatch.embedding.vectors import open_vectors, read_vectors
+from polybatch.retrieval import near_ties
 from polybatch.retrieval.flat_index import EXACT, flat_vectors
+from polybatch.retrieval.judgements import exclusions, judgements
+from polybatch.retrieval.keys import ALL, best, merge, numbers_of, without
+from polybatch.retrieval.language_bias import Pool
 from polybatch.retrieval.metrics import PADDING, relevant_ranks
-from polybatch.retrieval.ranking import (
-    ALL,
-    Shard,
-    best,
-    copy_on_card,
-    count_before,
-    merge,
-    number_passages,
-    numbers_of,
-    set_search_parameters,
-    without,
-)
+from polybatch.retrieval.ranking import Shard, copy_on_card, count_before, number_passages, set_search_parameters
 
 if TYPE_CHECKING:
     import faiss
@@ -93,17 +86,25 @@ class Collection:
             return self._rank_by_counting(query_lang, rows, searched, corpora, top)
         keys = {lang: self.search(query_lang, rows, lang, depth) for lang in searched}
         if POOL in corpora:
-            keys[POOL] = merge(list(keys.values()), depth)
+            keys[POOL] = self._pooled(list(keys.values()), self.queries[query_lang][rows], depth)
         return {
             lang: Ranking(keys[lang], relevant_ranks(numbers_of(keys[lang]), self.judged[query_lang, lang][0][rows]))
             for lang in corpora
         }
 
+    def _pooled(self, lists: Sequence[np.ndarray], queries: np.ndarray, depth: int | str) -> np.ndarray:
+        """The ranking of the pool, from (n, k) keys of each language: copies of a text in two of them tie too."""
+        if depth == ALL or any(shard.on_card or not shard.exact for shard in self.shards.values()):
+            return merge(lists, depth)
+        return near_ties.settled(merge(lists, ALL), queries, self.vectors_of, near_ties.margin(queries), int(depth))
+
     def _rank_by_counting(
         self, query_lang: str, rows: slice, searched: Sequence[str], corpora: Sequence[str], top: int
     ) -> dict[str, Ranking]:
         """Full rankings without sorting them: all inner products once, for all corpora together."""
-        scores = {lang: self._scores(query_lang, rows, lang) for lang in searched}
+        scores = self.scores(self.queries[query_lang][rows], searched)
+        for lang, of_lang in scores.items():
+            self._exclude(of_lang, query_lang, rows, lang)
         keys = {lang: best(of_lang, self.shards[lang].numbers, top) for lang, of_lang in scores.items()}
         if POOL in corpora:
             keys[POOL] = merge(list(keys.values()), top)
@@ -113,17 +114,54 @@ class Collection:
             found[lang] = Ranking(keys[lang], self._count_ranks(among, self.judged[query_lang, lang][0][rows]))
         return found
 
-    def _scores(self, query_lang: str, rows: slice, corpus_lang: str) -> np.ndarray:
-        """(n, passages) float32; minus infinity for the passages that are excluded for a query."""
+    def scores(self, queries: np.ndarray, corpora: Sequence[str]) -> dict[str, np.ndarray]:
+        """Language -> (n, passages) float32 inner products, see `Shard.scores`; where all languages are compared, those
+        of copies in two of them are equal too.
+
+        Args:
+            queries: (n, dim) float32 of length 1.
+            corpora: Languages.
+        """
+        scores = {lang: self.shards[lang].scores(queries) for lang in corpora}
+        for lang, mine, other, theirs in self._copies_of_languages if len(corpora) == len(self.shards) else ():
+            scores[lang][:, mine] = scores[other][:, theirs]
+        return scores
+
+    def _exclude(self, scores: np.ndarray, query_lang: str, rows: slice, corpus_lang: str) -> None:
+        """Gives minus infinity to the passages that are excluded for a query, in (n, passages) scores."""
         import numpy as np
 
-        scores = self.shards[corpus_lang].scores(self.queries[query_lang][rows])
         if query_lang in self.excluded:
             excluded = self.excluded[query_lang][rows]
             langs, places = self._places
             queries, columns = np.nonzero(langs[excluded] == list(self.shards).index(corpus_lang))
             scores[queries, places[excluded[queries, columns]]] = -np.inf
-        return scores
+
+    @cached_property
+    def _copies_of_languages(self) -> list[tuple[str, np.ndarray, str, np.ndarray]]:
+        """(language, its rows, another language, rows there) of texts that stand in both, with one vector.
+
+        As an interface's strings that nobody translated. Their scores are of different products of matrices, and would
+        differ in the last bits (see near_ties.py). A text that was embedded twice may have two vectors: then not.
+        """
+        import numpy as np
+        import pyarrow as pa
+
+        texts = pa.chunked_array([shard.read_texts() for shard in self.shards.values()])
+        codes = np.concatenate([chunk.indices.to_numpy() for chunk in texts.dictionary_encode().chunks])
+        _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+        first = first[inverse]
+        starts = np.cumsum([0, *(len(shard.numbers) for shard in self.shards.values())])
+        langs, found = list(self.shards), []
+        for lang, start, end in zip(langs, starts, starts[1:], strict=False):
+            owner = np.searchsorted(starts, first[start:end], side="right") - 1
+            for code in np.unique(owner[first[start:end] < start]):
+                mine = np.flatnonzero(owner == code)
+                theirs = first[start:end][mine] - starts[code]
+                one, other = self.shards[lang].vectors_at(mine), self.shards[langs[code]].vectors_at(theirs)
+                same = (one == other).all(axis=1)
+                found.append((lang, mine[same], langs[code], theirs[same]))
+        return found
 
     def _count_ranks(self, scores: Mapping[str, np.ndarray], passages: np.ndarray) -> np.ndarray:
         """(n, R) int64: the ranks of passages in the pool of some corpora, see Ranking."""
@@ -154,6 +192,27 @@ class Collection:
         for code, shard in enumerate(self.shards.values()):
             langs[shard.numbers], places[shard.numbers] = code, np.arange(len(shard.numbers))
         return langs, places
+
+    @cached_property
+    def pool(self) -> Pool:
+        """The languages of all passages, int16; a language's number is its place among the shards."""
+        import numpy as np
+
+        absent = [len(self.benchmark.absent.get(lang, ())) for lang in self.shards]
+        languages = np.empty(len(self.passage_ids) + sum(absent), np.int16)
+        for code, shard in enumerate(self.shards.values()):
+            languages[shard.numbers] = code
+        languages[len(self.passage_ids) :] = np.repeat(np.arange(len(absent)), absent)
+        sizes = np.array([len(shard.numbers) for shard in self.shards.values()])
+        return Pool(languages, sizes / sizes.sum())
+
+    def lost(self, query_lang: str, queries: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+        """(n, R) bool: of the queries' relevant passages, those that no corpus holds or that are excluded for them."""
+        gone: np.ndarray = relevant >= len(self.passage_ids)
+        if query_lang in self.excluded:
+            excluded = self.excluded[query_lang][queries]
+            gone |= (relevant != PADDING) & (relevant[:, :, None] == excluded[:, None]).any(axis=2)
+        return gone
 
     def vectors_of(self, passages: np.ndarray) -> np.ndarray:
         """(len(passages), dim) float32: the embeddings of passages that corpora hold, by their numbers."""
@@ -235,8 +294,8 @@ def open_collection(
         lang: read_vectors(embeddings / "queries" / f"{lang}.npy", embedded["queries"][lang])
         for lang in benchmark.queries
     }
-    judged = _judgements(benchmark, passage_ids, shards)
-    return Collection(benchmark, queries, shards, passage_ids, judged, _exclusions(benchmark, passage_ids))
+    judged = judgements(benchmark, passage_ids, shards)
+    return Collection(benchmark, queries, shards, passage_ids, judged, exclusions(benchmark, passage_ids))
 
 
 def _read_index(path: Path, search_parameters: str, depth: int | str) -> tuple[faiss.Index, faiss.Index | None]:
@@ -289,68 +348,3 @@ def _require_same_vectors(folder: Path, indexed: dict[str, Any], embedded: dict[
             found="missing, outdated or damaged: " + " ".join(other),
             remedy="run polybatch.retrieval.index on these embeddings again",
         )
-
-
-def _judgements(
-    benchmark: Benchmark, passage_ids: pa.Array, shards: dict[str, Shard]
-) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    qrels = benchmark.qrels
-    absent = pa.chunked_array([*benchmark.absent.values()], pa.string())
-    passages = pc.index_in(qrels["passage_id"], pa.chunked_array([passage_ids, *absent.chunks])).to_numpy()
-    relevance = qrels["relevance"].to_numpy()
-    lang_of = np.empty(len(passage_ids) + len(absent), np.int64)
-    start = len(passage_ids)
-    for code, (lang, shard) in enumerate(shards.items()):
-        lang_of[shard.numbers] = code
-        missing = len(benchmark.absent.get(lang, ()))
-        lang_of[start : start + missing] = code
-        start += missing
-    judged = {}
-    for query_lang, texts in benchmark.queries.items():
-        rows = _rows_of(qrels, texts)
-        for code, corpus_lang in enumerate([*shards, POOL]):
-            mine = (rows >= 0) & ((lang_of[passages] == code) | (corpus_lang == POOL))
-            judged[query_lang, corpus_lang] = pad_judgements(rows[mine], passages[mine], relevance[mine], len(texts))
-    return judged
-
-
-def _exclusions(benchmark: Benchmark, passage_ids: pa.Array) -> dict[str, np.ndarray]:
-    import numpy as np
-    import pyarrow.compute as pc
-
-    passages = pc.index_in(benchmark.excluded["passage_id"], passage_ids).to_numpy()
-    excluded = {}
-    for lang, texts in benchmark.queries.items():
-        rows = _rows_of(benchmark.excluded, texts)
-        mine = rows >= 0
-        if mine.any():
-            excluded[lang] = pad_judgements(rows[mine], passages[mine], np.ones(mine.sum(), np.int64), len(texts))[0]
-    return excluded
-
-
-def _rows_of(table: pa.Table, texts: Texts) -> np.ndarray:
-    """The rows of `texts` that the column query_id names, PADDING for queries of other languages."""
-    import pyarrow.compute as pc
-
-    rows: np.ndarray = pc.fill_null(pc.index_in(table["query_id"], texts.ids), PADDING).to_numpy()
-    return rows
-
-
-def pad_judgements(
-    rows: np.ndarray, passages: np.ndarray, relevance: np.ndarray, queries: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Turns a list of judgements (query row, passage, relevance) into two (queries, R) arrays, see metrics.py."""
-    import numpy as np
-
-    order = np.lexsort((passages, -relevance, rows))
-    rows, passages, relevance = rows[order], passages[order], relevance[order]
-    counts = np.bincount(rows, minlength=queries)
-    columns = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-    shape = (queries, max(1, int(counts.max(initial=0))))
-    padded, grades = np.full(shape, PADDING, np.int64), np.zeros(shape, np.int64)
-    padded[rows, columns], grades[rows, columns] = passages, relevance
-    return padded, grades

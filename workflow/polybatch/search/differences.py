@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from polybatch.core.contracts import POOL
 from polybatch.core.errors import ConfigError
+from polybatch.retrieval.keys import best, merge, numbers_of, without
 from polybatch.retrieval.metrics import PADDING
-from polybatch.retrieval.ranking import best, merge, numbers_of, without
 from polybatch.search.questions import Own
 from polybatch.search.retriever import Retriever
 
@@ -110,11 +110,12 @@ def _first(model: Retriever, block: Sequence[Own]) -> np.ndarray:
     """(queries, at most DEPTH) the numbers of the first passages, PADDING where there are none."""
     import numpy as np
 
-    collection, lang = model.collection, block[0].lang
+    collection, asked_in = model.collection, block[0].lang
     rows = np.array([query.row for query in block])
-    vectors, excluded = collection.queries[lang][rows], collection.excluded.get(lang)
+    vectors, excluded = collection.queries[asked_in][rows], collection.excluded.get(asked_in)
     deep = DEPTH + (0 if excluded is None else excluded.shape[1])
-    lists = [best(shard.scores(vectors), shard.numbers, deep) for shard in collection.shards.values()]
+    scores = collection.scores(vectors, list(collection.shards))
+    lists = [best(scores[lang], shard.numbers, deep) for lang, shard in collection.shards.items()]
     keys = merge(lists, deep)
     return numbers_of(keys[:, :DEPTH] if excluded is None else without(keys, excluded[rows], DEPTH))
 

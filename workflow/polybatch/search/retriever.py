@@ -25,8 +25,9 @@ from polybatch.embedding.options import EncodeOptions
 from polybatch.embedding.vectors import VectorFile, open_vectors
 from polybatch.posthoc.projections import OTHER as OTHER_LANGUAGE
 from polybatch.posthoc.saved import VECTORS as LANGUAGE_VECTORS
+from polybatch.retrieval.keys import NO_PASSAGE, numbers_of, pack, scores_of
 from polybatch.retrieval.metrics import PADDING
-from polybatch.retrieval.ranking import NO_PASSAGE, Shard, numbers_of, pack, scores_of
+from polybatch.retrieval.ranking import Shard
 from polybatch.retrieval.searchable import Collection, open_collection
 from polybatch.search.indexed import Indexed
 
@@ -171,8 +172,9 @@ class Retriever:
         import numpy as np
 
         keys = np.empty(len(self.collection.passage_ids), np.uint64)
-        for shard in self.collection.shards.values():
-            keys[shard.numbers] = pack(shard.scores(asked.vector[None])[0], shard.numbers)
+        for lang, scores in self.collection.scores(asked.vector[None], self.languages).items():
+            numbers = self.collection.shards[lang].numbers
+            keys[numbers] = pack(scores[0], numbers)
         keys[asked.excluded] = NO_PASSAGE
         return Ranked(keys, self.language_of)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from polybatch import __version__
 from polybatch.core import checkpoints, made_from
+from polybatch.core.digest import code_digest
 from polybatch.core.files import read_json
 from polybatch.encoders.load import PROJECTION, RECORD
 from polybatch.pairs.table import PairTable
@@ -49,6 +50,7 @@ def fingerprint_of(
         "threads": torch.get_num_threads(),
         # How many processes prepare batches is the machine's, and no weight depends on it.
         "options": {name: value for name, value in args.options.as_dict().items() if name != "num_workers"},
+        "code": code_digest("training.train"),
         "versions": {
             "polybatch": __version__,
             "sentence_transformers": sentence_transformers.__version__,
