@@ -89,3 +89,17 @@ def test_a_conversion_that_collapsed_or_says_something_else_is_refused(tmp_path:
     with pytest.raises(PolybatchError, match="does not translate as the trained one does"):
         convert.check_agreement(other, output, files, "en-de")
     assert convert.measure(output, files, ["en-de"], DecodingOptions(device="cpu"), 0.0)["en-de"]["count"] > 0
+
+
+def test_checkpoints_of_other_code_are_discarded(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, few = strings(tmp_path / "de.parquet"), options(max_steps=2, save_steps=2)
+    with caplog.at_level(logging.INFO, logger="polybatch"):
+        train(files, ["en-de"], few, tmp_path)
+        train(files, ["en-de"], few, tmp_path)
+        assert "goes on after step 2" in caplog.text and "discarded" not in caplog.text
+        monkeypatch.setattr("polybatch.translation.train.code_digest", lambda module: "another")
+        caplog.clear()
+        train(files, ["en-de"], few, tmp_path)
+    assert "discarded, they were made with other: code" in caplog.text and "goes on" not in caplog.text

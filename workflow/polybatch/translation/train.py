@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from polybatch.core import stage
 from polybatch.core.arguments import parse_paths
 from polybatch.core.checkpoints import of_step, prepare, seal, state_of
 from polybatch.core.device import tell_torch_device
+from polybatch.core.digest import code_digest
 from polybatch.core.errors import TrainingError
 from polybatch.core.files import atomic_path, sha256_file, write_json
 from polybatch.encoders.kernels import keep_few_shapes
@@ -205,6 +207,8 @@ def train(strings: dict[str, Path], directions: list[str], options: TranslatorOp
         "options": {k: v for k, v in options.as_dict().items() if k not in ("eval_steps", "save_steps")},
         "directions": directions,
         "strings": {lang: sha256_file(path) for lang, path in sorted(strings.items())},
+        "code": code_digest("translation.train"),
+        "versions": {name: version(name) for name in ("torch", "transformers")},
     }
     checkpoints = work / "checkpoints"
     last = prepare(checkpoints, fingerprint)
