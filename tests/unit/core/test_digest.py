@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,21 +25,27 @@ def parsed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(digest, "_PACKAGE", folder / "polybatch")
         patch.chdir(folder)
         digest_of("collect.english")
+    forget()
     return folder
 
 
 @pytest.fixture
-def package(parsed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def package(parsed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     shutil.copytree(parsed, tmp_path, dirs_exist_ok=True)
     monkeypatch.setattr(digest, "_PACKAGE", tmp_path / "polybatch")
     monkeypatch.chdir(tmp_path)
-    return tmp_path / "polybatch"
+    yield tmp_path / "polybatch"
+    forget()  # other tests of this process ask for other rooms
 
 
 def digest_of(stage: str) -> str:
+    forget()
+    return digest.code_digest(stage)
+
+
+def forget() -> None:
     for cached in (digest._closure, digest._module, digest._parsed_modules):
         cached.cache_clear()
-    return digest.code_digest(stage)
 
 
 def test_a_comment_or_docstring_changes_nothing(package: Path) -> None:
