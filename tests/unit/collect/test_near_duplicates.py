@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from polybatch.collect.near_duplicates import PERMUTATIONS, NearDuplicates, band_rows, passage_shingles, query_shingles
+from polybatch.core.columns import Column
 
 WORDS = [f"w{i}" for i in range(3_000)]
 
@@ -105,10 +105,29 @@ def test_many_rows_of_one_key_are_judged_as_few_are(
     assert 0 < with_bits.sum() < len(rows)
 
 
-def test_many_texts_from_a_template_are_no_matter_of_minutes(tmp_path: Path) -> None:
+def test_bits_spare_most_comparisons_of_texts_from_a_template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared, usual = [], NearDuplicates._are_near
+    monkeypatch.setattr(
+        NearDuplicates, "_are_near", lambda self, read, first: compared.append(len(read)) or usual(self, read, first)
+    )
+    rows = from_a_template(1_000, 4, random.Random(4))
+    removed(rows, 0.9, tmp_path)
+    assert sum(compared) < 20 * len(rows), "all with all would be half of its square, in each band anew"
+
+
+def test_rows_that_share_a_key_read_little_of_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole columns once a group would be time with the groups times all rows."""
     near = NearDuplicates(0.9, tmp_path)
-    rows = from_a_template(4_000, 4, random.Random(4))
+    rows = from_a_template(300, 4, random.Random(5))
     near.add([query for query, _ in rows], [passage for _, passage in rows])
-    start = time.process_time()
+
+    def fail(self: Column, *rows: np.ndarray) -> np.ndarray:
+        raise AssertionError("A whole column was read for some rows.")
+
+    monkeypatch.setattr(Column, "at", fail)
+    monkeypatch.setattr(Column, "whole", fail)
+    asked = []
+    usual = Column.of_few
+    monkeypatch.setattr(Column, "of_few", lambda self, rows: asked.append(len(rows)) or usual(self, rows))
     near.removed()
-    assert time.process_time() - start < 1.4  # 0.3 s; it was 2.9 s, and four times that for twice the rows
+    assert asked, "groups of many rows ask whether they were compared in an earlier band"

@@ -9,7 +9,7 @@ import pytest
 
 from polybatch.core import contracts
 from polybatch.core.errors import DataError, PolybatchError, TrainingError
-from polybatch.core.files import write_rows
+from polybatch.core.files import write_json, write_rows
 from polybatch.translation import convert
 from polybatch.translation.options import DecodingOptions, TranslatorOptions
 from polybatch.translation.train import train
@@ -89,6 +89,25 @@ def test_a_conversion_that_collapsed_or_says_something_else_is_refused(tmp_path:
     with pytest.raises(PolybatchError, match="does not translate as the trained one does"):
         convert.check_agreement(other, output, files, "en-de")
     assert convert.measure(output, files, ["en-de"], DecodingOptions(device="cpu"), 0.0)["en-de"]["count"] > 0
+
+
+@pytest.mark.parametrize(("long", "agreement"), [(0.5, 1.0), (1.0, None)])
+def test_sentences_that_are_translated_in_parts_say_nothing_of_a_conversion(
+    tmp_path: Path, long: float, agreement: float | None
+) -> None:
+    splits = ["train", "test"] * 40 + ["dev"]
+    ends = [" and so on" * 60 if split == "test" and i < 80 * long else "" for i, split in enumerate(splits)]
+    rows = [
+        {"string_id": f"{i:016x}", "english": f"the device {i} is on{end}", "text": f"das Gerät {i}", "split": split}
+        for i, (split, end) in enumerate(zip(splits, ends, strict=True))
+    ]
+    write_rows(tmp_path / "de.parquet", rows, contracts.STRINGS)
+    files = {"de": tmp_path / "de.parquet"}
+    model = train(files, ["en-de"], options(max_steps=2), tmp_path)
+    convert.convert(model, tmp_path / "translator", "float32")
+    card = {"name": "t", "directions": ["en-de"], "family": "m2m100"}
+    write_json(tmp_path / "translator" / "translator.json", card)
+    assert convert.check_agreement(model, tmp_path / "translator", files, "en-de") == agreement
 
 
 def test_checkpoints_of_other_code_are_discarded(

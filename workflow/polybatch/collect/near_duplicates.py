@@ -100,7 +100,7 @@ class NearDuplicates:
         """
         if len(rows) <= _MANY:
             return False
-        return any(len(np.unique(earlier.at(rows))) == 1 for earlier in self._bands[:band])
+        return any(_are_all_equal(earlier, rows) for earlier in self._bands[:band])
 
     def _near_earlier(self, file: int, rows: np.ndarray) -> np.ndarray:
         """Those of `rows` (ascending) that are near an earlier one of them that stays."""
@@ -158,6 +158,12 @@ def _differing(bits: np.ndarray, of_one: np.ndarray) -> np.ndarray:
     """In how many of the 64 numbers any bit differs: (4, n) and (4, 1) to (n,) uint8."""
     found: np.ndarray = np.bitwise_count(np.bitwise_or.reduce(bits ^ of_one, axis=0))
     return found
+
+
+def _are_all_equal(column: Column, rows: np.ndarray) -> bool:
+    """Whether these rows have one number. Two of them mostly tell that they have not."""
+    first = column.of_few(rows[:2])
+    return bool(first[0] == first[1] and (column.of_few(rows) == first[0]).all())
 
 
 def _runs(keys: np.ndarray, rows: np.ndarray) -> Iterable[np.ndarray]:

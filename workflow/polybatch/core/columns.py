@@ -68,6 +68,10 @@ class Column:
             values[order[inside]] = chunk[ordered[inside] - here.start]
         return values
 
+    def of_few(self, rows: np.ndarray) -> np.ndarray:
+        """The numbers of a few rows, in the order in which these are given; of the file, little more is read."""
+        return np.asarray(np.memmap(self.path, self.dtype, "r")[rows])
+
     def where(self, test: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """Which rows pass a test of their numbers, (rows,) bool."""
         passed = np.zeros(self._rows, dtype=bool)

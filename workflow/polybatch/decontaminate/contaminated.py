@@ -114,7 +114,7 @@ def contaminated(
     """
     english = _index(folder, "en", found)
     with_dev = validation is None and _has_others(folder, held_out)
-    for_dev = Index.read(folder, "en", held_out)
+    for_dev = english.passing_over(held_out)
     keys: dict[str, list[np.ndarray]] = {"train": [], "dev": []}
     for table in _with_progress(collected, contracts.COLLECTED, "English pairs"):
         train, dev = (table.filter(_equal(table["split"], split)) for split in keys)
@@ -132,7 +132,8 @@ def contaminated(
             yield from _look_up(english, table, found)
     train_keys, dev_keys = (_sorted(keys.pop(split)) for split in ("train", "dev"))
     for lang, path in supplied.items():
-        index, for_dev = _index(folder, lang, found), Index.read(folder, lang, held_out)
+        index = _index(folder, lang, found)
+        for_dev = index.passing_over(held_out)
         for table in _with_progress(path, contracts.PARALLEL, f"pairs in {lang}"):
             ids = id_keys(table["pair_id"])
             yield from _look_up(index, table.filter(_mask(is_in(ids, train_keys))), found)

@@ -240,24 +240,31 @@ class Index:
         self._arrays: dict[str, np.ndarray] = {}
 
     @classmethod
-    def read(cls, folder: Path, lang: str, without: Collection[str] = ()) -> Index:
-        """The index of one language, beside those of all others; the texts of the benchmarks `without` do not count.
+    def read(cls, folder: Path, lang: str) -> Index:
+        """The index of one language, beside those of all others.
 
         Raises:
-            DataError: There is no index in the folder, or its parts for this language are damaged.
+            DataError: There is no index in the folder, or its parts are damaged.
         """
-        record = read_json(folder / "index.json")
+        read_json(folder / "index.json")  # a folder without one is told as such
         if check_sums(folder) is None:
             raise DataError("The index of evaluation text has no checksums.", where=folder, remedy=made_again(folder))
+        return cls._of(folder, lang)
+
+    def passing_over(self, benchmarks: Collection[str]) -> Index:
+        """The same index, in which the texts of these benchmarks do not count."""
+        return self._of(self.folder, self.lang, benchmarks)
+
+    @classmethod
+    def _of(cls, folder: Path, lang: str, without: Collection[str] = ()) -> Index:
+        record = read_json(folder / "index.json")
         options = OverlapOptions.from_values(record["options"])
-        languages = [name for name, of in record["texts"].items() if not without or set(of) - set(without)]
-        others = [
-            cls(folder, other, options, is_empty=False, without=without) for other in sorted(languages) if other != lang
-        ]
-        return cls(folder, lang, options, is_empty=lang not in languages, others=others, without=without)
+        found = sorted(name for name, of in record["texts"].items() if not without or set(of) - set(without))
+        others = [cls(folder, other, options, is_empty=False, without=without) for other in found if other != lang]
+        return cls(folder, lang, options, is_empty=lang not in found, others=others, without=without)
 
     def find(self, text: str, side: str) -> Match | None:
-        """See `find_many`, which is much faster for more than one text."""
+        """See `find_many`, which is much faster."""
         return self.find_many([text], side)[0]
 
     def find_many(self, texts: Sequence[str], side: str) -> list[Match | None]:

@@ -51,9 +51,10 @@ def on_this_machine(options: TrainingOptions) -> TrainingOptions:
 def attend_in(options: TrainingOptions) -> None:
     """Lets attention with dropout compute in bf16 where the training does.
 
-    On a CPU torch has no fused kernel for it, and by default its own one turns bf16 into fp32 and back. Without that a
-    step of 128 texts of 100 tokens (multilingual-e5-small, one core of an AMD EPYC) takes 8.6 s instead of 10.4, with
-    5.9 GB instead of 7.3 in memory. The cosine of a batch's gradients with those of fp32 is .99955, and .99976 without.
+    It matters for what `encoders.dropout` leaves to PyTorch (grouped heads, T5). On a CPU torch has no fused kernel for
+    it, and by default its own one turns bf16 into fp32 and back. Without that a step of 128 texts of 100 tokens with
+    PyTorch's dropout (multilingual-e5-small, one core of an AMD EPYC) takes 8.6 s instead of 10.4, with 5.9 GB instead
+    of 7.3 in memory. The cosine of a batch's gradients with those of fp32 is .99955, and .99976 without.
     """
     import torch
 
