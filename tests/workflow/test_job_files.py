@@ -54,6 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for own in ("encoder", "benchmark", "data", "help", "comet"):
         (folder / own / "below").mkdir(parents=True)
         (folder / own / "below/file").write_text("one", "utf-8")
+        (folder / own / "below/gone").symlink_to("nowhere")
     (folder / "encoder/config.json").write_text("{}", "utf-8")
     shutil.copytree(OWN_TRANSLATOR, folder / "translator")
     study = toy(source=["en", "sources", "de", "libreoffice"])
