@@ -60,7 +60,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     study = toy(source=["en", "sources", "de", "libreoffice"])
     columns = {"columns": {"query": "question", "passage": "answer"}, "license": "mit", "adapter": "local"}
     study["sources"] = {name: {**columns, "path": f"{name}.jsonl"} for name in ("en", "sources")}
-    study["sources"] |= {"de": {"adapter": "newsqa", "path": "data"}, "libreoffice": {"folder": "help", "max_words": 20}}
+    study["sources"] |= {
+        "de": {"adapter": "newsqa", "path": "data"},
+        "libreoffice": {"folder": "help", "max_words": 20},
+    }
     study["study"] |= {"benchmarks": ["test", "test-de", "test.tsv", "test-qrels", "whole"], "encoders": ["toy", "own"]}
     study["encoders"]["own"] = {"path": "encoder"}
     beir = {"adapter": "beir", "path": "benchmark", "languages": ["en"]}
