@@ -1,5 +1,4 @@
 # What all rules share: the resolved configuration, where files lie, and small helpers. Logic lives in the package.
-import hashlib
 import json
 import os
 import re
@@ -20,6 +19,7 @@ from polybatch.config.study_paths import StudyPaths
 from polybatch.core import digest, leftovers
 from polybatch.core.cores import machine_memory_mb, threads_of
 from polybatch.core.errors import ConfigError, PolybatchError
+from polybatch.core.folder_state import folder_state
 from polybatch.posthoc.options import ProjectionOptions
 from polybatch.prefetch.requests import hub_requests, trained_languages, translator_models, wheels
 from polybatch.retrieval import faiss_builds
@@ -238,15 +238,6 @@ def named(files):
 def folders(files):
     """The folder of each file."""
     return [os.path.dirname(path) for path in files]
-
-
-def folder_state(path):
-    """Names, sizes and times of a folder's files, as a digest: the folder's own time does not follow them."""
-    if not os.path.isdir(path):
-        return ""
-    files = sorted(os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
-    states = [(file, os.stat(file).st_size, os.stat(file).st_mtime_ns) for file in files]
-    return hashlib.sha256(repr(states).encode()).hexdigest()[:16]
 
 
 def with_state(code, found):

@@ -17,6 +17,7 @@ from polybatch.core.files import write_json
 from polybatch.core.made_from import digest, record
 from polybatch.core.sums import write_sums
 from polybatch.embedding.options import EncodeOptions
+from polybatch.export import make
 from polybatch.retrieval.score import Job, ScoreOptions, score_benchmark
 from polybatch.tables.chain import model_links
 
@@ -26,7 +27,15 @@ PROMPTS = {"query": "query: ", "passage": "passage: "}
 METRICS = ["map", "ndcg@10", "recall@1", "rank_distance", "language_share@10"]
 CONFIG: dict[str, Any] = {
     "collection": "small",
-    "study": {"name": "small", "benchmarks": ["test"]},
+    "study": {
+        "name": "small",
+        "benchmarks": ["test"],
+        "encoders": ["tiny"],
+        "untrained": True,
+        "num_pairs": ["all"],
+        "num_translated": ["all"],
+        "runs": [{"sampling": "hybrid", "alphas": [0.5], "seeds": [1]}],
+    },
     "data_mark": "toy data",
     "languages": {"train": ["en", "de"], "evaluate": LANGUAGES},
     "encoders": {"tiny": {"encoding": {}, "training": {}}},
@@ -67,13 +76,24 @@ def write_study(results: Path, *, scored: bool = True, tables: bool = True) -> P
     return paths
 
 
+def run(paths: Paths, to: Path, *more: str, name: str = RUN.name, study: str = "small") -> None:
+    """Exports a run of the study, as the command does."""
+    make.main([name, "--study", study, "--results", paths.results, "--to", str(to), *more])
+
+
 def made_from_of(paths: Paths) -> dict[str, Any]:
     """What training.json says that the model of `RUN` was made from."""
     [link] = model_links(StudyPaths.of(CONFIG, paths.base), RUN)
     return record(link.options, lambda path: digest(path) if path.exists() else "", **link.inputs)
 
 
-def evaluate(paths: Paths, folder: Path, run: Run, encoding: dict[str, Any] | None = None) -> None:
+def evaluate(
+    paths: Paths,
+    folder: Path,
+    run: Run,
+    encoding: dict[str, Any] | None = None,
+    config: dict[str, Any] = CONFIG,
+) -> None:
     """Embeds the benchmark with a model, indexes it, and scores the run on it."""
     benchmark, embeddings = Path(paths.benchmark("test")), Path(paths.embeddings(run.name, "test"))
     index = Path(paths.index_record(run.name, "test")).parent
@@ -81,7 +101,7 @@ def evaluate(paths: Paths, folder: Path, run: Run, encoding: dict[str, Any] | No
     embed_and_index(folder, benchmark, LANGUAGES, embeddings=embeddings, index=index, options=options)
     files = (paths.scores(run.name, "test"), paths.per_query(run.name, "test"), paths.ranked(run.name, "test"))
     job = Job(
-        embeddings, index, benchmark, ScoreOptions.from_values(scoring_options(CONFIG, "test")), *map(Path, files)
+        embeddings, index, benchmark, ScoreOptions.from_values(scoring_options(config, "test")), *map(Path, files)
     )
     score_benchmark(job, run.grid, trec_folder=Path(paths.base) / "trec" / run.encoder / str(run.seed))
 

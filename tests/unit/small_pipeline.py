@@ -38,8 +38,8 @@ def fingerprint_of(config: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(config).encode()).hexdigest()
 
 
-def write_tables(root: Path, config: dict[str, Any]) -> None:
-    """A version of a study's tables without any table: it holds the configuration."""
+def write_tables(root: Path, config: dict[str, Any], data: dict[str, str] | None = None) -> None:
+    """A version of a study's tables without any table: it holds the configuration, and digests of data."""
     fingerprint, content = fingerprint_of(config), "c"
 
     def fill(folder: Path, name: str) -> None:
@@ -47,6 +47,7 @@ def write_tables(root: Path, config: dict[str, Any]) -> None:
         for file in (versions.SCORES, versions.GROUPS):
             (folder / file).write_text("", "utf-8")
         manifest = {"version": name, "fingerprint": fingerprint, "content": content, "git": None, "config": config}
+        manifest["data"] = data or {}
         write_json(folder / versions.MANIFEST, manifest)
 
     versions.publish(root, root / "latest", (fingerprint, content), fill)

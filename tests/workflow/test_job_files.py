@@ -54,12 +54,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for own in ("encoder", "benchmark", "data", "help", "comet"):
         (folder / own / "below").mkdir(parents=True)
         (folder / own / "below/file").write_text("one", "utf-8")
+        (folder / own / "below/gone").symlink_to("nowhere")
     (folder / "encoder/config.json").write_text("{}", "utf-8")
     shutil.copytree(OWN_TRANSLATOR, folder / "translator")
     study = toy(source=["en", "sources", "de", "libreoffice"])
     columns = {"columns": {"query": "question", "passage": "answer"}, "license": "mit", "adapter": "local"}
     study["sources"] = {name: {**columns, "path": f"{name}.jsonl"} for name in ("en", "sources")}
-    study["sources"] |= {"de": {"adapter": "newsqa", "path": "data"}, "libreoffice": {"folder": "help"}}
+    study["sources"] |= {
+        "de": {"adapter": "newsqa", "path": "data"},
+        "libreoffice": {"folder": "help", "max_words": 20},
+    }
     study["study"] |= {"benchmarks": ["test", "test-de", "test.tsv", "test-qrels", "whole"], "encoders": ["toy", "own"]}
     study["encoders"]["own"] = {"path": "encoder"}
     beir = {"adapter": "beir", "path": "benchmark", "languages": ["en"]}

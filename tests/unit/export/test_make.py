@@ -13,9 +13,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from small_export import CONFIG, LANGUAGES, METRICS, PROMPTS, RUN, evaluate, made_from_of, training
+from small_export import CONFIG, LANGUAGES, METRICS, RUN, evaluate, run
 from small_pipeline import fingerprint_of, write_tables
-from tiny_models import save_tiny_model
 
 from polybatch.config.grid import Run
 from polybatch.config.paths import Paths
@@ -24,7 +23,7 @@ from polybatch.core.files import read_json, this_host, write_json
 from polybatch.core.sums import check_sums, write_sums
 from polybatch.export import card_results, mteb_results, scores, target
 from polybatch.export.card import Facts, render
-from polybatch.export.make import choose, main
+from polybatch.export.make import choose
 from polybatch.export.source import find
 
 UNTRAINED = Run.untrained("tiny")
@@ -36,17 +35,6 @@ def exported(made: Paths, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("to") / "mine"
     run(made, folder, *QUICK)
     return folder
-
-
-@pytest.fixture
-def copy(made: Paths, tmp_path: Path) -> Paths:
-    """The study, to be damaged."""
-    shutil.copytree(made.results, tmp_path / "results")
-    return Paths("small", "small", str(tmp_path / "results"))
-
-
-def run(paths: Paths, to: Path, *more: str, name: str = RUN.name, study: str = "small") -> None:
-    main([name, "--study", study, "--results", paths.results, "--to", str(to), *more])
 
 
 def test_the_model_gives_the_vectors_of_the_run(made: Paths, exported: Path) -> None:
@@ -356,73 +344,6 @@ def test_a_model_with_vectors_of_languages_says_that_it_needs_them(copy: Paths, 
     assert "whole only with `language_vectors.safetensors`" in card and "| kind | centring |" in card
     with pytest.raises(ConfigError, match="cannot be scored"):
         run(copy, tmp_path / "mine", "--score", "test")
-
-
-def train_anew(paths: Paths, run: Run, **more: object) -> Path:
-    """The model of a run, or its encoder, made again with other weights, as a study leaves it that is stopped then."""
-    folder = Path(paths.model(run.name) if run.trained else paths.encoder(run.encoder))
-    shutil.rmtree(folder)
-    save_tiny_model(folder, prompts=PROMPTS, seed=7)
-    write_json(folder / "encoder.json", training()["encoder_record"])
-    if run.trained:
-        write_json(folder / "training.json", {**training(), "made_from": made_from_of(paths), **more})
-    write_sums(folder)
-    return folder
-
-
-@pytest.mark.parametrize("part", ["model", "faiss", "trec", "mteb"])
-@pytest.mark.parametrize("more", [[], ["--collection", "small"]], ids=["tables", "no tables"])
-def test_what_was_made_from_another_model_is_not_exported(
-    copy: Paths, tmp_path: Path, part: str, more: list[str]
-) -> None:
-    if more:
-        shutil.rmtree(f"{copy.results}/tables")
-    train_anew(copy, RUN)
-    with pytest.raises(DataError, match=r"(?s)is of another model.*where: .*embeddings\.json.*snakemake score"):
-        run(copy, tmp_path / "mine", "--only", part, *more)
-    assert not (tmp_path / "mine").exists()
-
-
-@pytest.mark.parametrize(
-    ("gone", "stale"),
-    [([], "index.json"), (["index"], "test.parquet"), (["embeddings"], "embeddings.json")],
-)
-def test_every_file_between_the_model_and_the_export_is_held(
-    copy: Paths, tmp_path: Path, gone: list[str], stale: str
-) -> None:
-    """The study went on after the new model, and was stopped: after embedding, after indexing, while embedding."""
-    folder = train_anew(copy, RUN)
-    kept = {kind: Path(copy.base, kind, RUN.name) for kind in ("index", "scores")}
-    for kind, place in kept.items():
-        shutil.copytree(place, tmp_path / kind)
-    evaluate(copy, folder, RUN)
-    for kind, place in kept.items():
-        if kind not in gone:
-            shutil.rmtree(place)
-            shutil.copytree(tmp_path / kind, place)
-    if "embeddings" in gone:
-        Path(copy.embeddings_record(RUN.name, "test")).unlink()
-    with pytest.raises(DataError, match=rf"where: [^\n]*{stale}"):
-        run(copy, tmp_path / "mine", *QUICK)
-
-
-def test_a_card_does_not_compare_with_another_encoder(copy: Paths, tmp_path: Path) -> None:
-    """The scores before the training are those of the encoder that is there."""
-    shutil.rmtree(f"{copy.results}/tables")
-    train_anew(copy, UNTRAINED)
-    with pytest.raises(DataError, match=r"where: [^\n]*tiny/untrained/test/embeddings\.json"):
-        run(copy, tmp_path / "mine", "--only", "model", "--collection", "small")
-
-
-def test_a_model_of_another_configuration_than_the_tables_is_not_exported(copy: Paths, tmp_path: Path) -> None:
-    made_from = made_from_of(copy)
-    made_from["options"]["training"] = {"epochs": 9}
-    folder = train_anew(copy, RUN, made_from=made_from)
-    evaluate(copy, folder, RUN)
-    with pytest.raises(DataError, match=r"(?s)than the study's tables say.*training\.json.*epochs"):
-        run(copy, tmp_path / "mine", *QUICK)
-    evaluate(copy, train_anew(copy, RUN), RUN)
-    run(copy, tmp_path / "mine", "--only", "model")
 
 
 def test_results_without_the_main_score_are_left_out(copy: Paths, tmp_path: Path) -> None:

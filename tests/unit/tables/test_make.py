@@ -572,6 +572,18 @@ def test_timings_add_up_and_unmeasured_memory_is_missing(tmp_path):
     assert any("1 of 3 jobs" in note for note in table.notes)
 
 
+def test_a_job_whose_timing_had_another_name_counts_once(tmp_path):
+    """A collection of an earlier version keeps its files; a job that does not run again has no other timing."""
+    again = {"collect/mmarco": "collect/sources/mmarco", "benchmark/test-de": "benchmark/test/de"}
+    again |= {"benchmark/test-qrels": "benchmark/test/qrels", "benchmark/mlqa-r": "benchmark/mlqa-r/whole"}
+    for name in (*again, *again.values(), "collect/wiki", "collect/en", "benchmark/test-el", "benchmark/scifact"):
+        path = tmp_path / f"{name}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"s\tmax_rss\n{1 if name in again else 2}\t1\n", "utf-8")
+    found = {stage: [job["seconds"] for job in jobs] for stage, jobs in read_timings(tmp_path).items()}
+    assert found == {"collect": [2.0] * 3, "benchmark": [2.0] * 5}
+
+
 def test_command_line_reads_arguments_from_a_file(small, tmp_path):
     given = inputs(small)
     lines = ["--config", json.dumps(given.config), "--root", str(tmp_path / "t")]

@@ -185,6 +185,11 @@ def models(config: Config) -> list[Run]:
     return _with_those_before(runs(config), start=True)
 
 
+def made_of(run: Run) -> list[Run]:
+    """A run and those whose models its own is made of, each before what is made of it: as `models`, of one run."""
+    return _with_those_before([run], start=True)
+
+
 def embedded(config: Config) -> list[Run]:
     """The runs of a config and those whose embeddings theirs are projections of, each before what is made of it."""
     return _with_those_before(runs(config), start=False)

@@ -25,8 +25,10 @@ _BEFORE = "encoder before training"
 
 def results(source: Source, scores: Scores | None, before: Scores | None) -> Iterator[str]:
     """A table for each benchmark: settings and metrics down, this model and its encoder across."""
+    hidden = [name for name in source.scored() if scores is None or name not in scores.benchmarks]
+    untold = f"what the scores on {', '.join(hidden)} were made from could not be told when this was exported."
     if scores is None:
-        yield "None: this run had no scores when it was exported."
+        yield f"None: {untold if hidden else 'this run had no scores when it was exported.'}"
         return
     yield "Means over query languages; in the cross-lingual setting over pairs of languages."
     for benchmark in scores.benchmarks:
@@ -34,6 +36,8 @@ def results(source: Source, scores: Scores | None, before: Scores | None) -> Ite
         yield from _table(scores, before, benchmark)
     if missing := source.unscored():
         yield from ("", f"Not scored when this was exported: {', '.join(missing)}.")
+    if hidden:
+        yield from ("", f"Not shown: {untold}")
 
 
 def _described(source: Source, benchmark: str) -> str:

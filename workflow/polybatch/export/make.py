@@ -53,7 +53,7 @@ class Export:
         source: The run.
         folder: What is filled.
         parts: Of PARTS.
-        left_out: Part, or part and benchmark -> why it is not in it.
+        left_out: Part, or part and benchmark, or what of the card and benchmark -> why it is not in it.
         score_on: The benchmark that ONNX files are scored on; "" for none.
     """
 
@@ -71,8 +71,12 @@ class Export:
 
     @cached_property
     def scores(self) -> Scores | None:
-        """The run's scores."""
-        return scores.read(self.source)
+        """The run's scores, but for those that the card leaves out."""
+        return scores.read(self.source, without=self._left_out_of(stale.RESULTS))
+
+    def _left_out_of(self, what: str) -> list[str]:
+        """The benchmarks on which a card does not show some scores."""
+        return [name for name in self.source.benchmarks if f"{what} {name}" in self.left_out]
 
     def benchmarks_with(self, part: str) -> list[str]:
         """The benchmarks that a part has something of."""
@@ -166,7 +170,8 @@ class Export:
         prompts = {
             name: prompt_of(self.model, side, options) for name, side in (("query", "queries"), ("passage", "corpus"))
         }
-        before = scores.read(self.source, Run.untrained(self.source.run.encoder)) if self.source.run.trained else None
+        untrained, hidden = Run.untrained(self.source.run.encoder), self._left_out_of(stale.BEFORE)
+        before = scores.read(self.source, untrained, hidden) if self.source.run.trained else None
         return card.Facts(
             source=self.source,
             scores=self.scores,
@@ -245,10 +250,8 @@ def choose(source: Source, only: Sequence[str]) -> tuple[list[str], dict[str, st
                 remedy="run the study to its end, or leave the part out",
             )
     read = [part for part in chosen if part in stale.READ]
-    stale.check(
-        source, {part: [name for name in source.benchmarks if not lacking(source, part, name)] for part in read}
-    )
-    return chosen, left_out
+    there = {part: [name for name in source.benchmarks if not lacking(source, part, name)] for part in read}
+    return chosen, left_out | stale.check(source, there)
 
 
 def _lacking_everywhere(source: Source, part: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ outputs: `Scores`: means over a setting's cells, and the values of each cell
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,18 +75,19 @@ class Scores:
         }
 
 
-def read(source: Source, run: Run | None = None) -> Scores | None:
+def read(source: Source, run: Run | None = None, without: Collection[str] = ()) -> Scores | None:
     """The scores of a run on its study's benchmarks; None where it has none.
 
     Args:
         source: The study.
         run: Whose; that of the source by default.
+        without: Benchmarks that are passed over.
 
     Raises:
         DataError: A file is damaged.
     """
     name = (run or source.run).name
-    paths = [Path(source.paths.scores(name, benchmark)) for benchmark in source.benchmarks]
+    paths = [Path(source.paths.scores(name, benchmark)) for benchmark in source.benchmarks if benchmark not in without]
     return read_files([path for path in paths if path.is_file()], source.config)
 
 

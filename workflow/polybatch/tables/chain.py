@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -199,18 +199,41 @@ def check_chain(paths: StudyPaths) -> int:
     return check_links(links(paths))
 
 
-def check_links(wanted: Iterable[Link], *, problem: str = _PROBLEM, target: str = "") -> int:
+def digest_of(path: Path) -> str:
+    """The digest of a file or folder as it is there now; empty for what is not there."""
+    return made_from.digest(path) if path.exists() else ""
+
+
+def is_of(link: Link) -> bool:
+    """Whether a file was made from what its link says.
+
+    Raises:
+        DataError: It is not there, or damaged.
+    """
+    return not any(_faults(link, digest_of))
+
+
+def check_links(
+    wanted: Iterable[Link],
+    *,
+    problem: str = _PROBLEM,
+    target: str = "",
+    remedy: str = "",
+    digest_of: Callable[[Path], str] = digest_of,
+) -> int:
     """Holds some links against their records; returns how many there are.
 
     Args:
         wanted: The links.
         problem: What is told of a file that does not fit.
         target: What Snakemake is asked for, in the remedy; "" for the study's tables.
+        remedy: In the place of a command that makes the file again.
+        digest_of: Gives the digest of an input; "" where it cannot be compared. By default of what is there now.
 
     Raises:
         DataError: See `check_chain`; or a file that has a link is not there.
     """
-    digest = functools.cache(_digest)
+    digest = functools.cache(digest_of)
     number = 0
     for link in wanted:
         number += 1
@@ -221,15 +244,11 @@ def check_links(wanted: Iterable[Link], *, problem: str = _PROBLEM, target: str 
                 where=link.file,
                 expected="; ".join(f"{name} {expected}" for name, expected, _ in told),
                 found="; ".join(f"{name} {found}" for name, _, found in told) + (f"; {more} more" if more > 0 else ""),
-                remedy=f"`snakemake {target}{' ' * bool(target)}--forcerun {link.target or link.file}`, with the same "
+                remedy=remedy
+                or f"`snakemake {target}{' ' * bool(target)}--forcerun {link.target or link.file}`, with the same "
                 "--configfile, makes it and all that rests on it again",
             )
     return number
-
-
-def _digest(path: Path) -> str:
-    """Empty for what is not there."""
-    return made_from.digest(path) if path.exists() else ""
 
 
 def _faults(link: Link, digest: Any) -> Iterator[tuple[str, str, str]]:

@@ -272,17 +272,34 @@ def read_timings(folder: Path | str | None) -> dict[str, list[dict[str, float]]]
     """stage -> one record a job, from the benchmark files below `folder/<stage>/`.
 
     A record holds `seconds`, and `peak_mb` and `cpu_seconds` where Snakemake could measure them (it writes NA for
-    jobs that end before its first look).
+    jobs that end before its first look). A job that ran again since its timing has another name counts once.
     """
     stages: dict[str, list[dict[str, float]]] = {}
     root = Path(folder) if folder else None
     for path in sorted(root.rglob("*.tsv")) if root and root.is_dir() else []:
         relative = path.relative_to(root) if root else path
+        if any((root / later).is_file() for later in _later_names(relative) if root):
+            continue
         stage = relative.parts[0] if len(relative.parts) > 1 else relative.stem
         with open(path, encoding="utf-8", newline="") as handle:
             for row in csv.DictReader(handle, delimiter="\t"):
                 stages.setdefault(stage, []).append(_timing(row, path))
     return stages
+
+
+def _later_names(timing: Path) -> list[str]:
+    """What the timing of a source or of a benchmark is called now, if this is one of an earlier version of Polybatch.
+
+    `collect/mmarco.tsv` is `collect/sources/mmarco.tsv`. A benchmark's job was called `<benchmark>-<lang>` or, where
+    there is one job, `<benchmark>`, which may have a hyphen of its own.
+    """
+    stage, name = timing.parent.as_posix(), timing.stem
+    if stage == "collect" and name != "en":
+        return [f"collect/sources/{name}.tsv"]
+    if stage == "benchmark":
+        benchmark, _, part = name.rpartition("-")
+        return [f"benchmark/{name}/whole.tsv", *([f"benchmark/{benchmark}/{part}.tsv"] if benchmark else [])]
+    return []
 
 
 def _timing(row: Mapping[str, str], path: Path) -> dict[str, float]:
