@@ -170,6 +170,11 @@ def test_parts_of_no_size_are_told_before_anything_is_trained(factory: str) -> N
     assert "the size 0" in index_fault(factory)
 
 
+@pytest.mark.parametrize("factory", ["HNSW1", "HNSW1,Flat", "IVF64_HNSW1,Flat"])
+def test_a_graph_that_would_end_the_process_is_refused(factory: str) -> None:
+    assert "at least 2 neighbours" in index_fault(factory)
+
+
 @pytest.mark.parametrize(
     ("factory", "parameters", "words"),
     [
@@ -190,7 +195,16 @@ def test_what_fails_when_an_index_is_used_is_told_before_any_is_built(
 
 @pytest.mark.parametrize(
     "factory",
-    ["IVF10,Flat", "HNSW32", "PCA80,Flat", "SQ8", "OPQ16,IVF65536_HNSW32,PQ16x4fs", "PQ32", "IVF4096(HNSW8),SQ8"],
+    [
+        "IVF10,Flat",
+        "HNSW32",
+        "PCA80,Flat",
+        "SQ8",
+        "OPQ16,IVF65536_HNSW32,PQ16x4fs",
+        "PQ32",
+        "IVF4096(HNSW8),SQ8",
+        "NSG300,Flat",
+    ],
 )
 def test_other_parts_are_taken_at_once(factory: str) -> None:
     start = time.process_time()

@@ -212,7 +212,6 @@ def test_unjudged_queries_are_left_out_and_counted(tmp_path: Path, benchmark: Pa
         (["rank_distance"], list(SETTINGS), {"rank_distance"}),
         (["mrc@10"], ["multilingual"], {"mrc@10"}),
         (["language_share@10"], ["multilingual"], set()),
-        (["token_f1"], ["multilingual"], set()),
     ],
     ids=str,
 )
@@ -220,14 +219,6 @@ def test_cells_without_a_value_of_any_query_are_no_fault(
     tmp_path: Path, benchmark: Path, metrics: list, settings: list, values: set
 ) -> None:
     """Metrics of another setting, of the shares of languages alone, or of a comparison at the end."""
-    if metrics == ["token_f1"]:
-        for lang in LANGUAGES:
-            rows = [
-                {"query_id": f"q{i}-{lang}", "lang": lang, "text": f"query {i}", "group": f"g{i}"} for i in range(7)
-            ]
-            write_rows(
-                benchmark / f"queries/{lang}.parquet", [{**r, "answers": ["a"]} for r in rows], contracts.QUERIES
-            )
     random_embeddings(tmp_path, benchmark, LANGUAGES)
     scores, per_query, lists = run(tmp_path, benchmark, metrics=metrics, settings=settings)
     assert set(per_query.metric) == values
@@ -235,6 +226,12 @@ def test_cells_without_a_value_of_any_query_are_no_fault(
         {"language_share@10", "pool_share"} if "language_share@10" in metrics else set()
     )
     assert len(lists)
+
+
+def test_a_benchmark_that_no_metric_says_anything_of_is_told(tmp_path: Path, benchmark: Path) -> None:
+    random_embeddings(tmp_path, benchmark, LANGUAGES)
+    with pytest.raises(DataError, match="No metric has a value on this benchmark"):
+        run(tmp_path, benchmark, metrics=["ndcg@10-l2"])  # all is judged 1
 
 
 @pytest.mark.parametrize("how", ["held by no corpus", "excluded"])

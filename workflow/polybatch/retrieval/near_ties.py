@@ -75,7 +75,7 @@ def settled(
     scores = scores_of(keys)  # NaN where there is no passage, which is near to nothing
     close = scores[:, :-1] - scores[:, 1:] <= margin
     if keys.shape[1] > depth:
-        close &= scores[:, 1:] >= scores[:, depth - 1 : depth] - margin
+        close &= ~(scores[:, 1:] < scores[:, depth - 1 : depth] - margin)  # lists may be shorter than the depth
     near = np.zeros(keys.shape, bool)
     near[:, 1:] |= close
     near[:, :-1] |= close

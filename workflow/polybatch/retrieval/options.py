@@ -102,6 +102,8 @@ def index_fault(factory: str, parameters: str = "") -> str:
     """
     if nothing := re.search(r"[A-Za-z_]0+(?![\d.])", factory):
         return f"a part of it has the size 0, at character {nothing.start() + 2}"
+    if re.search(r"HNSW1(?!\d)", factory):  # FAISS would end the process
+        return "a node of HNSW has at least 2 neighbours: HNSW32, say"
     if (factory == EXACT and not parameters) or importlib.util.find_spec("faiss") is None:
         return ""
     import faiss
@@ -128,8 +130,11 @@ def _use_fault(factory: str, parameters: str) -> str:
     """What FAISS says when a few vectors are added to such an index and looked for in it, "" if nothing.
 
     Codes of vectors (PQ, OPQ, ...) take up to minutes to train. An index of lists is tried with one list of whole
-    vectors, which takes milliseconds; another one that has to be trained is not tried.
+    vectors, which takes milliseconds; another one that has to be trained is not tried. Nor is a graph that FAISS builds
+    from nearest neighbours: of few vectors it never ends.
     """
+    if re.search(r"NSG|NND", factory):
+        return ""
     import faiss
     import numpy as np
 

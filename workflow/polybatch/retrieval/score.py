@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from polybatch.benchmarks.benchmark import Benchmark
 from polybatch.core import contracts, made_from, stage
-from polybatch.core.errors import ConfigError
+from polybatch.core.errors import ConfigError, DataError
 from polybatch.core.files import atomic_path, write_parquet, write_rows
 from polybatch.retrieval import by_ranx, faiss_builds, trec
 from polybatch.retrieval.judging import Cell, score
@@ -171,6 +171,14 @@ def score_benchmark(job: Job, grid: dict[str, Any], trec_folder: Path | None = N
 
         ahead = len(collection.shards) + 1
         write_parquet(job.run, made_ahead(runs(), ahead), contracts.RUN)
+    if not rows:
+        raise DataError(
+            "No metric has a value on this benchmark.",
+            where=job.benchmark,
+            expected=f"a value of one of {', '.join(options.metrics)} in {', '.join(options.settings)}",
+            found="none: of other settings, or of relevances that nothing was judged with",
+            remedy="name other scoring.metrics, or other scoring.settings",
+        )
     write_parquet(job.per_query, per_query, contracts.PER_QUERY)
     record = made_from.record(
         {"grid": grid, "scoring": options.given()},

@@ -96,7 +96,9 @@ class Collection:
         """The ranking of the pool, from (n, k) keys of each language: copies of a text in two of them tie too."""
         if depth == ALL or any(shard.on_card or not shard.exact for shard in self.shards.values()):
             return merge(lists, depth)
-        return near_ties.settled(merge(lists, ALL), queries, self.vectors_of, near_ties.margin(queries), int(depth))
+        margin = near_ties.margin(queries)
+        reaching = near_ties.reaching(merge(lists, ALL), int(depth), margin)
+        return near_ties.settled(reaching, queries, self.vectors_of, margin, int(depth))
 
     def _rank_by_counting(
         self, query_lang: str, rows: slice, searched: Sequence[str], corpora: Sequence[str], top: int
@@ -158,7 +160,10 @@ class Collection:
             for code in np.unique(owner[first[start:end] < start]):
                 mine = np.flatnonzero(owner == code)
                 theirs = first[start:end][mine] - starts[code]
-                one, other = self.shards[lang].vectors_at(mine), self.shards[langs[code]].vectors_at(theirs)
+                # Of copies within a language the first one's scores are taken, so its vector is what counts.
+                copies = self.shards[lang].first_copy
+                one = self.shards[lang].vectors_at(mine if copies is None else copies[mine])
+                other = self.shards[langs[code]].vectors_at(theirs)
                 same = (one == other).all(axis=1)
                 found.append((lang, mine[same], langs[code], theirs[same]))
         return found
