@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -51,16 +52,24 @@ def test_a_command_has_the_time_to_end_after_ctrl_c(tmp_path: Path) -> None:
         f"try:\n    pathlib.Path({str(started)!r}).touch()\n    time.sleep(600)\n"
         f"except KeyboardInterrupt:\n    time.sleep(1)\n    pathlib.Path({str(ended)!r}).touch()\n"
     )
-    outer = f"import sys\nfrom polybatch.study.measure import run_to_its_end\nrun_to_its_end([sys.executable, '-c', {inner!r}])"
+    outer = (
+        "import signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # what a shell runs with & ignores it
+        f"from polybatch.study.project import run_to_its_end\nrun_to_its_end([sys.executable, '-c', {inner!r}])"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", outer],
         env={**os.environ, "PYTHONPATH": str(ROOT / "workflow")},
         stderr=subprocess.PIPE,
         start_new_session=True,  # a group of its own, as a shell gives it, to which the terminal sends Ctrl-C
     )
-    wait_for(started)
-    os.killpg(process.pid, signal.SIGINT)
-    assert b"KeyboardInterrupt" in process.communicate(timeout=60)[1]
+    try:
+        wait_for(started)
+        os.killpg(process.pid, signal.SIGINT)
+        assert b"KeyboardInterrupt" in process.communicate(timeout=60)[1]
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     assert ended.is_file()
 
 
