@@ -246,10 +246,10 @@ class Index:
         Raises:
             DataError: There is no index in the folder, or its parts are damaged.
         """
-        read_json(folder / "index.json")  # a folder without one is told as such
+        index = cls._of(folder, lang)
         if check_sums(folder) is None:
             raise DataError("The index of evaluation text has no checksums.", where=folder, remedy=made_again(folder))
-        return cls._of(folder, lang)
+        return index
 
     def passing_over(self, benchmarks: Collection[str]) -> Index:
         """The same index, in which the texts of these benchmarks do not count."""
