@@ -266,8 +266,10 @@ def split_unlike_name(benchmark):
 
 def unusual_validation_pairs():
     """How many pairs are taken of a source of validation pairs, unless that is the default."""
+    if not VALIDATION:
+        return []
     taken = CONFIG["validation"]["max_pairs"]
-    return [taken] if VALIDATION and taken != ValidationSection().max_pairs else []
+    return [taken] if taken != ValidationSection().max_pairs else []
 
 
 def sources_state(wildcards):
